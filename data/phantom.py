@@ -25,6 +25,7 @@ HAM10000_LESIONS = {"nv": 5403, "mel": 614, "bkl": 727, "bcc": 327, "akiec": 228
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "patient_id"]
 
 _FEWEST = 4  # images of a class
+_SMALLEST = 16  # side of a photograph, pixels
 _MOST_PHOTOS = 6  # of a lesion
 _COPIES = 0.005  # near-duplicates, of all images
 _FEWEST_COPIES = 4
@@ -73,13 +74,14 @@ class PhantomConfig:
     balanced: bool = False  # the same number of each code, for judges and for pretraining
 
     def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be drawn."""
         unknown = [code for code in self.codes if code not in CODES]
         if unknown or not self.codes or len(set(self.codes)) < len(self.codes):
             raise ValueError(f"codes {self.codes} must be different ones of {', '.join(CODES)}")
         if self.images < _FEWEST * len(self.codes):
             raise ValueError(f"{self.images} images are too few; {len(self.codes)} codes need {_FEWEST} each")
-        if min(self.width, self.height) < 16:  # noqa: PLR2004
-            raise ValueError(f"a photograph of {self.width} x {self.height} pixels is too small; use 16 x 16 or more")
+        if min(self.width, self.height) < _SMALLEST:
+            raise ValueError(f"{self.width} x {self.height} pixels are too few; use {_SMALLEST} or more a side")
 
 
 def draw_table(config: PhantomConfig) -> pd.DataFrame:
@@ -96,9 +98,10 @@ def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Callable[[i
     table.unlink(missing_ok=True)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     plan = _plan(config)
-    for done, row in enumerate(plan.itertuples(index=False), start=1):
-        image = _photograph(config, row.dx, row.lesion, row.photo, row.copy)
-        _write(folder / "images" / f"{row.image_id}.jpg", _jpeg(image))
+    rows = zip(plan.image_id, plan.dx, plan.lesion, plan.photo, plan.copy_of_another, strict=True)
+    for done, (image_id, dx, lesion, photo, copy) in enumerate(rows, start=1):
+        image = _photograph(config, dx, lesion, photo, copy=copy)
+        _write(folder / "images" / f"{image_id}.jpg", _jpeg(image))
         if progress is not None:
             progress(done, len(plan))
     _write(table, plan[COLUMNS].to_csv(index=False, lineterminator="\n").encode())
@@ -110,7 +113,7 @@ def _plan(config: PhantomConfig) -> pd.DataFrame:
     rng = _rng(config.seed, _PLAN)
     counts = _counts(config)
     photos = [_photos(dx, counts[dx], rng) for dx in config.codes]
-    plan = _with_copies(pd.concat(photos, ignore_index=True), config, rng)
+    plan = _with_copies(pd.concat(photos, ignore_index=True), rng)
     plan = _with_patients(plan, rng)
     plan = plan.iloc[rng.permutation(len(plan))].reset_index(drop=True)
     plan["image_id"] = [f"PHM_{number:07d}" for number in range(len(plan))]
@@ -137,10 +140,10 @@ def _photos(dx: str, images: int, rng: np.random.Generator) -> pd.DataFrame:
         taken[rng.choice(np.flatnonzero(taken < _MOST_PHOTOS))] += 1
     lesion = np.repeat(np.arange(lesions), taken)
     photo = np.concatenate([np.arange(count) for count in taken])
-    return pd.DataFrame({"dx": dx, "lesion": lesion, "photo": photo, "copy": False})
+    return pd.DataFrame({"dx": dx, "lesion": lesion, "photo": photo, "copy_of_another": False})
 
 
-def _with_copies(plan: pd.DataFrame, config: PhantomConfig, rng: np.random.Generator) -> pd.DataFrame:
+def _with_copies(plan: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Turns a few lesions with one photograph into near-duplicates of another lesion's photograph."""
     wanted = max(_FEWEST_COPIES, round(_COPIES * len(plan)))
     plan["key"] = plan.dx + "/" + plan.lesion.astype(str)
@@ -148,8 +151,11 @@ def _with_copies(plan: pd.DataFrame, config: PhantomConfig, rng: np.random.Gener
     copies = rng.permutation(single)[: min(wanted, len(single) // 4)]
     for row in copies:
         others = plan.index[(plan.dx == plan.dx[row]) & ~plan.index.isin(copies)].to_numpy()
-        plan.loc[row, ["lesion", "photo", "copy"]] = [*plan.loc[rng.choice(others), ["lesion", "photo"]], True]
-    return plan.astype({"lesion": int, "photo": int, "copy": bool})
+        plan.loc[row, ["lesion", "photo", "copy_of_another"]] = [
+            *plan.loc[rng.choice(others), ["lesion", "photo"]],
+            True,
+        ]
+    return plan.astype({"lesion": int, "photo": int, "copy_of_another": bool})
 
 
 def _with_patients(plan: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -182,7 +188,7 @@ def _age(dx: str, rng: np.random.Generator) -> float:
     return float("nan") if rng.random() < _NO_AGE else age
 
 
-def _photograph(config: PhantomConfig, dx: str, lesion: int, photo: int, copy: bool) -> NDArray[np.uint8]:  # noqa: FBT001
+def _photograph(config: PhantomConfig, dx: str, lesion: int, photo: int, *, copy: bool) -> NDArray[np.uint8]:
     code = CODES.index(dx)
     image = draw(
         dx,
@@ -197,11 +203,13 @@ def _photograph(config: PhantomConfig, dx: str, lesion: int, photo: int, copy: b
 def _almost(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """The photograph coded once more, a pixel or two cut off its edges, a little brighter or darker."""
     height, width = image.shape[:2]
-    top, bottom, left, right = rng.integers(1, 3, 4)
-    coded = cv2.imdecode(np.frombuffer(_jpeg(image), np.uint8), cv2.IMREAD_COLOR)
-    cut = cv2.resize(coded[top : height - bottom, left : width - right, ::-1], (width, height))
+    top, bottom, left, right = rng.integers(0, max(1, round(height / 80)) + 1, 4)
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    again = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+    cut = cv2.resize(again[top : height - bottom, left : width - right], (width, height))
     bright = cut.astype(np.float32) * np.float32(1 + rng.choice([-1, 1]) * rng.uniform(0.01, 0.04))
-    return np.round(np.clip(bright, 0, 255)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.round(np.clip(bright, 0, 255)).astype(np.uint8)
+    return rounded
 
 
 def _rng(seed: int, *key: int) -> np.random.Generator:

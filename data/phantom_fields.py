@@ -15,14 +15,20 @@ Field = NDArray[np.float32]  # [n, n], or [3, n, n] for RGB in 0 to 1
 Colour = tuple[float, float, float]
 
 EXTENT = 1.75
+_TWIG = 0.12  # length of vessels that branch no further
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 
 @lru_cache(maxsize=4)
 def grid(n: int) -> tuple[Field, Field]:
-    """x and y of every pixel."""
+    """Every pixel's x and y."""
     axis = ((np.arange(n, dtype=np.float32) + 0.5) / n * 2 - 1) * np.float32(EXTENT)
-    return np.meshgrid(axis, axis)  # type: ignore[return-value]
+    return np.tile(axis, (n, 1)), np.tile(axis[:, None], (1, n))
+
+
+def happens(rng: np.random.Generator, chance: float) -> bool:
+    """True in that share of draws."""
+    return rng.random() < chance
 
 
 def noise(rng: np.random.Generator, n: int, cells: int, octaves: int = 3) -> Field:
@@ -33,14 +39,15 @@ def noise(rng: np.random.Generator, n: int, cells: int, octaves: int = 3) -> Fie
         size = cells * 2**octave + 1
         amplitude *= 0.55
         power += amplitude**2
-        total = cv2.resize(total, (size, size), interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
+        total = cv2.resize(total, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
         total += np.float32(amplitude) * rng.standard_normal((size, size), dtype=np.float32)
-    return cv2.resize(total, (n, n), interpolation=cv2.INTER_CUBIC) * np.float32(1.4 / power**0.5)  # type: ignore[return-value]
+    whole: Field = cv2.resize(total, (n, n), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    return whole * np.float32(1.4 / power**0.5)
 
 
 def step(field: Field, low: float, high: float) -> Field:
     """0 below low, 1 above high, smooth between."""
-    t = np.clip((field - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    t: Field = np.clip((field - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
 
 
@@ -54,7 +61,8 @@ def outline(
     for k, amount in ((2, oval), (3, lobes), (4, lobes * 0.7), (5, lobes * 0.5)):
         size = amount * rng.uniform(0.5, 1.0)
         bend += np.float32(size) * np.cos(k * theta + np.float32(rng.uniform(0, 2 * np.pi)))
-    wobble = noise(rng, n, cells, 4)
+    turn = cv2.getRotationMatrix2D((n / 2, n / 2), rng.uniform(0, 360), 1.0)  # or borders follow the lattice
+    wobble = cv2.warpAffine(noise(rng, n, cells, 4), turn, (n, n), borderMode=cv2.BORDER_REFLECT_101)
     depth: Field = np.float32(radius) * bend - rho + np.float32(ragged * radius) * wobble
     return depth
 
@@ -122,7 +130,7 @@ def spots(
         axes = (_fixed(size, n, 0), _fixed(size * ratio, n, 0))
         turn, strength = rng.uniform(0, 180), rng.uniform(weakest, 1.0)
         centre = (_fixed(x, n), _fixed(y, n))
-        _ellipse(plate, centre, axes, turn, 255 * strength)
+        cv2.ellipse(plate, centre, axes, turn, 0, 360, 255 * strength, cv2.FILLED, cv2.LINE_AA, _SHIFT)
     return _softened(plate, soft)
 
 
@@ -132,34 +140,40 @@ def strokes(n: int, lines: Sequence[tuple[Field, int, float]], soft: float = 0.0
     for points, thickness, strength in lines:
         path = np.round((points / EXTENT + 1) * (n / 2) * 2**_SHIFT).astype(np.int32)
         wide = max(1, round(thickness * n / 210))
-        cv2.polylines(plate, [path], False, 255 * strength, wide, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(
+            plate, [path], isClosed=False, color=255 * strength, thickness=wide, lineType=cv2.LINE_AA, shift=_SHIFT
+        )
     return _softened(plate, soft)
 
 
 def tree(
-    rng: np.random.Generator, start: Field, angle: float, length: float, thickness: int, strength: float = 1.0
+    rng: np.random.Generator, start: Field, angle: float, *, length: float, thickness: int, strength: float = 1.0
 ) -> list[tuple[Field, int, float]]:
     """A vessel that winds and branches, as lines for strokes."""
     turns = angle + np.cumsum(rng.normal(0, 0.28, 9))
     way = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 9, axis=0)
     path = np.concatenate([start[None], start + way]).astype(np.float32)
     lines = [(path, thickness, strength)]
-    if length < 0.12:
+    if length < _TWIG:
         return lines
     for at in rng.choice(np.arange(3, 10), 2, replace=False):
         side = rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
-        lines += tree(rng, path[at], turns[at - 1] + side, length * 0.55, max(1, thickness - 1), strength * 0.8)
+        thinner = max(1, thickness - 1)
+        lines += tree(
+            rng, path[at], turns[at - 1] + side, length=length * 0.55, thickness=thinner, strength=strength * 0.8
+        )
     return lines
 
 
 def absorb(image: Field, amount: Field, pigment: Colour) -> Field:
     """The image seen through a pigment (Beer and Lambert), which is what keeps the browns and reds true."""
-    return image * np.exp(-amount * _planes(pigment))  # type: ignore[no-any-return]
+    passed: Field = np.exp(-amount * _planes(pigment))
+    return image * passed
 
 
 def blend(image: Field, colour: Colour, alpha: Field) -> Field:
     """The image under a veil of the colour."""
-    return image + alpha * (_planes(colour) - image)  # type: ignore[no-any-return]
+    return image + alpha * (_planes(colour) - image)
 
 
 def _planes(colour: Colour) -> Field:
@@ -169,16 +183,12 @@ def _planes(colour: Colour) -> Field:
 def _softened(plate: NDArray[np.uint8], soft: float) -> Field:
     field = plate.astype(np.float32) / np.float32(255)
     sigma = soft * plate.shape[0] / (2 * EXTENT)
-    return cv2.GaussianBlur(field, (0, 0), sigma).astype(np.float32) if sigma > 0.15 else field  # noqa: PLR2004
+    return cv2.GaussianBlur(field, (0, 0), sigma).astype(np.float32)
 
 
 def _pixel(value: float, n: int) -> int:
-    return min(n - 1, max(0, int((value / EXTENT + 1) * n / 2)))
+    return int(min(n - 1, max(0, (value / EXTENT + 1) * n / 2)))
 
 
 def _fixed(value: float, n: int, offset: float = 1) -> int:
-    return round((value / EXTENT + offset) * n / 2 * 2**_SHIFT)
-
-
-def _ellipse(plate: NDArray[np.uint8], centre: tuple[int, int], axes: tuple[int, int], turn: float, value: float) -> None:
-    cv2.ellipse(plate, centre, axes, turn, 0, 360, value, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    return round((float(value) / EXTENT + offset) * n / 2 * (1 << _SHIFT))

@@ -1,0 +1,1 @@
+"""Makes images: base model, personalisation, sampler. Never imports classify."""

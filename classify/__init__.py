@@ -1,0 +1,1 @@
+"""Judges images: training, predictions, metrics. Never imports augment."""

@@ -1,0 +1,1 @@
+"""The ground floor: images, tables, splits; imports nothing of ours from above."""

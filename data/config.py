@@ -1,0 +1,96 @@
+"""YAML into the stages' frozen dataclasses.
+
+Every default is a working one and YAML only overrides; a key that nobody reads is an error that
+names the nearest right one, since a misspelt setting that is ignored makes a wrong study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from data.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """The config in a YAML file, with overrides such as `classifier.steps=40` laid over it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{path}: cannot be read ({_reason(fault)}); give the path of a YAML config") from fault
+    try:
+        mapping = yaml.safe_load(text) or {}
+    except yaml.YAMLError as fault:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(fault).split())})") from fault
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings, not {type(mapping).__name__}")
+    for override in overrides:
+        _lay_over(mapping, override)
+    return parse(cls, mapping, str(path))
+
+
+def parse(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
+    """The config in a mapping; `where` begins the error's line."""
+    try:
+        return TypeAdapter(cls).validate_python(mapping)
+    except ValidationError as fault:
+        first, *others = fault.errors()
+        more = f" (and {len(others)} more)" if others else ""
+        raise ConfigError(f"{where}: {_sentence(cls, cast('dict[str, Any]', first))}{more}") from fault
+
+
+def to_dict(config: object) -> dict[str, Any]:
+    """Plain JSON types, every default filled in."""
+    return cast("dict[str, Any]", TypeAdapter(type(config)).dump_python(config, mode="json"))
+
+
+def _lay_over(mapping: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override {override!r}: write it as key=value, e.g. classifier.steps=40")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        inner = mapping.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"override {override!r}: {parent} is a value, not a section")
+        mapping = inner
+    try:
+        mapping[last] = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise ConfigError(f"override {override!r}: the value is not YAML") from fault
+
+
+def _sentence(cls: type, error: dict[str, Any]) -> str:
+    path = [str(part) for part in error["loc"]]
+    name = ".".join(path)
+    if error["type"] == "unexpected_keyword_argument":
+        nearest = difflib.get_close_matches(path[-1], _fields(cls, path[:-1]), n=1, cutoff=0.4)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(_fields(cls, path[:-1]))}"
+        return f"{name}: unknown key{hint}"
+    value = repr(error["input"])
+    given = f", got {value}" if len(value) <= 80 else ""  # noqa: PLR2004 - one line of a terminal
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}{given}" if name else f"{message}{given}"
+
+
+def _fields(cls: Any, path: list[str]) -> list[str]:  # noqa: ANN401 - a type, nested as the config is
+    for part in path:
+        hints = {f.name: f.type for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+        fields = getattr(cls, "__pydantic_fields__", {})
+        cls = fields[part].annotation if part in fields else hints.get(part)
+    return [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+
+
+def _reason(fault: Exception) -> str:
+    return fault.strerror or "unreadable" if isinstance(fault, OSError) else "not UTF-8"

@@ -1,0 +1,121 @@
+"""Artifacts on disk: a folder is finished when its `artifact.json`, written last, is there and true.
+
+Work goes on in `<folder>.partial`, which outlives a crash so that a stage can resume from what
+lies in it; finishing renames it. Nothing else decides whether work is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+RECORD = "artifact.json"
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 in hex of the parts as canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 in hex of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def finished(folder: Path, inputs: Mapping[str, Any]) -> bool:
+    """Whether the folder holds the finished artifact of these inputs.
+
+    A file whose size and mtime are as recorded is trusted; one that was touched is read and compared.
+    """
+    try:
+        record = read_json(folder / RECORD)
+        return record["digest"] == digest(inputs) and all(
+            _intact(folder / name, entry) for name, entry in record["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextlib.contextmanager
+def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
+    """Give a working folder; when the block ends well, record its files and move it to `folder`.
+
+    A working folder left by a crash is given again if its inputs are the same. Two processes do not
+    build the same folder at once: the second waits.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+        _claim(partial, digest(inputs))
+        yield partial
+        (partial / ".inputs").unlink()
+        files = {p.relative_to(partial).as_posix(): _entry(p) for p in sorted(partial.rglob("*")) if p.is_file()}
+        write_json(partial / RECORD, {"digest": digest(inputs), "inputs": dict(inputs), "files": files})
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.replace(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON whole or not at all; NaN is refused, since it is no JSON."""
+    write_text(path, json.dumps(value, indent=2, default=_plain, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read a JSON file. Raises OSError or ValueError."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _claim(partial: Path, key: str) -> None:
+    mark = partial / ".inputs"
+    if partial.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == key):
+        shutil.rmtree(partial)
+    partial.mkdir(exist_ok=True)
+    write_text(mark, key)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_sha256(path)}
+
+
+def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
+    stat = path.stat()
+    if stat.st_size != entry["size"]:
+        return False
+    return stat.st_mtime_ns == entry["mtime_ns"] or file_sha256(path) == entry["sha256"]
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} has no place in a record")

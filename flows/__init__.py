@@ -1,0 +1,1 @@
+"""Wires the stages together; the only floor that knows Prefect."""
