@@ -183,7 +183,8 @@ def _planes(colour: Colour) -> Field:
 def _softened(plate: NDArray[np.uint8], soft: float) -> Field:
     field = plate.astype(np.float32) / np.float32(255)
     sigma = soft * plate.shape[0] / (2 * EXTENT)
-    return cv2.GaussianBlur(field, (0, 0), sigma).astype(np.float32)
+    blurred: Field = cv2.GaussianBlur(field, (0, 0), sigma).astype(np.float32)
+    return blurred
 
 
 def _pixel(value: float, n: int) -> int:
