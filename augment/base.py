@@ -1,0 +1,141 @@
+"""The one door to a base model: hub id, diffusers folder, single file, or the embedded `tiny`."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from pydantic.dataclasses import dataclass
+
+from augment.compact import CompactConfig, build
+from data.config import STRICT
+from data.errors import BaseError
+from data.store import digest, file_sha256, read_json
+
+TINY = Path(__file__).parent / "tiny"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BaseConfig:
+    """Which Stable Diffusion the study starts from."""
+
+    source: str = "tiny"  # hub id, diffusers folder, .safetensors or .ckpt file, or `tiny`
+    revision: str | None = None  # of a hub id: branch, tag or commit
+    config: str | None = None  # of a single file: a diffusers folder with its configs and tokenizer
+
+
+def load_base(config: BaseConfig) -> StableDiffusionPipeline:
+    """The pipeline in float32 on the CPU, without a safety checker (it blackens skin).
+
+    Raises BaseError for what is not there, is not safe to load, or holds numbers that are not finite.
+    """
+    path = Path(config.source)
+    if config.source == "tiny":
+        pipe = _from_folder(TINY)
+    elif path.is_dir():
+        pipe = _from_folder(path)
+    elif path.suffix in {".safetensors", ".ckpt"}:
+        pipe = _from_file(path, config.config)
+    elif path.exists() or config.source.startswith((".", "/", "~")) or config.source.count("/") != 1:
+        raise BaseError(f"base {config.source}: give `tiny`, a hub id (owner/name), a diffusers folder, or one weights file")
+    else:
+        pipe = _from_hub(config)
+    _require_finite(pipe, config.source)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def random_tiny(seed: int = 0) -> StableDiffusionPipeline:
+    """The embedded base's architecture with random weights, for tests."""
+    return build(CompactConfig(), seed)
+
+
+def base_identity(config: BaseConfig) -> dict[str, Any]:
+    """What tells one base from another, as plain JSON: the weights' digest, or hub id and commit."""
+    path = TINY if config.source == "tiny" else Path(config.source)
+    if path.is_dir():
+        weights = sorted(path.rglob("*.safetensors")) + sorted(path.rglob("*.json")) + sorted(path.rglob("*.txt"))
+        return {"source": config.source, "sha256": digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in weights])}
+    if path.is_file():
+        return {"source": path.name, "sha256": file_sha256(path)}
+    return {"source": config.source, "revision": config.revision or "main"}
+
+
+def seen_by(config: BaseConfig) -> dict[str, Any]:
+    """What the base has been trained on, as far as it is known: its own record, else unknown."""
+    folder = TINY if config.source == "tiny" else Path(config.source)
+    record = folder / "training.json"
+    if record.is_file():
+        return dict(read_json(record))
+    return {"images": "unknown", "groups": "unknown"}
+
+
+def _from_folder(folder: Path) -> StableDiffusionPipeline:
+    if not (folder / "model_index.json").is_file():
+        raise BaseError(f"base {folder}: has no model_index.json, so it is no diffusers folder")
+    return _pretrained(str(folder), local_files_only=True)
+
+
+def _from_hub(config: BaseConfig) -> StableDiffusionPipeline:
+    return _pretrained(config.source, revision=config.revision)
+
+
+def _pretrained(source: str, **options: Any) -> StableDiffusionPipeline:  # noqa: ANN401 - diffusers' own
+    """Safetensors only; no code of the model's repository is run."""
+    try:
+        pipe = DiffusionPipeline.from_pretrained(
+            source,
+            torch_dtype=torch.float32,
+            use_safetensors=True,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+            trust_remote_code=False,
+            **options,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as fault:
+        raise BaseError(f"base {source}: cannot be loaded ({_first_line(fault)}); check the name, the network or the folder") from fault
+    if not isinstance(pipe, StableDiffusionPipeline):
+        raise BaseError(f"base {source}: is a {type(pipe).__name__}; only Stable Diffusion 1.x and 2.x fit")
+    return pipe
+
+
+def _from_file(path: Path, config: str | None) -> StableDiffusionPipeline:
+    if not path.is_file():
+        raise BaseError(f"base {path}: no such file")
+    if config is None:
+        raise BaseError(f"base {path}: a single file needs base.config, a diffusers folder with its configs and tokenizer")
+    if path.suffix == ".ckpt":
+        _require_safe_pickle(path)
+    try:
+        return StableDiffusionPipeline.from_single_file(
+            str(path), config=config, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
+        )
+    except Exception as fault:  # diffusers raises whatever its converters stumble over
+        raise BaseError(f"base {path}: cannot be read with the configs in {config} ({_first_line(fault)})") from fault
+
+
+def _require_safe_pickle(path: Path) -> None:
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError) as fault:
+        raise BaseError(
+            f"base {path}: holds more than tensors, so loading it could run code; use the .safetensors file "
+            "of the same model (Stable Diffusion 1.5: v1-5-pruned-emaonly.safetensors)"
+        ) from fault
+
+
+def _require_finite(pipe: StableDiffusionPipeline, source: str) -> None:
+    for name in ("unet", "vae", "text_encoder"):
+        for key, tensor in getattr(pipe, name).state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise BaseError(f"base {source}: {name} holds numbers that are not finite, first in {key}; fetch it anew")
+
+
+def _first_line(fault: BaseException) -> str:
+    return " ".join(str(fault).split())[:200]

@@ -1,0 +1,152 @@
+"""A compact Stable Diffusion: the same five parts, sized for a laptop.
+
+The sizes are a config; the parts are diffusers' and transformers' own classes, so that whatever works
+on the result works on Stable Diffusion.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from pydantic.dataclasses import dataclass
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from augment.prompts import CLASS_NOUN, DIAGNOSES, RARE_TOKENS
+from data.config import STRICT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+# Words that prompts may use: diagnoses come from augment/prompts.py, these are the rest.
+WORDS = """a an and of on the in with without at from no
+dermoscopy dermoscopic image photo photograph close up skin lesion mole patient
+male female man woman year years old young child adult elderly aged age
+back lower extremity trunk upper abdomen face chest foot neck scalp hand ear genital acral unknown arm leg
+light dark pale pink red brown black blue grey gray white yellow purple orange tan
+round oval irregular symmetric asymmetric small large flat raised scaly crusted
+network globules dots vessels lacunae scale crust hair ruler border center
+sharp blurred dirty clean artifact drawing benign malignant cancer tumor
+0 1 2 3 4 5 6 7 8 9""".split()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CompactConfig:
+    """Sizes of a compact base. Defaults are the embedded one's: 9.7 million parameters."""
+
+    image_size: int = 64  # pixels
+    vae_channels: tuple[int, ...] = (24, 48, 64, 96)  # a level; each level after the first halves the image
+    latent_channels: int = 8
+    unet_channels: tuple[int, ...] = (96, 160)  # a level
+    unet_layers: int = 1  # ResNet blocks a level
+    attention_heads: int = 8
+    text_width: int = 128
+    text_layers: int = 2
+    prompt_tokens: int = 16
+
+
+def build(config: CompactConfig, seed: int = 0) -> StableDiffusionPipeline:
+    """A pipeline with random weights, the same for the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        tokenizer = word_tokenizer(config.prompt_tokens)
+        factor = 2 ** (len(config.vae_channels) - 1)
+        pipe = StableDiffusionPipeline(
+            vae=_vae(config),
+            text_encoder=_text_encoder(config, tokenizer),
+            tokenizer=tokenizer,
+            unet=_unet(config, config.image_size // factor),
+            scheduler=DPMSolverMultistepScheduler(
+                beta_schedule="scaled_linear",
+                beta_start=0.00085,
+                beta_end=0.012,
+                prediction_type="v_prediction",
+                timestep_spacing="trailing",
+            ),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def word_tokenizer(prompt_tokens: int) -> CLIPTokenizer:
+    """CLIP's byte-pair tokenizer with a small vocabulary: our words are one token each, others are spelt."""
+    words = dict.fromkeys([*WORDS, *_words(DIAGNOSES.values()), *CLASS_NOUN.split(), *RARE_TOKENS])
+    alphabet = _byte_alphabet()
+    vocabulary = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
+    merges: dict[tuple[str, str], None] = {}
+    for word in words:
+        pieces = [*word[:-1], f"{word[-1]}</w>"]
+        joined = pieces[0]
+        for piece in pieces[1:]:
+            merges.setdefault((joined, piece))
+            joined += piece
+    vocabulary += [first + second for first, second in merges]
+    tokens = dict.fromkeys([*vocabulary, START, END])
+    return CLIPTokenizer(
+        vocab={token: number for number, token in enumerate(tokens)},
+        merges=list(merges),
+        model_max_length=prompt_tokens,
+    )
+
+
+def _words(phrases: Iterable[str]) -> list[str]:
+    return [word for phrase in phrases for word in phrase.split()]
+
+
+def _byte_alphabet() -> list[str]:
+    """The 256 printable characters that stand for bytes in byte-level BPE (GPT-2's table)."""
+    kept = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    moved = [byte for byte in range(256) if byte not in kept]
+    return [chr(byte) for byte in kept] + [chr(256 + index) for index, _ in enumerate(moved)]
+
+
+def _vae(config: CompactConfig) -> AutoencoderKL:
+    levels = len(config.vae_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=config.vae_channels,
+        layers_per_block=1,
+        latent_channels=config.latent_channels,
+        norm_num_groups=8,
+        sample_size=config.image_size,
+        scaling_factor=1.0,
+    )
+
+
+def _unet(config: CompactConfig, latent_size: int) -> UNet2DConditionModel:
+    levels = len(config.unet_channels)
+    return UNet2DConditionModel(
+        sample_size=latent_size,
+        in_channels=config.latent_channels,
+        out_channels=config.latent_channels,
+        layers_per_block=config.unet_layers,
+        block_out_channels=config.unet_channels,
+        down_block_types=("CrossAttnDownBlock2D",) * levels,
+        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        cross_attention_dim=config.text_width,
+        attention_head_dim=config.attention_heads,  # diffusers' old name for the number of heads
+        norm_num_groups=16,
+    )
+
+
+def _text_encoder(config: CompactConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.text_width,
+            intermediate_size=2 * config.text_width,
+            num_hidden_layers=config.text_layers,
+            num_attention_heads=4,
+            max_position_embeddings=config.prompt_tokens,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.eos_token_id,
+        )
+    )
