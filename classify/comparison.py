@@ -1,0 +1,191 @@
+"""How sure one can be: cluster bootstrap of an arm's balanced accuracy and of the paired difference between two arms.
+
+Images of one leakage group (a patient, a lesion, near-duplicates) err together, so whole groups are drawn. Predictions
+of several seeds of an arm are averaged as they are, so an interval says what another test part would have given, and
+not what another seed, few-shot subset or generator would have: `Estimate.varied` says so beside every figure.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from scipy.stats import binomtest
+
+_CHUNK = 2**24  # cells of resampled weights held at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How intervals are drawn."""
+
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+
+
+DEFAULT = Bootstrap()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value with its interval. All three are NaN for a class without a test image."""
+
+    value: float
+    low: float
+    high: float
+    n: int  # images that it rests on
+    groups: int  # leakage groups that it rests on
+    varied: str  # what was drawn anew, and what was not
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimates:
+    """Balanced accuracy and recalls of an arm, or the difference of two arms in each of them."""
+
+    balanced_accuracy: Estimate
+    recalls: tuple[Estimate, ...]  # by class
+    by_seed: tuple[float, ...]  # balanced accuracy of each seed (of each pair of equal rank, for a difference)
+    without_images: tuple[int, ...]  # classes that could not be judged
+
+
+@dataclass(frozen=True, kw_only=True)
+class McNemar:
+    """Images that only one of two predictions got right, and the exact two-sided p of so uneven a split."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def estimate_arm(
+    truth: Int[np.ndarray, " n"],
+    predicted: Int[np.ndarray, "seeds n"],
+    groups: Shaped[np.ndarray, " n"],
+    n_classes: int,
+    *,
+    bootstrap: Bootstrap = DEFAULT,
+) -> Estimates:
+    """Balanced accuracy and recalls averaged over the arm's seeds; intervals from resampled groups."""
+    return _estimate(
+        _hits(truth, predicted), truth, groups, n_classes, bootstrap=bootstrap, varied=_varied(len(predicted))
+    )
+
+
+def estimate_difference(
+    truth: Int[np.ndarray, " n"],
+    first: Int[np.ndarray, "seeds n"],
+    second: Int[np.ndarray, "other_seeds n"],
+    groups: Shaped[np.ndarray, " n"],
+    n_classes: int,
+    *,
+    bootstrap: Bootstrap = DEFAULT,
+) -> Estimates:
+    """Second minus first. Both are judged on the same resampled groups, so what they share cancels."""
+    before, after = _hits(truth, first), _hits(truth, second)
+    pairs = min(len(before), len(after))
+    mean = after.mean(axis=0) - before.mean(axis=0)
+    whole = _estimate(
+        mean[None], truth, groups, n_classes, bootstrap=bootstrap, varied=_varied(max(len(before), len(after)))
+    )
+    by_seed = tuple(_value(after[i] - before[i], truth, n_classes) for i in range(pairs))
+    return Estimates(
+        balanced_accuracy=whole.balanced_accuracy,
+        recalls=whole.recalls,
+        by_seed=by_seed,
+        without_images=whole.without_images,
+    )
+
+
+def mcnemar(truth: Int[np.ndarray, " n"], first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"]) -> McNemar:
+    """Exact McNemar test of two sets of predictions, image by image; it knows nothing of groups or classes."""
+    right, also = first == truth, second == truth
+    only_first, only_second = int((right & ~also).sum()), int((also & ~right).sum())
+    discordant = only_first + only_second
+    p = float(binomtest(only_second, discordant, 0.5).pvalue) if discordant else 1.0
+    return McNemar(only_first=only_first, only_second=only_second, p=p)
+
+
+def _hits(truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "seeds n"]) -> Float[np.ndarray, "seeds n"]:
+    if predicted.ndim != 2 or predicted.shape[1] != len(truth) or not len(predicted):  # noqa: PLR2004 - seeds, images
+        raise ValueError(f"predictions are {predicted.shape}, wanted (seeds, {len(truth)})")
+    hits: Float[np.ndarray, "seeds n"] = (predicted == truth).astype(np.float64)
+    return hits
+
+
+def _estimate(
+    gains: Float[np.ndarray, "seeds n"],
+    truth: Int[np.ndarray, " n"],
+    groups: Shaped[np.ndarray, " n"],
+    n_classes: int,
+    *,
+    bootstrap: Bootstrap,
+    varied: str,
+) -> Estimates:
+    """`gains` is what each image adds to its class's recall: 0 or 1, or a difference of those."""
+    names, group = np.unique(groups, return_inverse=True)
+    sums, counts = np.zeros((len(names), n_classes)), np.zeros((len(names), n_classes))
+    np.add.at(sums, (group, truth), gains.mean(axis=0))
+    np.add.at(counts, (group, truth), 1.0)
+    value = _recalls(sums.sum(axis=0), counts.sum(axis=0))
+    drawn = _resampled(sums, counts, bootstrap.resamples, np.random.default_rng(bootstrap.seed))
+    text = f"{bootstrap.resamples} draws of the {len(names)} leakage groups of the test part; {varied}"
+    images, holders = counts.sum(axis=0), (counts > 0).sum(axis=0)
+    recalls = tuple(
+        _interval(value[k], drawn[:, k], bootstrap.level, n=int(images[k]), groups=int(holders[k]), varied=text)
+        for k in range(n_classes)
+    )
+    balanced = _interval(
+        _mean(value[None])[0], _mean(drawn), bootstrap.level, n=len(truth), groups=len(names), varied=text
+    )
+    return Estimates(
+        balanced_accuracy=balanced,
+        recalls=recalls,
+        by_seed=tuple(_value(row, truth, n_classes) for row in gains),
+        without_images=tuple(int(k) for k in np.flatnonzero(images == 0)),
+    )
+
+
+def _resampled(
+    sums: Float[np.ndarray, "g k"], counts: Float[np.ndarray, "g k"], resamples: int, rng: np.random.Generator
+) -> Float[np.ndarray, "{resamples} k"]:
+    """Recalls in each resample of as many groups as there are, drawn with replacement."""
+    n = len(sums)
+    at_once = max(1, _CHUNK // max(1, n))
+    parts = []
+    for start in range(0, resamples, at_once):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(at_once, resamples - start)).astype(np.float64)
+        parts.append(_recalls(weights @ sums, weights @ counts))
+    return np.concatenate(parts)
+
+
+def _recalls(sums: Float[np.ndarray, "*r k"], counts: Float[np.ndarray, "*r k"]) -> Float[np.ndarray, "*r k"]:
+    """NaN where a class has no image."""
+    recalls: Float[np.ndarray, "*r k"] = np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    return recalls
+
+
+def _mean(recalls: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
+    """Mean over the classes that have images; NaN where none has."""
+    there = ~np.isnan(recalls)
+    return _recalls(np.where(there, recalls, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64))
+
+
+def _interval(
+    value: float, drawn: Float[np.ndarray, " r"], level: float, *, n: int, groups: int, varied: str
+) -> Estimate:
+    """Percentiles of the draws; a draw that holds no image of the class says nothing and is left out."""
+    known = drawn[~np.isnan(drawn)]
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(known, tails) if len(known) and not np.isnan(value) else (np.nan, np.nan)
+    return Estimate(value=float(value), low=float(low), high=float(high), n=n, groups=groups, varied=varied)
+
+
+def _value(gains: Float[np.ndarray, " n"], truth: Int[np.ndarray, " n"], n_classes: int) -> float:
+    sums = np.bincount(truth, weights=gains, minlength=n_classes)
+    counts = np.bincount(truth, minlength=n_classes).astype(np.float64)
+    return float(_mean(_recalls(sums, counts)[None])[0])
+
+
+def _varied(seeds: int) -> str:
+    averaged = f"the {seeds} classifier seeds are averaged, not drawn" if seeds > 1 else "one classifier seed"
+    return f"{averaged}; split, few-shot images and generator are fixed"
