@@ -1,0 +1,107 @@
+"""Trains the denoiser and the text encoder of a compact base on cached latents."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from augment.objective import min_snr_weights, noised, stratified_timesteps, target
+from augment.schedule import warm_cosine
+from data.config import STRICT
+from data.errors import TrainingError
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+    from augment.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DenoiserConfig:
+    """How the denoiser of a compact base is trained."""
+
+    steps: Annotated[int, Field(ge=1)] = 4500
+    batch_size: int = 64
+    learning_rate: float = 6e-4
+    min_snr: float | None = None  # None: every noise level weighs the same in the velocity's error
+    unprompted: float = 0.1  # share of the batch with an empty prompt, for guidance
+    ema: float = 0.999  # a step
+    checkpoint_every: int = 250  # steps
+
+
+def train_denoiser(
+    pipe: StableDiffusionPipeline,
+    mean: Float[Tensor, "n channels h w"],
+    std: Float[Tensor, "n channels h w"],
+    prompts: Sequence[str],
+    config: DenoiserConfig,
+    checkpoint: Checkpoint,
+    seed: int,
+    progress: Callable[[int, int, float], None],
+) -> None:
+    """Train UNet and text encoder in place and leave their moving averages in the pipe.
+
+    `mean, std` are the latents' posterior, `prompts[i]` goes with `mean[i]`; resumes from the checkpoint.
+    Raises TrainingError for a loss that is no number.
+    """
+    model = nn.ModuleDict({"unet": pipe.unet, "text": pipe.text_encoder}).train()
+    pipe.unet.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(requires_grad=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(config.steps, warmup=200))
+    parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    first = checkpoint.restore(parts)
+    texts = list(dict.fromkeys(["", *prompts]))
+    tokens = pipe.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    number = torch.tensor([texts.index(prompt) for prompt in prompts])
+    for step in range(first, config.steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        chosen = torch.randint(len(mean), (config.batch_size,), generator=generator)
+        noise = torch.randn((2, *mean[chosen].shape), generator=generator)
+        latents = mean[chosen] + std[chosen] * noise[0]
+        kept = torch.rand(config.batch_size, generator=generator) >= config.unprompted
+        times = stratified_timesteps(config.batch_size, pipe.scheduler.config.num_train_timesteps, generator)
+        embedded = pipe.text_encoder(tokens).last_hidden_state[number[chosen] * kept]
+        loss = denoising_loss(pipe, latents, noise[1], times, embedded, config.min_snr)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if not math.isfinite(loss.item()):
+            raise TrainingError(f"denoiser: the loss is {loss.item()} at step {step + 1}; lower its learning_rate")
+        _follow(average, model, min(config.ema, (1 + step) / (10 + step)))
+        progress(step + 1, config.steps, loss.item())
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            checkpoint.save(step + 1, parts)
+    model.load_state_dict(average.state_dict())
+    model.eval()
+
+
+def denoising_loss(
+    pipe: StableDiffusionPipeline,
+    latents: Float[Tensor, "n c h w"],
+    noise: Float[Tensor, "n c h w"],
+    times: Int[Tensor, "n"],
+    embedded: Float[Tensor, "n tokens width"],
+    min_snr: float | None,
+) -> Float[Tensor, ""]:
+    """Squared error of what the denoiser says, weighted by noise level."""
+    alphas, kind = pipe.scheduler.alphas_cumprod[times], pipe.scheduler.config.prediction_type
+    noisy = noised(latents, noise, alphas).contiguous(memory_format=torch.channels_last)
+    predicted = pipe.unet(noisy, times, embedded).sample
+    error = (predicted - target(latents, noise, alphas, kind)).square().mean((1, 2, 3))
+    return (min_snr_weights(alphas, kind, min_snr) * error).mean()
+
+
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)  # noqa: SLF001 - one call for all tensors
