@@ -1,0 +1,30 @@
+"""Prefect plugin: `prefect deployment run augment-and-evaluate`, a bare name, means the default deployment.
+
+Prefect's command line wants FLOW/DEPLOYMENT. Its public hook runs while `prefect` is imported, before the
+command line reads `sys.argv`; `prefect.toml` in the project's folder turns the plugin on, nowhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from prefect.plugins import register_hook
+
+FLOW, DEFAULT = "augment-and-evaluate", "augment-and-evaluate/demo"
+
+
+@register_hook
+def setup_environment() -> None:
+    """Complete the name on the command line; the environment stays as it is."""
+    sys.argv[1:] = completed(sys.argv[1:])
+
+
+def completed(arguments: list[str]) -> list[str]:
+    """Arguments of `prefect`, a bare flow name completed where a deployment's name is meant."""
+    if arguments[:1] != ["deployment"]:
+        return arguments
+    before = ["", *arguments]
+    return [
+        DEFAULT if word == FLOW and (not before[i].startswith("-") or before[i] == "--watch") else word
+        for i, word in enumerate(arguments)
+    ]

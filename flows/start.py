@@ -1,0 +1,81 @@
+"""Set up and run from a bare Python: environment, Prefect server and worker, the demo, the tests.
+
+    python3 -m flows.start demo    everything, then the study on the embedded phantoms
+    python3 -m flows.start test    everything, then linters, types, import floors and tests
+    python3 -m flows.start up      everything, and stay ready for `prefect deployment run`
+    python3 -m flows.start stop    stop the server and the worker that this program started
+
+Standard library only, since it runs before anything is installed; it looks first, so typing it twice is fine.
+"""
+
+import os
+import sys
+
+from flows.environment import ROOT, StartError, call, environment, program
+from flows.serving import deploy, end, environ, follow, server, worker
+
+CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("lint-imports",),
+    ("pytest", "-q"),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code: 0, 1 for a failure of the program, 2 for bad input, 130 after Ctrl-C."""
+    commands = {"demo": demo, "test": check, "up": up, "stop": stop}
+    command, *rest = arguments or ["demo"]
+    if command not in commands or (rest and command not in ("demo", "test")):
+        print(__doc__)
+        return 0 if command in ("-h", "--help", "help") else 2
+    os.chdir(ROOT)
+    try:
+        return commands[command](rest)
+    except StartError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command again goes on from what is finished", file=sys.stderr)
+        return 130
+
+
+def demo(overrides: list[str]) -> int:
+    """Set up, run the default deployment and follow it."""
+    up([])
+    return follow(overrides)
+
+
+def check(arguments: list[str]) -> int:
+    """Set up and run every check; all of them run, the tests last."""
+    environment()
+    codes = []
+    for tool, *options in CHECKS:
+        print(f"$ {' '.join([tool, *options])}", flush=True)
+        extra = arguments if tool == "pytest" else []
+        codes.append(call([program(tool), *options, *extra], env=environ()).returncode)
+    failed = [tool for (tool, *_), code in zip(CHECKS, codes, strict=True) if code]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def up(_: list[str]) -> int:
+    """Set up environment, server, worker and deployments, each only where it is missing."""
+    environment()
+    server()
+    worker()
+    deploy()
+    return 0
+
+
+def stop(_: list[str]) -> int:
+    """Stop what this program started; anything else is left alone."""
+    for name in ("worker", "server"):
+        end(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

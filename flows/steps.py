@@ -1,0 +1,106 @@
+"""One step of a study: look whether its artifact is finished, make it otherwise, and say what it cost.
+
+The run folder decides what is done, by the digest of what a step depends on; no cache of a scheduler does.
+Nothing here knows Prefect: a `Conductor` runs steps by hand (`flows.terminal`) or as Prefect tasks (`flows.tasks`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import filelock
+
+from data.store import building, digest, finished, read_json, write_json
+
+COST = "cost.json"  # seconds and device, inside an artifact
+
+
+class Watch(Protocol):
+    """What a step calls while it works: done of total, and a note such as the loss."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Tell how far the work is; called often, so it must be cheap."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A finished step; a reused one cost its seconds in an earlier run."""
+
+    stage: str
+    what: str
+    seconds: float
+    reused: bool
+    folder: Path
+
+
+Finished = TypeVar("Finished", bound=Done)
+
+
+class Conductor(Protocol):
+    """Runs the steps, and shows them."""
+
+    def __call__(self, stage: str, what: str, work: Callable[[Watch], Finished]) -> Finished:
+        """Run one step and return what it returns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """An artifact to be made: `make` writes its files into the folder that it is given."""
+
+    stage: str
+    what: str
+    folder: Path  # without the digest
+    inputs: Mapping[str, Any]  # all that the artifact depends on, as plain JSON
+    make: Callable[[Path, Watch], None]
+    heavy: bool = True  # computes on the device
+
+    @property
+    def digest(self) -> str:
+        """What later steps depend on."""
+        return digest(self.inputs)
+
+    @property
+    def target(self) -> Path:
+        """The artifact's folder."""
+        return self.folder.with_name(f"{self.folder.name}-{self.digest[:12]}")
+
+    def __call__(self, watch: Watch) -> Done:
+        """Make the artifact, unless it is there."""
+        if reused := finished(self.target, self.inputs):
+            cost = read_json(self.target / COST)
+        else:
+            with _device(self.heavy) as device, building(self.target, self.inputs) as partial:
+                start = time.perf_counter()
+                self.make(partial, watch)
+                cost = {"seconds": round(time.perf_counter() - start, 2), "device": device}
+                write_json(partial / COST, cost)
+        return Done(stage=self.stage, what=self.what, seconds=cost["seconds"], reused=reused, folder=self.target)
+
+
+def _device(heavy: bool) -> AbstractContextManager[str]:
+    """Give the device's name; one process at a time holds a GPU, by a lock that dies with it."""
+    if not heavy:
+        return nullcontext("cpu")
+    from augment.device import device  # noqa: PLC0415 - torch takes seconds, and reused steps need none
+
+    name = device().type
+    return nullcontext(name) if name == "cpu" else _Held(name)
+
+
+class _Held(AbstractContextManager[str]):
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"lesionloom-{name}.lock")
+
+    def __enter__(self) -> str:
+        self._lock.acquire()
+        return self._name
+
+    def __exit__(self, *fault: object) -> None:
+        self._lock.release()
