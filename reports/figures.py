@@ -1,0 +1,163 @@
+"""Figures as inline SVG. Positions are percentages and text keeps its size, so a figure fits a phone and a page.
+
+Arms differ by shape as well as by colour: circle, square, diamond, triangle. Colours come from the page's style.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_EDGE = 3.0  # percent left free on both sides, so that marks at the ends stand whole
+_SHAPES = {"real": "circle", "oversampled": "square", "synthetic": "diamond"}
+_DRAWN = {
+    "circle": Markup('<circle r="5.5"/>'),
+    "square": Markup('<rect x="-5" y="-5" width="10" height="10"/>'),
+    "diamond": Markup('<path d="M0-7.2 7.2 0 0 7.2-7.2 0Z"/>'),
+    "triangle": Markup('<path d="M0-6.5 6.4 5H-6.4Z"/>'),
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A stretch of numbers and the ticks on it."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    def place(self, value: float) -> float:
+        """Percent of the figure's width."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return _EDGE + (100 - 2 * _EDGE) * share
+
+
+def axis_round(values: Iterable[float | None], *, whole: tuple[float, float] | None = None, zero: bool = False) -> Axis:
+    """An axis with round ticks over the values; `zero`: with zero on it; `whole`: no further than these bounds."""
+    known = [value for value in values if value is not None] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    if zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    margin = max(0.08 * (high - low), 0.005)
+    low, high = low - margin, high + margin
+    step = _round_step((high - low) / 3.5)
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    if whole:
+        low, high = max(low, whole[0]), min(high, whole[1])
+    n = round((high - low) / step)
+    return Axis(low, high, tuple(round(low + i * step, 10) for i in range(n + 1)))
+
+
+UNIT = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
+
+
+def shape_of(arm: str) -> str:
+    """The shape an arm is drawn with; an arm of another name is a triangle."""
+    return _SHAPES.get(arm, "triangle")
+
+
+def key(arm: str) -> Markup:
+    """The arm's mark, for legends and table rows."""
+    return Markup(
+        '<svg class="key" width="14" height="14" viewBox="-8 -8 16 16" aria-hidden="true"><g class="mark {}">{}</g></svg>'
+    ).format(_tone(arm), _DRAWN[shape_of(arm)])
+
+
+def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
+    """The tick labels, to stand over or under the strips of the same axis."""
+    last = len(axis.ticks) - 1
+    texts = [
+        Markup('<text x="{:.2f}%" y="11" text-anchor="{}">{}</text>').format(
+            0 if i == 0 else 100 if i == last else axis.place(tick),
+            "start" if i == 0 else "end" if i == last else "middle",
+            text,
+        )
+        for i, (tick, text) in enumerate(zip(axis.ticks, written, strict=True))
+    ]
+    return Markup('<svg class="ticks" width="100%" height="14" aria-hidden="true">{}</svg>').format(_join(texts))
+
+
+def strip(  # noqa: PLR0913 - one mark with all that stands round it
+    axis: Axis, arm: str, mean: float | None, low: float | None, high: float | None, seeds: Sequence[float | None],
+    title: str, *, reference: float | None = None,
+) -> Markup:  # fmt: skip
+    """One row of a dot plot: interval, mean as the arm's shape, a short stroke a seed; `reference` is a bold line."""
+    middle = 15
+    parts = [
+        Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="30"/>').format(axis.place(tick))
+        for tick in axis.ticks
+    ]
+    if reference is not None:
+        x = axis.place(reference)
+        parts.append(Markup('<line class="reference" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="30"/>').format(x))
+    if low is not None and high is not None:
+        parts.append(_interval(axis.place(low), axis.place(high), middle))
+    parts += [
+        Markup('<line class="seed" x1="{0:.2f}%" x2="{0:.2f}%" y1="23" y2="29"/>').format(axis.place(value))
+        for value in seeds
+        if value is not None
+    ]
+    if mean is not None:
+        parts.append(
+            Markup('<svg x="{:.2f}%" y="{}" overflow="visible" width="1" height="1"><g class="mark">{}</g></svg>').format(
+                axis.place(mean), middle, _DRAWN[shape_of(arm)]
+            )
+        )
+    return Markup(
+        '<svg class="strip {}" width="100%" height="30" role="img" aria-label="{}"><title>{}</title>{}</svg>'
+    ).format(_tone(arm), title, title, _join(parts))
+
+
+def loss_curve(losses: Sequence[tuple[int, float]], title: str) -> Markup:
+    """Loss by step: the record in a light line, its running mean over it."""
+    known = [(step, loss) for step, loss in losses if math.isfinite(loss)]
+    if len(known) < 2:  # noqa: PLR2004 - a line has two ends
+        return Markup("")
+    first, last = known[0][0], known[-1][0]
+    top = max(loss for _, loss in known) * 1.05 or 1.0
+
+    def line(points: Sequence[tuple[int, float]]) -> str:
+        return " ".join(f"{300 * (s - first) / (last - first):.1f},{80 - 80 * max(v, 0) / top:.1f}" for s, v in points)
+
+    return Markup(
+        '<svg class="loss" viewBox="0 0 300 80" preserveAspectRatio="none" role="img" aria-label="{}"><title>{}</title>'
+        '<line class="grid" x1="0" x2="300" y1="80" y2="80"/><polyline class="raw" points="{}"/>'
+        '<polyline class="mean" points="{}"/></svg>'
+    ).format(title, title, line(known), line(_running_mean(known)))
+
+
+def _running_mean(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    half = max(1, len(points) // 12)
+    means = []
+    for i, (step, _) in enumerate(points):
+        near = [loss for _, loss in points[max(0, i - half) : i + half + 1]]
+        means.append((step, sum(near) / len(near)))
+    return means
+
+
+def _interval(start: float, end: float, y: int) -> Markup:
+    caps = [
+        Markup('<line class="cap" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>').format(x, y - 4, y + 4)
+        for x in (start, end)
+    ]
+    bar = Markup('<line class="interval" x1="{0:.2f}%" x2="{1:.2f}%" y1="{2}" y2="{2}"/>')
+    return bar.format(start, end, y) + _join(caps)
+
+
+def _tone(arm: str) -> str:
+    return arm if arm in _SHAPES else "other"
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * step for step in (1, 2, 2.5, 5, 10) if power * step >= rough * 0.999)
+
+
+def _join(parts: Iterable[Markup]) -> Markup:
+    return Markup("").join(parts)

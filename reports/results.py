@@ -1,0 +1,177 @@
+"""A study in numbers: what the report shows, and what `summary.json` holds.
+
+No drawing and no wording here. A figure that is undefined (a class that the test part lacks) is None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from data.errors import InputError
+from data.store import read_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Verdict = Literal["higher", "lower", "unclear", "undefined"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A figure of one arm, between 0 and 1, averaged over the seeds, with its 95 % interval."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    per_seed: dict[str, float | None]  # seed -> figure
+    varied: str  # what varied under the interval, in words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall(Score):
+    """Recall of one class in one arm; Wilson interval, from the hits just below the seeds' mean to those just above."""
+
+    images: int  # of the class in the test part
+    groups: int  # leakage groups that these images come from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Difference of a recall between two arms, with its 95 % interval."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Balanced accuracy of `first` less that of `second`: paired over the test images, averaged over the seeds."""
+
+    first: str
+    second: str
+    mean: float | None
+    low: float | None  # 95 % interval
+    high: float | None
+    per_seed: dict[str, float | None]
+    verdict: Verdict  # of `first`: "unclear" where the interval holds 0
+    by_class: dict[str, Change]  # label -> difference in recall
+    varied: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What one arm's classifier was trained on; the same for every seed."""
+
+    counts: dict[str, dict[str, int]]  # label -> source -> images
+    steps: int
+    best_steps: dict[str, int]  # seed -> the step chosen on the validation part
+    seconds: float  # over all seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune:
+    """One class's fine-tune, and what was drawn with it."""
+
+    method: str
+    prompt: str
+    shots: int  # images seen
+    steps: int
+    seconds: float
+    losses: tuple[tuple[int, float], ...]  # (step, mean loss since the one before), at most 100
+    previews: tuple[str, ...]  # paths within the run folder, by step
+    images: int  # synthetic images made
+    settings: dict[str, str]  # steps, guidance, sampler and negative prompt of those
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of the split."""
+
+    images: int
+    lesions: int
+    groups: int  # leakage groups
+    by_class: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """What a random split of images would have leaked from one class's test images."""
+
+    label: str
+    images: int
+    leaked: int
+    share: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCounts:
+    """The split and its ledger."""
+
+    groups: int
+    links: dict[str, int]  # patient, lesion, duplicate -> links found
+    shared_groups: int  # groups that stand in two parts: 0, or the study is void
+    parts: dict[str, Part]
+    random_split: tuple[Leak, ...]
+    base_has_seen: str  # "unknown" for a base from a hub
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One piece of work."""
+
+    stage: str
+    what: str
+    seconds: float
+    reused: bool  # found finished, not done in this run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One run in numbers. Every mapping by arm follows `arms`, every one by label `classes`."""
+
+    name: str
+    started: str  # ISO 8601
+    finished: str
+    source: str  # of the data: "phantom" for the drawn set
+    regime: str  # "shots": only the generator sees few images; "limited": the classifier too
+    classes: tuple[str, ...]
+    rare: tuple[str, ...]
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]  # of the classifier
+    study_seed: int  # of few-shot subset, fine-tune and synthetic images
+    test_images: int
+    test_groups: int
+    balanced_accuracy: dict[str, Score]  # arm ->
+    weighted_recall: dict[str, Score]  # arm -> recall weighted by support, which is accuracy
+    per_class_recall: dict[str, dict[str, Recall]]  # arm -> label ->
+    differences: tuple[Difference, ...]  # the headline's first
+    without_test_images: tuple[str, ...]  # classes that balanced accuracy leaves out
+    confusion: dict[str, tuple[tuple[int, ...], ...]]  # arm -> [true class][named class], images summed over seeds
+    training: dict[str, Training]  # arm ->
+    finetunes: dict[str, FineTune]  # label ->
+    gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real" | "synthetic" -> paths within the run folder
+    split: SplitCounts
+    base: dict[str, Any]
+    timings: tuple[Timing, ...]
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    config: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, dataclasses.asdict(self))
+
+    @staticmethod
+    def read(path: Path) -> Summary:
+        """Read what `write` wrote. Raises InputError for anything else."""
+        try:
+            return TypeAdapter(Summary).validate_python(read_json(path))
+        except OSError as fault:
+            raise InputError(f"{path}: cannot be read ({fault.strerror}); draw the report of the run again") from fault
+        except (ValueError, ValidationError) as fault:
+            raise InputError(f"{path}: is no summary of a run; draw the report of the run again") from fault

@@ -1,0 +1,125 @@
+"""A finished run folder, read file by file; whatever is missing or broken is named with its mend.
+
+Only what lies inside the folder is read, so that a report can be drawn again on another machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.errors import InputError
+from data.manifest import read_table
+from data.store import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_RECORD_KEYS = (
+    "name", "started", "finished", "config", "versions", "machine", "seeds", "base", "regime", "rare", "arms",
+    "classes", "artifacts", "timings",
+)  # fmt: skip
+_PICTURES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder and its `run.json`."""
+
+    path: Path
+    record: dict[str, Any]
+
+    @staticmethod
+    def open(path: Path) -> RunFolder:
+        """Raises InputError where the folder is no finished run."""
+        if not path.is_dir():
+            raise InputError(f"{path}: is no folder; give the folder of a finished run, e.g. runs/demo")
+        if not (path / "run.json").is_file():
+            raise InputError(f"{path}/run.json: is not there, so the run has not ended; start it again to finish it")
+        record = _json(path / "run.json")
+        missing = [key for key in _RECORD_KEYS if key not in record] if isinstance(record, dict) else ["everything"]
+        if missing:
+            raise InputError(f"{path}/run.json: lacks {', '.join(missing)}; start the run again to write it anew")
+        return RunFolder(path, record)
+
+    def artifact(self, *keys: str) -> Path:
+        """Folder of an artifact, e.g. `artifact("arm", "real", "0")`."""
+        entry: Any = self.record["artifacts"]
+        for key in keys:
+            entry = entry.get(key) if isinstance(entry, dict) else None
+        name = " ".join(keys)
+        if not isinstance(entry, str):
+            raise InputError(f"{self.path}/run.json: names no folder for {name}; start the run again to finish it")
+        if PurePosixPath(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
+            raise InputError(f"{self.path}/run.json: the folder for {name} is {entry!r}; it must lie within the run")
+        return self.path / entry
+
+    def json(self, folder: Path, name: str) -> dict[str, Any]:
+        """A JSON object within an artifact."""
+        value = _json(folder / name)
+        if not isinstance(value, dict):
+            raise InputError(f"{folder / name}: holds {type(value).__name__}, not an object; {_MEND}")
+        return value
+
+    def table(self, folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """A table within an artifact, every cell as text; it must have the columns."""
+        _there(folder / name)
+        table = read_table(folder / name)
+        missing = [column for column in columns if column not in table.columns]
+        if missing:
+            raise InputError(f"{folder / name}: lacks the columns {', '.join(missing)}; {_MEND}")
+        return table
+
+    def probabilities(self, arm: str, seed: str, images: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
+        """Test probabilities [images, classes] of one arm and seed, in the images' order."""
+        folder = self.artifact("arm", arm, seed)
+        table = self.table(folder, "predictions.csv", ["image"]).set_index("image")
+        where = folder / "predictions.csv"
+        columns = {name.casefold(): name for name in table.columns}  # the challenge's header is in capitals
+        lacking = [label for label in classes if label not in table.columns and label.casefold() not in columns]
+        if lacking:
+            raise InputError(f"{where}: has no column for the class {lacking[0]!r}; {_MEND}")
+        absent = [image for image in images if image not in table.index]
+        if absent or len(table) != len(images):
+            what = f"no row for test image {absent[0]!r}" if absent else f"{len(table)} rows for {len(images)} images"
+            raise InputError(f"{where}: has {what}; {_MEND}")
+        names = [label if label in table.columns else columns[label.casefold()] for label in classes]
+        values = np.asarray([_numbers(where, i, row) for i, row in enumerate(table.loc[list(images), names].to_numpy())])
+        return values.reshape(len(images), len(classes))
+
+    def pictures(self, folder: Path, pattern: str = "*") -> tuple[str, ...]:
+        """Pictures whose name fits, relative to the run folder, in counting order."""
+        found = [p for p in folder.glob(pattern) if p.suffix.lower() in _PICTURES and p.is_file()]
+        return tuple(p.relative_to(self.path).as_posix() for p in sorted(found, key=lambda p: (len(p.name), p.name)))
+
+
+_MEND = "delete its folder and start the run again"
+
+
+def _there(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: is not there; {_MEND}")
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    _there(path)
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as fault:
+        raise InputError(f"{path}: is not readable as JSON ({fault}); {_MEND}") from fault
+
+
+def _numbers(where: Path, row: int, cells: Sequence[str]) -> list[float]:
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError as fault:
+        raise InputError(f"{where}: test image {row + 1} has a probability that is no number; {_MEND}") from fault
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: test image {row + 1} has a probability that is not finite; {_MEND}")
+    return values

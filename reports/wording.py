@@ -1,0 +1,178 @@
+"""A summary in plain words: the answer in one sentence, and what it does not say. Numbers are written here alone."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from augment.prompts import words_for
+
+if TYPE_CHECKING:
+    from reports.results import Change, Difference, Score, Summary
+
+MINUS = "\N{MINUS SIGN}"
+_VERDICTS = {
+    "higher": "raised balanced accuracy",
+    "lower": "lowered balanced accuracy",
+    "unclear": "made no clear difference to balanced accuracy",
+    "undefined": "cannot be judged",
+}
+_SUBJECTS = {
+    ("synthetic", "oversampled"): "Synthetic images",
+    ("synthetic", "real"): "Synthetic images",
+    ("oversampled", "real"): "Repeating real images",
+}
+_QUESTIONS = {
+    ("synthetic", "oversampled"): "what the content of the synthetic images brings: the counts are equal",
+    ("synthetic", "real"): "what content and re-balancing bring together",
+    ("oversampled", "real"): "what re-balancing alone brings",
+}
+ARM_NOTES = {
+    "real": "the training images as they are",
+    "oversampled": "rare classes repeated, with ordinary augmentation, up to the same counts as with synthetic images",
+    "synthetic": "rare classes filled up with synthetic images to those counts",
+}
+
+
+def answer(summary: Summary) -> str:
+    """The study's answer in one sentence, with its interval."""
+    if not summary.differences:
+        return f"This run has one arm only, {summary.arms[0]}, and so nothing to compare it with."
+    first = summary.differences[0]
+    sentence = f"{subject(first)} {_VERDICTS[first.verdict]}: {_against(summary, first)}."
+    if first.first != "synthetic":
+        return f"This run has no synthetic arm and does not say whether synthetic images help. {sentence}"
+    return sentence
+
+
+def subject(difference: Difference) -> str:
+    """What the first arm did, as a sentence's subject."""
+    return _SUBJECTS.get((difference.first, difference.second), f"The arm {difference.first}")
+
+
+def question(difference: Difference) -> str:
+    """What the difference measures."""
+    pair = (difference.first, difference.second)
+    return _QUESTIONS.get(pair, f"what {difference.first} brings over {difference.second}")
+
+
+def verdict(difference: Difference) -> str:
+    """The verdict in two or three words."""
+    return {
+        "higher": f"{difference.first} is higher",
+        "lower": f"{difference.first} is lower",
+        "unclear": "not distinguishable from none",
+        "undefined": "undefined",
+    }[difference.verdict]
+
+
+def caveat(summary: Summary) -> str:
+    """What the interval of the headline means, and no more than that."""
+    if not summary.differences:
+        return "Add arms to the config to compare."
+    first = summary.differences[0]
+    tested = f"{count(summary.test_images, 'test image')} in {count(summary.test_groups, 'leakage group')}"
+    match first.verdict:
+        case "unclear":
+            text = f"The interval holds zero: from {tested} a gain cannot be told from a loss, nor from none."
+        case "undefined":
+            text = f"A class without a test image leaves balanced accuracy undefined ({tested})."
+        case _:
+            word = "above" if first.verdict == "higher" else "below"
+            text = f"The whole interval lies {word} zero, judged on {tested}."
+    if summary.without_test_images and first.verdict != "undefined":
+        text += f" Without test images, and so left out: {listing(summary.without_test_images)}."
+    if first.second != "oversampled" and first.first == "synthetic":
+        text += " With no oversampled arm, re-balancing may be part of the effect."
+    return text
+
+
+def regime(summary: Summary) -> str:
+    """The regime by name, in words."""
+    if summary.regime == "limited":
+        return (
+            "limited: of each rare class the classifier, too, sees only the images that the generator saw, as if no "
+            "more existed"
+        )
+    return "shots: only the generator is limited to a few images of each rare class; the classifier sees all of train"
+
+
+def class_name(label: str) -> str:
+    """The class in words, where there are better ones than its label."""
+    words = words_for(label)
+    return "" if words.casefold() == label.casefold() else words
+
+
+def share(value: float | None) -> str:
+    """A figure between 0 and 1, e.g. 0.612; undefined is a dash."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def hundredths(value: float | None) -> str:
+    """A figure between 0 and 1 that a few dozen images stand behind, e.g. 0.61."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def points(value: float | None) -> str:
+    """A difference in percentage points with its sign, e.g. +2.2."""
+    if value is None:
+        return "–"
+    text = f"{abs(100 * value):.1f}"
+    sign = "" if text == "0.0" else "+" if value > 0 else MINUS
+    return sign + text
+
+
+def whole_points(value: float) -> str:
+    """A tick in points, with no more decimals than it needs, e.g. +5."""
+    text = f"{abs(100 * value):g}"
+    return text if text == "0" else ("+" if value > 0 else MINUS) + text
+
+
+def point_interval(difference: Difference | Change) -> str:
+    """A difference's interval in points, e.g. [-1.0, +5.4]; empty where there is none."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"[{points(difference.low)}, {points(difference.high)}]"
+
+
+def interval(score: Score, decimals: int = 3) -> str:
+    """A score's interval, e.g. [0.58, 0.64]; empty where it has none."""
+    if score.low is None or score.high is None:
+        return ""
+    return f"[{score.low:.{decimals}f}, {score.high:.{decimals}f}]"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words a person reads, e.g. 6 min 12 s."""
+    if seconds < 9.95:  # noqa: PLR2004 - tenths while they show
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun, e.g. 1,074 images."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def preview_step(path: str) -> str:
+    """What a preview shows, from its name: step-000100.jpg is step 100."""
+    stem = PurePosixPath(path).stem
+    return f"step {int(stem[5:]):,}" if stem.startswith("step-") and stem[5:].isdigit() else stem
+
+
+def listing(names: tuple[str, ...]) -> str:
+    """Names as a sentence lists them: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _against(summary: Summary, difference: Difference) -> str:
+    one, other = (summary.balanced_accuracy[arm].mean for arm in (difference.first, difference.second))
+    text = f"{difference.first} {share(one)} against {difference.second} {share(other)}"
+    if difference.mean is None or difference.low is None:
+        return text
+    text += f", difference {points(difference.mean)} points {point_interval(difference)} (95 %)"
+    return text + (", not distinguishable from none" if difference.verdict == "unclear" else "")

@@ -1,0 +1,205 @@
+"""A factory of run folders: laid out as flows leaves them, filled with random probabilities and small drawn squares."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+RARE = ("akiec", "df", "vasc")
+ARMS = ("real", "oversampled", "synthetic")
+COLUMNS = ("image_id", "root", "path", "label", "group_id", "lesion_id", "patient_id", "source", "lineage")
+TEST = {"nv": 60, "mel": 24, "bkl": 24, "bcc": 16, "akiec": 12, "vasc": 8, "df": 8}
+TRAIN = {"nv": 200, "mel": 60, "bkl": 60, "bcc": 40, "akiec": 30, "vasc": 20, "df": 18}
+
+
+class MakeRun(Protocol):
+    """Makes a run folder and gives its path."""
+
+    def __call__(self, **changes: Any) -> Path: ...  # noqa: ANN401, D102 - any of write_run's settings
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """A maker of run folders; every keyword of `write_run` can be changed."""
+    return lambda **changes: write_run(tmp_path / changes.pop("name", "demo"), **changes)
+
+
+def write_run(  # noqa: PLR0913 - a study has many sides, each with a default
+    folder: Path,
+    *,
+    classes: Sequence[str] = CLASSES,
+    rare: Sequence[str] = RARE,
+    arms: Sequence[str] = ARMS,
+    seeds: Sequence[int] = (0, 1),
+    skill: Mapping[str, float] | None = None,
+    absent: Iterable[str] = (),
+    regime: str = "shots",
+    source: str = "phantom",
+    thumbs: int = 3,
+) -> Path:
+    """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test."""
+    rng = np.random.default_rng(7)
+    folder.mkdir(parents=True)
+    strength = dict.fromkeys(arms, 1.5) | dict(skill or {})
+    test = {label: TEST.get(label, 10) for label in classes if label not in set(absent)}
+    train = {label: TRAIN.get(label, 24) for label in classes}
+    artifacts: dict[str, Any] = {"split": "split-0a1b", "finetune": {}, "images": {}, "arm": {}}
+    _write_split(folder / "split-0a1b", train, test, classes)
+    synthetic = "synthetic" in arms
+    for number, label in enumerate(rare if synthetic else ()):
+        artifacts["finetune"][label] = f"finetune/{number}-22"
+        artifacts["images"][label] = f"images/{number}-33"
+        _write_finetune(folder / f"finetune/{number}-22", label, rng)
+        _write_images(folder / f"images/{number}-33", label, 60 - train[label])
+    for arm in arms:
+        for seed in seeds:
+            path = f"arm/{arm}-{seed}-44"
+            artifacts["arm"].setdefault(arm, {})[str(seed)] = path
+            logits = rng.normal(size=(sum(test.values()), len(classes)))
+            _write_arm(folder / path, arm, seed, classes, rare, train, test, logits, strength[arm])
+    for number, label in enumerate(classes):
+        _write_thumbs(folder / "thumbs" / label, number, thumbs, ("real", "synthetic") if label in rare and synthetic
+                      else ("real",))  # fmt: skip
+    write_json(folder / "run.json", _record(folder.name, classes, rare, arms, seeds, regime, source, artifacts))
+    return folder
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, making the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _manifest(part: str, counts: Mapping[str, int]) -> list[list[str]]:
+    """Two images a lesion, one lesion a group."""
+    rows = []
+    for label, count in counts.items():
+        for i in range(count):
+            lesion = f"{part}-{label}-{i // 2}"
+            rows.append([f"{part}-{label}-{i}", "data", f"images/{part}-{i}.jpg", label, f"g-{lesion}", lesion,
+                         f"p-{lesion}", "real", ""])  # fmt: skip
+    return rows
+
+
+def _write_split(folder: Path, train: Mapping[str, int], test: Mapping[str, int], classes: Sequence[str]) -> None:
+    parts = {"train": dict(train), "validation": {label: 6 for label in classes}, "test": dict(test)}
+    for part, counts in parts.items():
+        _write_csv(folder / f"{part}.csv", COLUMNS, _manifest(part, counts))
+    ledger = {
+        "groups": 410,
+        "links": {"patient": 120, "lesion": 300, "duplicate": 7},
+        "parts": {
+            part: {"images": sum(c.values()), "lesions": sum(c.values()) // 2, "groups": sum(c.values()) // 2,
+                   "by_class": c}
+            for part, c in parts.items()
+        },
+        "shared_groups": 0,
+        "random_split": [
+            {"label": label, "images": n, "leaked": n // 3, "share": (n // 3) / n} for label, n in test.items()
+        ],
+        "seen": {"base": "phantoms of bcc, bkl, mel and nv, from other seeds", "finetune": {}},
+    }  # fmt: skip
+    write_json(folder / "ledger.json", ledger)
+
+
+def _write_finetune(folder: Path, label: str, rng: np.random.Generator) -> None:
+    steps = range(1, 201)
+    loss = 0.2 + 0.3 * np.exp(-np.arange(200) / 40) + 0.05 * rng.normal(size=200)
+    _write_csv(folder / "loss.csv", ("step", "loss", "lr"), [(s, x, 1e-4) for s, x in zip(steps, loss, strict=True)])
+    for step in (100, 200):
+        _picture(folder / f"previews/step-{step:06d}.jpg", (40 + step // 2, 60, 90), size=(128, 32))
+    adapter = {
+        "method": "lora", "label": label, "prompt": f"dermoscopy of {label}", "negative_prompt": "", "token": "",
+        "config": {"rank": 16}, "base": {"source": "tiny"}, "steps": 200, "seed": 0, "seconds": 41.5,
+        "shots": {"image_ids": [f"train-{label}-{i}" for i in range(0, 16, 2)], "group_ids": []},
+        "final_loss": float(loss[-1]),
+    }  # fmt: skip
+    write_json(folder / "adapter.json", adapter)
+
+
+def _write_images(folder: Path, label: str, count: int) -> None:
+    rows = [(f"images/{label}-{i:06d}.jpg", label, "f00", "tiny", f"dermoscopy of {label}", "", i, 20, 2.0,
+             "dpmsolver++2m") for i in range(count)]  # fmt: skip
+    header = ("file_name", "label", "adapter", "base", "prompt", "negative_prompt", "seed", "steps", "guidance",
+              "sampler")  # fmt: skip
+    _write_csv(folder / "metadata.csv", header, rows)
+
+
+def _write_arm(  # noqa: PLR0913 - the whole of one trained arm
+    folder: Path, arm: str, seed: int, classes: Sequence[str], rare: Sequence[str], train: Mapping[str, int],
+    test: Mapping[str, int], logits: np.ndarray, strength: float,
+) -> None:  # fmt: skip
+    truth = [label for label, count in test.items() for _ in range(count)]
+    for row, label in zip(logits, truth, strict=True):
+        row[list(classes).index(label)] += strength
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    header = [label.upper() for label in classes] if set(classes) <= set(CLASSES) else list(classes)
+    names = [row[0] for row in _manifest("test", test)]
+    _write_csv(folder / "predictions.csv", ["image", *header],
+               [[name, *map(float, p)] for name, p in zip(names, probabilities, strict=True)])  # fmt: skip
+    counts = {}
+    for label, n in train.items():
+        added = 60 - n if label in rare and arm != "real" else 0
+        counts[label] = {"real": n + (added if arm == "oversampled" else 0)}
+        if arm == "synthetic" and added:
+            counts[label]["synthetic"] = added
+    write_json(folder / "arm.json", {
+        "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2, "counts": counts,
+    })  # fmt: skip
+
+
+def _write_thumbs(folder: Path, hue: int, count: int, sources: Iterable[str]) -> None:
+    for source in sources:
+        for i in range(count):
+            _picture(folder / f"{source}-{i}.jpg", (200 - 9 * hue, 150 - 7 * i, 120 + 5 * hue))
+
+
+def _picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (24, 24)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+def _record(  # noqa: PLR0913 - all that run.json holds
+    name: str, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
+    source: str, artifacts: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    timing = [
+        {"stage": "split", "what": "1,074 images", "seconds": 2.1, "reused": False},
+        *({"stage": "finetune", "what": label, "seconds": 41.5, "reused": False} for label in artifacts["finetune"]),
+        *({"stage": "images", "what": label, "seconds": 9.25, "reused": True} for label in artifacts["images"]),
+        *({"stage": "arm", "what": f"{arm}, seed {seed}", "seconds": 35.2, "reused": False}
+          for arm in arms for seed in seeds),
+    ]  # fmt: skip
+    return {
+        "name": name, "started": "2026-11-21T09:00:00+00:00", "finished": "2026-11-21T09:06:12+00:00",
+        "config": {
+            "name": name, "study_seed": 0, "data": {"source": source, "folder": None}, "pixels": {"size": 64},
+            "split": {"rare": list(rare), "shots": 8, "limit_real_to_shots": regime == "limited"},
+            "base": {"source": "tiny", "revision": None}, "finetune": {"method": "lora", "rank": 16, "steps": 200},
+            "generate": {"steps": 20, "guidance": 2.0}, "classifier": {"model": "efficientnet_b0", "steps": 200},
+            "arms": list(arms), "fill_to": None, "seeds": list(seeds), "runs": "runs",
+        },
+        "versions": {"python": "3.11.9", "torch": "2.15.0", "diffusers": "0.42.1"},
+        "machine": {"system": "Linux", "processor": "x86_64, 2 cores", "accelerator": "none"},
+        "seeds": {"study_seed": 0, "seeds": list(seeds)}, "base": {"source": "tiny", "sha256": "ab" * 32},
+        "regime": regime, "rare": list(rare), "arms": list(arms), "classes": list(classes), "artifacts": artifacts,
+        "timings": timing,
+    }  # fmt: skip
