@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 
-from prefect.plugins import register_hook
+from prefect.plugins import HookContext, register_hook
 
 FLOW, DEFAULT = "augment-and-evaluate", "augment-and-evaluate/demo"
 
 
 @register_hook
-def setup_environment() -> None:
+def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001 - Prefect gives it by this name
     """Complete the name on the command line; the environment stays as it is."""
     sys.argv[1:] = completed(sys.argv[1:])
 
