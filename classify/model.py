@@ -1,0 +1,194 @@
+"""The classifier: a timm network, where its weights come from, and how it is kept with its labels and preprocessing.
+
+It is kept as timm's own `local-dir:` folder, so `timm.create_model("local-dir:FOLDER", pretrained=True)` loads it
+anywhere; `config.json` also holds our pixel path's settings, which say how an image becomes its input.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import timm
+import torch
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+
+from data.config import parse, to_dict
+from data.errors import BaseError, InputError
+from data.pixels import PixelConfig
+from data.store import read_json, write_json
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_CROP_MODES: dict[str, Literal["center", "border", "squash"]] = {"crop": "center", "pad": "border", "squash": "squash"}
+_WRAPPERS = ("state_dict", "model_ema", "model")  # under which torch files keep the weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A trained network with what it needs to judge an image."""
+
+    network: nn.Module
+    labels: tuple[str, ...]  # in the order of the logits
+    pixels: PixelConfig
+
+
+def device() -> torch.device:
+    """Give the accelerator, if there is one."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
+def build(
+    weights: str | Path, n_classes: int, *, architecture: str = "efficientnet_b0", drop_rate: float = 0.0, seed: int = 0
+) -> nn.Module:
+    """Make a network with `n_classes` logits. What the weights do not fill is drawn from the seed.
+
+    `weights`: "none", "pretrained" (timm's, from the hub), or a file or model folder of this architecture, whose
+    last layer may be of other classes. Raises BaseError.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _create(architecture, n_classes, drop_rate, pretrained=str(weights) == "pretrained")
+    if str(weights) not in {"none", "pretrained"}:
+        path = Path(weights) / WEIGHTS if Path(weights).is_dir() else Path(weights)
+        _fill(network, read_weights(path), path, any_head=True)
+    return network.to(memory_format=torch.channels_last)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors in a .safetensors or torch file; a torch file that would run code is refused (BaseError)."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as fault:
+        raise BaseError(f"{path}: no such weights; give a file, 'pretrained' or 'none'") from fault
+    except (OSError, SafetensorError) as fault:
+        raise BaseError(f"{path}: unreadable weights ({_line(fault)}); copy the file anew") from fault
+    except Exception as fault:  # the unpickler raises whatever the bytes make it
+        raise BaseError(
+            f"{path}: neither safetensors nor a torch file of plain tensors ({type(fault).__name__}); "
+            "give the weights as .safetensors"
+        ) from fault
+    for name in _WRAPPERS:
+        if isinstance(kept, dict) and isinstance(kept.get(name), dict):
+            kept = kept[name]
+    if not isinstance(kept, dict) or not all(isinstance(value, Tensor) for value in kept.values()):
+        raise BaseError(f"{path}: holds no table of weights; save the network's state_dict")
+    return kept
+
+
+def save(classifier: Classifier, folder: Path) -> None:
+    """Keep weights first, then `config.json`, which says that the folder is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {name: value.detach().cpu().contiguous() for name, value in classifier.network.state_dict().items()}
+    save_file(kept, folder / WEIGHTS, {"format": "pt"})  # with more keys the bytes would vary
+    pixels, network = classifier.pixels, cast("Any", classifier.network)
+    write_json(
+        folder / CONFIG,
+        {
+            "architecture": network.pretrained_cfg["architecture"],
+            "num_classes": len(classifier.labels),
+            "num_features": network.num_features,
+            "label_names": list(classifier.labels),
+            "pretrained_cfg": {
+                "input_size": [3, pixels.size, pixels.size],
+                "fixed_input_size": False,
+                "crop_pct": 1.0,
+                "crop_mode": _CROP_MODES[pixels.geometry],
+                "interpolation": "bilinear",  # of those that timm knows nearest to our pixel path's area resampling
+                "mean": list(IMAGENET_DEFAULT_MEAN),
+                "std": list(IMAGENET_DEFAULT_STD),
+                "num_classes": len(classifier.labels),
+                "first_conv": network.pretrained_cfg["first_conv"],
+                "classifier": network.pretrained_cfg["classifier"],
+            },
+            "pixels": to_dict(pixels),
+        },
+    )
+
+
+def load(folder: Path) -> Classifier:
+    """Read back what `save` kept, ready to judge. Raises InputError."""
+    try:
+        config = read_json(folder / CONFIG)
+        architecture, labels = config["architecture"], tuple(str(label) for label in config["label_names"])
+        pixels = parse(PixelConfig, config["pixels"], f"{folder / CONFIG}: pixels")
+    except OSError as fault:
+        raise InputError(f"{folder}: holds no {CONFIG}; give a run folder or a classifier's model folder") from fault
+    except (KeyError, TypeError) as fault:
+        raise InputError(f"{folder / CONFIG}: lacks {fault}; it was not written by this program") from fault
+    network = _create(architecture, len(labels), 0.0, pretrained=False)
+    _fill(network, read_weights(folder / WEIGHTS), folder / WEIGHTS, any_head=False)
+    channels_last = network.to(memory_format=torch.channels_last)
+    return Classifier(network=channels_last.eval(), labels=labels, pixels=pixels)
+
+
+def normalise(pixels: UInt8[np.ndarray, "n h w 3"], on: torch.device) -> Float[Tensor, "n 3 h w"]:
+    """Pixels as the network takes them: ImageNet's mean and deviation, channels last in memory."""
+    raw = torch.from_numpy(np.ascontiguousarray(pixels)).to(on, non_blocking=True).float().div_(255)
+    mean, deviation = torch.tensor(IMAGENET_DEFAULT_MEAN, device=on), torch.tensor(IMAGENET_DEFAULT_STD, device=on)
+    return raw.sub_(mean).div_(deviation).permute(0, 3, 1, 2)  # a view: NHWC bytes are channels last
+
+
+def logits(network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int = 128) -> Float[Tensor, "n k"]:
+    """Judge images as they are, in evaluation mode, batch by batch; the network's mode is as before afterwards."""
+    on, was_training = next(network.parameters()).device, network.training
+    network.eval()
+    with torch.inference_mode():
+        parts = [
+            network(normalise(pixels[start : start + batch_size], on)).float().cpu()
+            for start in range(0, len(pixels), batch_size)
+        ]
+    network.train(was_training)
+    return torch.cat(parts)
+
+
+def _create(architecture: str, n_classes: int, drop_rate: float, *, pretrained: bool) -> nn.Module:
+    try:
+        return cast(
+            "nn.Module",
+            timm.create_model(architecture, pretrained=pretrained, num_classes=n_classes, drop_rate=drop_rate),
+        )
+    except Exception as fault:  # timm and the hub's client raise whatever went wrong below them
+        if pretrained:
+            raise BaseError(
+                f"pretrained weights of {architecture} cannot be fetched ({_line(fault)}); "
+                "set classifier.weights to a .safetensors file, or to none"
+            ) from fault
+        raise BaseError(f"timm makes no {architecture!r} ({_line(fault)}); give one of timm.list_models()") from fault
+
+
+def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path, *, any_head: bool) -> None:
+    """Load the weights after checking names, shapes and values; `any_head` leaves a last layer of other classes out."""
+    wanted, head = network.state_dict(), cast("Any", network).pretrained_cfg["classifier"]
+    heads = {f"{head}.weight", f"{head}.bias"}
+    fits = all(name in weights and weights[name].shape == wanted[name].shape for name in heads)
+    if any_head and not fits:
+        weights = {name: value for name, value in weights.items() if name not in heads}
+        wanted = {name: value for name, value in wanted.items() if name not in heads}
+    missing = sorted(name for name in set(wanted) - set(weights) if not name.endswith("num_batches_tracked"))
+    foreign = sorted(set(weights) - set(wanted))
+    if missing or foreign:
+        what = f"lacks {len(missing)} tensors, first {missing[0]}" if missing else f"has a foreign tensor {foreign[0]}"
+        raise BaseError(f"{path}: made for another network ({what}); give weights of this architecture")
+    for name, value in weights.items():
+        if value.shape != wanted[name].shape:
+            shapes = f"{tuple(value.shape)}, wanted {tuple(wanted[name].shape)}"
+            raise BaseError(f"{path}: {name} is {shapes}; give weights of this architecture")
+        if not torch.isfinite(value).all():
+            raise BaseError(f"{path}: {name} holds values that are not numbers; training them failed, take others")
+    network.load_state_dict(weights, strict=False)
+
+
+def _line(fault: Exception) -> str:
+    """Take the first line of an error, short enough for a terminal."""
+    text = next(iter(str(fault).splitlines()), "")[:160]
+    return f"{type(fault).__name__}: {text}" if text else type(fault).__name__

@@ -1,0 +1,157 @@
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from classify.model import Classifier, build, load, logits, normalise, save
+from data.errors import BaseError, InputError
+from data.pixels import PixelConfig
+
+SMALL = "test_efficientnet"  # timm's own, of 0.4 million parameters
+LABELS = ("bcc", "df", "mel")
+
+
+@pytest.fixture
+def classifier():
+    network = build("none", 3, architecture=SMALL, seed=3).eval()
+    return Classifier(network=network, labels=LABELS, pixels=PixelConfig(size=32, geometry="pad"))
+
+
+@pytest.fixture
+def kept(classifier, tmp_path):
+    save(classifier, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def images(n=4, size=32):
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+def test_a_kept_classifier_judges_as_before(classifier, kept):
+    again = load(kept)
+    assert (again.labels, again.pixels) == (LABELS, classifier.pixels)
+    torch.testing.assert_close(logits(again.network, images()), logits(classifier.network, images()), rtol=0, atol=0)
+
+
+def test_timm_itself_loads_the_folder_and_gives_the_same_logits(classifier, kept):
+    theirs = timm.create_model(f"local-dir:{kept}", pretrained=True).eval()
+    setup = timm.data.resolve_data_config({}, model=theirs)
+    assert tuple(setup["input_size"]) == (3, 32, 32)
+    assert (setup["crop_mode"], setup["crop_pct"]) == ("border", 1.0)
+    assert list(theirs.pretrained_cfg["label_names"]) == list(LABELS)
+    raw = torch.from_numpy(images()).permute(0, 3, 1, 2).float() / 255
+    mean, deviation = (torch.tensor(setup[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    with torch.inference_mode():
+        theirs_logits = theirs((raw - mean) / deviation)
+    torch.testing.assert_close(theirs_logits, logits(classifier.network, images()), rtol=1e-4, atol=1e-5)
+
+
+def test_efficientnet_b0_is_kept_and_loaded_by_timm(tmp_path):
+    network = build("none", 3, seed=0)
+    save(Classifier(network=network, labels=LABELS, pixels=PixelConfig(size=32)), tmp_path)
+    theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    raw = normalise(images(2), torch.device("cpu"))
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(raw), logits(network, images(2)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_seed_draws_the_same_weights_and_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first, again = (build("none", 3, architecture=SMALL, seed=7).state_dict() for _ in range(2))
+    assert torch.rand(1) == expected
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    other = build("none", 3, architecture=SMALL, seed=8).state_dict()
+    assert not torch.equal(first["conv_stem.weight"], other["conv_stem.weight"])
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pth", "folder"])
+def test_weights_of_other_classes_fill_all_but_the_last_layer(form, kept, tmp_path):
+    weights = load_file(kept / "model.safetensors")
+    if form == "pth":
+        torch.save({"state_dict": weights}, tmp_path / "weights.pth")
+    source = {"safetensors": kept / "model.safetensors", "pth": tmp_path / "weights.pth", "folder": kept}[form]
+    network = build(source, 5, architecture=SMALL, seed=0).state_dict()
+    assert torch.equal(network["conv_stem.weight"], weights["conv_stem.weight"])
+    assert network["classifier.weight"].shape[0] == 5
+    same = build(source, 3, architecture=SMALL, seed=0).state_dict()
+    assert torch.equal(same["classifier.weight"], weights["classifier.weight"])
+
+
+def changed(kept, change):
+    weights = load_file(kept / "model.safetensors")
+    change(weights)
+    save_file(weights, kept / "model.safetensors")
+    return kept / "model.safetensors"
+
+
+def test_weights_that_are_no_numbers_are_refused(kept):
+    path = changed(kept, lambda weights: weights["bn1.weight"].fill_(float("nan")))
+    with pytest.raises(BaseError, match=r"bn1.weight holds values that are not numbers"):
+        build(path, 3, architecture=SMALL)
+
+
+def test_weights_of_another_network_are_refused(kept):
+    with pytest.raises(BaseError, match="made for another network"):
+        build(kept, 3)
+    path = changed(kept, lambda weights: weights.update({"bn1.weight": torch.ones(99)}))
+    with pytest.raises(BaseError, match=r"bn1.weight is \(99,\), wanted"):
+        build(path, 3, architecture=SMALL)
+
+
+def test_a_kept_classifier_needs_its_own_last_layer(kept):
+    changed(kept, lambda weights: weights.update({"classifier.weight": torch.ones(2, 2)}))
+    with pytest.raises(BaseError, match=r"classifier.weight is"):
+        load(kept)
+
+
+def test_unreadable_weights_are_refused_in_one_line(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x00\x01")
+    (tmp_path / "text.pth").write_text("hello")
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("evil.pth", "cut.safetensors", "text.pth", "list.pth", "none.safetensors"):
+        with pytest.raises(BaseError) as fault:
+            build(tmp_path / name, 3, architecture=SMALL)
+        assert name in str(fault.value)
+        assert "\n" not in str(fault.value)
+
+
+def test_pretrained_weights_that_cannot_be_fetched_name_the_way_out(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(BaseError, match=r"cannot be fetched .*no route to the hub.*or to none"):
+        build("pretrained", 3)
+
+
+def test_an_unknown_architecture_is_refused():
+    with pytest.raises(BaseError, match="timm makes no 'efficientnet_b00'"):
+        build("none", 3, architecture="efficientnet_b00")
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path, kept):
+    with pytest.raises(InputError, match=r"holds no config.json"):
+        load(tmp_path)
+    config = json.loads((kept / "config.json").read_text())
+    del config["pixels"]
+    (kept / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="lacks 'pixels'"):
+        load(kept)
+
+
+def test_judging_leaves_the_mode_of_the_network_as_it_was(classifier):
+    classifier.network.train()
+    logits(classifier.network, images())
+    assert classifier.network.training
+    together, alone = logits(classifier.network, images()), logits(classifier.network, images(), batch_size=1)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,80 @@
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import classify.fit
+from classify.fit import ClassifierConfig
+from classify.model import load
+from classify.train import train_arm
+from data.errors import DataError, TrainingError
+from data.manifest import Manifest
+from data.pixels import PixelConfig
+
+SMALL = ClassifierConfig(model="test_efficientnet", steps=6, batch_size=8, validate_every=2)
+PIXELS = PixelConfig(size=16)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    rng, rows = np.random.default_rng(0), []
+    for i in range(24):
+        pixels = rng.integers(60, 120, (16, 16, 3), dtype=np.uint8)
+        pixels[..., i % 2] += 100
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        label = ("df", "nv")[i % 2]
+        rows.append([f"i{i}", "all", f"{i}.png", label, f"g{i}", f"l{i}", "", "real", ""])
+    columns = ["image_id", "root", "path", "label", "group_id", "lesion_id", "patient_id", "source", "lineage"]
+    return Manifest(pd.DataFrame(rows, columns=columns), {"all": tmp_path})
+
+
+def part(manifest, start, stop):
+    table = manifest.table.iloc[start:stop].reset_index(drop=True)
+    return Manifest(table, manifest.roots)
+
+
+def train(manifest, out, **changes):
+    given = {"train": part(manifest, 0, 16), "validation": part(manifest, 16, 24), "config": SMALL, **changes}
+    train_arm("real", 1, given["train"], given["validation"], PIXELS, given["config"], out, out.parent / "cache")
+
+
+def test_an_arm_leaves_its_model_its_history_and_its_record(manifest, tmp_path):
+    train(manifest, tmp_path / "arm")
+    assert sorted(path.name for path in (tmp_path / "arm").iterdir()) == ["arm.json", "history.csv", "model"]
+    assert load(tmp_path / "arm/model").labels == ("df", "nv")
+    rows = list(csv.DictReader((tmp_path / "arm/history.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    record = json.loads((tmp_path / "arm/arm.json").read_text())
+    assert (record["arm"], record["seed"], record["steps"], record["samples"]) == ("real", 1, 6, 48)
+    assert record["images"]["train"]["df"] == {"real": 8, "repeated": 0, "synthetic": 0}
+    best = max(rows, key=lambda row: float(row["validation_balanced_accuracy"]))
+    assert record["best_step"] == int(best["step"])
+
+
+def test_the_same_seed_writes_the_same_model_bytes(manifest, tmp_path):
+    for name in ("one", "two"):
+        train(manifest, tmp_path / name)
+    for file in ("model/model.safetensors", "model/config.json", "history.csv"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_failed_training_says_which_arm_and_keeps_the_checkpoint(manifest, tmp_path, monkeypatch):
+    true, calls = classify.fit.normalise, []
+
+    def broken(pixels, on):
+        calls.append(1)
+        return true(pixels, on) * (float("nan") if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(classify.fit, "normalise", broken)
+    with pytest.raises(TrainingError, match="arm 'real', seed 1: the loss is nan at step 4"):
+        train(manifest, tmp_path / "arm")
+    assert [path.name for path in (tmp_path / "arm").iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_class_that_cannot_be_learnt_is_refused(manifest, tmp_path):
+    only = manifest.of("nv")
+    with pytest.raises(DataError, match="validation part has 'df', which the train part of arm 'real' lacks"):
+        train(manifest, tmp_path / "arm", train=only)
