@@ -24,8 +24,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from data.errors import InputError
+from flows.record import Finding
 from flows.steps import Done, Finished, Watch
 from flows.terminal import Spoken, outcome
+from reports.results import Summary
+from reports.wording import share
 
 SHEET = (8, 2)  # images of a sample sheet, across and down
 TILE = 96  # pixels
@@ -89,13 +92,23 @@ def show_samples(done: Done) -> None:
         create_image_artifact(image_url=_sheet(images), key=key, description=f"Synthetic images of {done.what}")
 
 
-def show_report(path: Path, answer: str, table: list[dict[str, str]]) -> None:
-    """Show the report's link and the metrics' table."""
-    link = path.resolve().as_uri()
+def show_report(found: Finding) -> None:
+    """Show the report's link and the table of metrics."""
+    path = found.report.resolve()
+    summary = Summary.read(found.summary)
+    rows = [
+        {
+            "arm": arm,
+            "balanced accuracy": share(score.mean),
+            "95 % interval": f"{share(score.low)} to {share(score.high)}",
+            **{f"recall {label}": share(summary.per_class_recall[arm][label].mean) for label in summary.classes},
+        }
+        for arm, score in summary.balanced_accuracy.items()
+    ]
     create_link_artifact(
-        link=link, link_text="report.html", key="report", description=f"{answer}\n\n`{path.resolve()}`"
+        link=path.as_uri(), link_text="report.html", key="report", description=f"{found.answer}\n\n`{path}`"
     )
-    create_table_artifact(table=table, key="metrics", description=answer)
+    create_table_artifact(table=rows, key="metrics", description=found.answer)
 
 
 def _key(*words: str) -> str:

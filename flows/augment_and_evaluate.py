@@ -1,0 +1,80 @@
+"""The flow `augment-and-evaluate`, and the same run by hand.
+
+python -m flows.augment_and_evaluate configs/demo.yaml classifier.steps=40
+
+needs no server. Under Prefect the steps are tasks, and config and overrides are parameters. The stages
+are imported when a run begins, since torch and diffusers take seconds and `--help` needs none.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from data.errors import InputError, TrainingError
+
+USAGE = "usage: python -m flows.augment_and_evaluate CONFIG.yaml [key=value ...]   e.g. configs/demo.yaml classifier.steps=40"
+
+
+@flow(name="augment-and-evaluate", flow_run_name="{config}", persist_result=False)
+def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str] | None = None) -> State[None]:
+    """Fine-tune a diffusion model on a few images of each rare class; do its images make a classifier better?
+
+    Args:
+        config: Path of a study's YAML file, from the project's folder.
+        overrides: Settings laid over it, such as `classifier.steps=40`.
+    """
+    from flows.pipeline import run_study  # noqa: PLC0415 - see above
+    from flows.study import load_study  # noqa: PLC0415
+    from flows.tasks import by_task, show_report  # noqa: PLC0415
+
+    try:
+        found = run_study(load_study(config, overrides or ()), by_task)
+    except InputError as fault:
+        return Failed(name="Refused", message=str(fault))
+    get_run_logger().info(found.answer)
+    show_report(found)
+    return Completed(message=f"{found.answer}\nReport: {found.report.resolve()}")
+
+
+def main(arguments: list[str]) -> int:
+    """Run by hand. Exit code: 0, 1 for a failure of the program, 2 for bad input, 130 after Ctrl-C."""
+    if not arguments or arguments[0].startswith("-"):
+        asked = arguments in (["-h"], ["--help"])
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    try:
+        return _by_hand(arguments[0], arguments[1:])
+    except InputError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    except TrainingError as fault:
+        print(f"failed: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command again goes on from what is finished", file=sys.stderr)
+        return 130
+
+
+def _by_hand(config: str, overrides: list[str]) -> int:
+    if not Path(config).is_file():  # said before the seconds of importing
+        raise InputError(f"{config}: no such file; give the path of a YAML config, e.g. configs/demo.yaml")
+    from rich.console import Console  # noqa: PLC0415 - see above
+
+    from flows.pipeline import run_study, steps_of  # noqa: PLC0415
+    from flows.study import load_study  # noqa: PLC0415
+    from flows.terminal import Terminal  # noqa: PLC0415
+
+    study = load_study(config, overrides)
+    console = Console(highlight=False)
+    found = run_study(study, Terminal(console, steps_of(study)))
+    console.print(f"\n{found.answer}\n\nReport: {found.report.resolve()}", markup=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""From train tables to classifiers, one an arm and seed, each tested once; then the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from classify.predict import predict
+
+from classify.arms import compose, fill_counts, limit_to_shots
+from classify.train import train_arm
+from data.manifest import Manifest
+from data.splits import Split
+from data.store import file_sha256
+from flows.prepare import Images
+from flows.steps import Step, Watch
+from flows.study import StudyConfig, inputs, settings
+from flows.synthesize import read_synthetic
+
+
+def train_part(config: StudyConfig, split: Split, shots: Mapping[str, Manifest]) -> Manifest:
+    """Give the real images that classifiers train on: all of the train part, or only the shots of rare classes."""
+    return limit_to_shots(split.train, shots) if config.split.limit_real_to_shots else split.train
+
+
+def counts_to_draw(config: StudyConfig, train: Manifest) -> dict[str, int]:
+    """Count the images to draw of each rare class; none where no arm trains on them."""
+    return fill_counts(train, config.split.rare, config.fill_to) if "synthetic" in config.arms else {}
+
+
+def arm_step(
+    config: StudyConfig, images: Images, split: Split, train: Manifest, arm: str, seed: int, drawn: Mapping[str, Step]
+) -> Step:
+    """Train one arm's classifier with one seed, and let it name the test part."""
+    counts = {} if arm == "real" else fill_counts(train, config.split.rare, config.fill_to)
+    depends = inputs(
+        "arm",
+        arm=arm,
+        seed=seed,
+        train=images.identity_of(train),
+        validation=images.identity_of(split.validation),
+        test=images.identity_of(split.test),
+        filled={label: count for label, count in counts.items() if count},
+        synthetic={label: step.digest for label, step in drawn.items()} if arm == "synthetic" else {},
+        pixels=settings(config.pixels),
+        classifier=settings(config.classifier, "threads"),
+        weights=_weights(config.classifier.weights),
+    )
+
+    def make(folder: Path, watch: Watch) -> None:
+        made = read_synthetic(config, drawn) if arm == "synthetic" and drawn else None
+        table = compose(arm, train, made, config.split.rare, config.fill_to)
+        cache = Path(config.runs) / "cache"
+        train_arm(
+            arm, seed, table, split.validation, config.pixels, config.classifier, folder, cache,
+            lambda step, steps, loss: watch(step, steps, f"loss {loss:.3f}"),
+        )  # fmt: skip
+        predict(folder / "model", split.test, cache=cache).write(folder / "predictions.csv")
+
+    what = f"{arm} {seed}"
+    return Step(stage="arm", what=what, folder=config.folder / "arm" / f"{arm}-{seed}", inputs=depends, make=make)
+
+
+def _weights(source: str) -> str:
+    """Identify pretrained weights by their bytes where they lie on disk."""
+    path = Path(source) / "model.safetensors" if Path(source).is_dir() else Path(source)
+    return file_sha256(path) if path.is_file() else source

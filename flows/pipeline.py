@@ -1,0 +1,60 @@
+"""The whole run, step by step: what `augment-and-evaluate` does, by hand and under Prefect alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import filelock
+
+from data.errors import InputError
+from flows.compare import arm_step, counts_to_draw, train_part
+from flows.prepare import read_images, read_split, shots_of, split_step
+from flows.record import Finding, Record, report
+from flows.steps import Conductor, Step
+from flows.study import StudyConfig
+from flows.synthesize import finetune_step, images_step
+
+
+def steps_of(config: StudyConfig) -> int:
+    """Count the steps of a run, if every rare class needs images."""
+    classes = len(config.split.rare) if "synthetic" in config.arms else 0
+    return 3 + 2 * classes + len(config.arms) * len(config.seeds)
+
+
+def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
+    """Run the study, keeping what is finished from an earlier run.
+
+    Raises InputError for what a user can mend, TrainingError for training that failed.
+    """
+    config.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(config.folder.with_name(f".{config.name}.lock"), timeout=0):
+            return _run(config, conduct)
+    except filelock.Timeout as fault:
+        raise InputError(f"{config.folder}: another run is at work there; wait for it, or set another name=") from fault
+
+
+def _run(config: StudyConfig, conduct: Conductor) -> Finding:
+    record = Record(config=config, started=datetime.now(UTC))
+    images = conduct("read images", config.data.source, lambda watch: read_images(config, watch))
+
+    dividing = split_step(config, images)
+    record.add("split", done=conduct("split", "", dividing))
+    split = read_split(dividing.target, images.manifest.roots)
+    shots = shots_of(config, split)
+    train = train_part(config, split, shots)
+
+    drawn: dict[str, Step] = {}
+    for label, count in counts_to_draw(config, train).items():
+        if count:
+            tuning = finetune_step(config, images, label, shots[label])
+            record.add("finetune", label, done=conduct("fine-tune", label, tuning))
+            drawn[label] = images_step(config, label, count, tuning)
+            record.add("images", label, done=conduct("images", label, drawn[label]))
+
+    for arm in config.arms:
+        for seed in config.seeds:
+            step = arm_step(config, images, split, train, arm, seed, drawn)
+            record.add("arm", arm, str(seed), done=conduct(step.stage, step.what, step))
+
+    return conduct("report", "", lambda _: report(record, split, drawn))

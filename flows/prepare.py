@@ -1,0 +1,128 @@
+"""From images to a split: read or draw them, join them into leakage groups, divide them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.base import base_identity, seen_by
+from data.duplicates import leakage_groups
+from data.manifest import Manifest
+from data.sources import load_manifest
+from data.splits import Split, few_shot, make_split, random_split_leakage
+from data.store import digest, file_sha256, read_json, write_json
+from flows.steps import Done, Step, Watch
+from flows.study import StudyConfig, inputs, settings
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Done):
+    """The data set, and the SHA-256 of every image's bytes by its id."""
+
+    manifest: Manifest
+    contents: Mapping[str, str]
+
+    def identity_of(self, part: Manifest) -> str:
+        """Digest of a part's table and of its images' bytes, wherever they lie."""
+        return digest(part.digest(), [self.contents[image] for image in part.table["image_id"]])
+
+
+def read_images(config: StudyConfig, watch: Watch) -> Images:
+    """Read the configured images; phantoms are drawn, once."""
+    start = time.perf_counter()
+    drawn: list[int] = []
+
+    def drawing(done: int, total: int) -> None:
+        drawn.append(done)
+        watch(done, total)
+
+    folder = Path(config.runs) / "data"
+    manifest = load_manifest(config.data, folder, drawing)
+    contents = _contents(manifest, Path(config.runs) / "cache" / "contents.json")
+    seconds = round(time.perf_counter() - start, 2)
+    done = Done(stage="read images", what=config.data.source, seconds=seconds, reused=not drawn, folder=folder)
+    return Images(**vars(done), manifest=manifest, contents=contents)
+
+
+def split_step(config: StudyConfig, images: Images) -> Step:
+    """Divide the images, none of whose leakage groups stands in two parts."""
+    depends = inputs(
+        "split",
+        images=images.identity_of(images.manifest),
+        split=settings(config.split),
+        seed=config.study_seed,
+        base=base_identity(config.base),
+    )
+
+    def make(folder: Path, watch: Watch) -> None:
+        joined, links = leakage_groups(images.manifest, watch)
+        split = make_split(joined, config.split, config.study_seed)
+        for name, part in split.parts().items():
+            part.write(folder / f"{name}.csv")
+        write_json(folder / "ledger.json", _ledger(config, joined, links, split))
+
+    return Step(stage="split", what="", folder=config.folder / "split", inputs=depends, make=make, heavy=False)
+
+
+def read_split(folder: Path, roots: Mapping[str, Path]) -> Split:
+    """Read the split that a step wrote."""
+    train, validation, test = (Manifest.read(folder / f"{name}.csv", roots) for name in PARTS)
+    return Split(train, validation, test)
+
+
+def shots_of(config: StudyConfig, split: Split) -> dict[str, Manifest]:
+    """Choose the few images of each rare class that the generator may see."""
+    few = config.split.shots
+    return {label: few_shot(split.train, label, few, config.study_seed) for label in config.split.rare}
+
+
+def _ledger(config: StudyConfig, joined: Manifest, links: Mapping[str, int], split: Split) -> dict[str, Any]:
+    """Record what was joined and divided, and what would have leaked otherwise."""
+    leaked = random_split_leakage(joined, config.split.test, config.study_seed)
+    shots = shots_of(config, split)
+    groups = [set(part.table["group_id"]) for part in split.parts().values()]
+    return {
+        "groups": joined.table["group_id"].nunique(),
+        "links": dict(links),
+        "parts": {name: _counts(part) for name, part in split.parts().items()},
+        "shared_groups": sum(map(len, groups)) - len(set.union(*groups)),
+        "random_split": [
+            {"label": r.label, "images": int(r.images), "leaked": int(r.leaked), "share": float(r.share)}
+            for r in leaked.itertuples()
+        ],
+        "seen": {
+            "base": seen_by(config.base)["images"],
+            "finetune": {label: sorted(set(few.table["group_id"])) for label, few in shots.items()},
+        },
+    }
+
+
+def _counts(part: Manifest) -> dict[str, Any]:
+    lesions = part.table["lesion_id"].where(part.table["lesion_id"] != "", part.table["group_id"])
+    return {
+        "images": len(part),
+        "lesions": int(lesions.nunique()),
+        "groups": int(part.table["group_id"].nunique()),
+        "by_class": part.counts(),
+    }
+
+
+def _contents(manifest: Manifest, known: Path) -> dict[str, str]:
+    """Hash every image; a file whose path, size and mtime are as before is not read again."""
+    try:
+        before = read_json(known)
+    except (OSError, ValueError):
+        before = {}
+    after, found = dict(before), {}
+    for image, path in zip(manifest.table["image_id"], manifest.paths(), strict=True):
+        stat = path.stat()
+        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        after[key] = found[image] = before.get(key) or file_sha256(path)
+    if after != before:
+        write_json(known, after)
+    return found

@@ -1,0 +1,128 @@
+"""What a run leaves beside its artifacts: run.json, thumbnails, and the report drawn from them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from augment.base import base_identity
+from data.config import to_dict
+from data.manifest import Manifest
+from data.pixels import PixelConfig, read_image
+from data.splits import Split
+from data.store import read_json, write_json
+from flows.steps import COST, Done, Step
+from flows.study import LIBRARIES, StudyConfig
+from flows.synthesize import read_synthetic
+from reports.render import write_report
+from reports.results import Summary
+from reports.wording import answer
+
+THUMBS, EDGE = 12, 96  # images a class and source that the report may show; pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding(Done):
+    """The end of a run: the report's path, and its answer in a sentence."""
+
+    report: Path
+    summary: Path
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What was done so far, to become run.json."""
+
+    config: StudyConfig
+    started: datetime
+    artifacts: dict[str, Any] = field(default_factory=dict)
+    timings: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, *keys: str, done: Done) -> None:
+        """Note an artifact under its keys, and what it cost."""
+        place = self.artifacts
+        for key in keys[:-1]:
+            place = place.setdefault(key, {})
+        place[keys[-1]] = done.folder.relative_to(self.config.folder).as_posix()
+        cost = {"stage": done.stage, "what": done.what, "seconds": done.seconds, "reused": done.reused}
+        self.timings.append(cost)
+
+    def write(self, classes: tuple[str, ...]) -> None:
+        """Write run.json."""
+        config = self.config
+        arm = config.folder / self.artifacts["arm"][config.arms[0]][str(config.seeds[0])]
+        names = sorted({name for names in LIBRARIES.values() for name in names} | {"prefect"})
+        run = {
+            "name": config.name,
+            "started": self.started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": to_dict(config),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+            "machine": _machine() | {"device": read_json(arm / COST)["device"]},
+            "seeds": {"study_seed": config.study_seed, "seeds": config.seeds},
+            "base": base_identity(config.base),
+            "regime": "limited" if config.split.limit_real_to_shots else "shots",
+            "rare": config.split.rare,
+            "arms": config.arms,
+            "classes": classes,
+            "artifacts": self.artifacts,
+            "timings": self.timings,
+        }
+        write_json(config.folder / "run.json", run)
+
+
+def report(record: Record, split: Split, drawn: Mapping[str, Step]) -> Finding:
+    """Write run.json and thumbnails, then summary and report."""
+    start = time.perf_counter()
+    config = record.config
+    _write_thumbs(config.folder / "thumbs", split.train, "real")
+    if drawn:
+        _write_thumbs(config.folder / "thumbs", read_synthetic(config, drawn), "synthetic")
+    record.write(split.train.labels)
+    page = write_report(config.folder)
+    summary = config.folder / "summary.json"
+    seconds = round(time.perf_counter() - start, 2)
+    done = Done(stage="report", what="", seconds=seconds, reused=False, folder=config.folder)
+    return Finding(**vars(done), report=page, summary=summary, answer=answer(Summary.read(summary)))
+
+
+def _write_thumbs(folder: Path, manifest: Manifest, source: str) -> None:
+    """Keep a few images of each class, of distinct groups, so that the report needs no data set."""
+    small = PixelConfig(size=EDGE)
+    for label in manifest.labels:
+        few = manifest.of(label)
+        few = few.where(~few.table["group_id"].duplicated())
+        shutil.rmtree(folder / label, ignore_errors=True) if source == "real" else None
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for i, path in enumerate(few.paths()[:THUMBS]):
+            Image.fromarray(read_image(path, small)).save(folder / label / f"{source}-{i}.jpg", quality=90)
+
+
+def _machine() -> dict[str, Any]:
+    """Describe the machine in what a reader of timings wants to know."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages / 2**30, 1),
+    }
+
+
+def _processor() -> str:
+    """Name the processor; Linux keeps that in a file."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

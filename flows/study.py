@@ -1,0 +1,95 @@
+"""A study's whole config, and what each of its artifacts depends on.
+
+Digests cover config, seeds, the images' bytes, the base and the libraries that matter; not what only
+changes speed (batch size of sampling, device, threads), and not the settings of later stages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from augment.base import BaseConfig
+from augment.finetune import FinetuneConfig
+from augment.generate import GenerateConfig
+from classify.train import ClassifierConfig
+from data import config as configs
+from data.config import STRICT
+from data.pixels import PixelConfig
+from data.sources import DataConfig
+from data.splits import SplitConfig
+from data.store import digest
+
+Arm = Literal["real", "oversampled", "synthetic"]
+
+# Raise a stage's number when its code makes other results from the same inputs.
+STAGE_VERSIONS = {"split": 1, "fine-tune": 1, "images": 1, "arm": 1}
+LIBRARIES = {
+    "split": ("numpy", "pandas", "scikit-learn"),
+    "fine-tune": ("torch", "diffusers", "transformers", "peft"),
+    "images": ("torch", "diffusers", "transformers", "peft", "pillow"),
+    "arm": ("torch", "timm", "albumentations"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StudyConfig:
+    """Which data, base and models a study compares, and how. Each section is a stage's own config."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "study"  # folder under runs; a-z, 0-9, dashes
+    study_seed: Annotated[int, Field(ge=0)] = 0  # varies split, shots, fine-tune and images
+    data: DataConfig = DataConfig()
+    pixels: PixelConfig = PixelConfig()
+    split: SplitConfig = SplitConfig()
+    base: BaseConfig = BaseConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    generate: GenerateConfig = GenerateConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    arms: tuple[Arm, ...] = ("real", "oversampled", "synthetic")
+    fill_to: Annotated[int, Field(ge=1)] | None = (
+        None  # images a rare class in the filled arms; None: the median class's
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)  # one classifier an arm and seed
+    runs: str = "runs"  # folder of all runs
+
+    def __post_init__(self) -> None:
+        """Refuse what no study could mean."""
+        for name, values in (("arms", self.arms), ("seeds", self.seeds), ("split.rare", self.split.rare)):
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must name at least one, each once, not {list(values)}")
+        if self.arms[0] != "real":
+            raise ValueError("arms must begin with 'real', which the others are compared with")
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.runs) / self.name
+
+    def seed_for(self, stage: str, label: str) -> int:
+        """Seed of one class's fine-tune or images."""
+        return int(digest(stage, label, self.study_seed)[:7], 16)
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Load the study of a YAML file; overrides are `classifier.steps=40` and the like. Raises ConfigError."""
+    return configs.load(StudyConfig, Path(path), overrides)
+
+
+def inputs(stage: str, **depends: Any) -> Mapping[str, Any]:  # noqa: ANN401 - plain JSON of any shape
+    """Gather what an artifact depends on: what the stage says, its version and its libraries'."""
+    libraries = {name: version(name) for name in LIBRARIES[stage]}
+    return {"stage": stage, "version": STAGE_VERSIONS[stage], "libraries": libraries, **depends}
+
+
+def settings(config: object, *without: str) -> dict[str, Any]:
+    """Give a stage's config as plain JSON, less the fields that only change speed."""
+    unknown = set(without) - {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    if unknown:
+        raise KeyError(f"{type(config).__name__} has no {sorted(unknown)}")
+    return {name: value for name, value in configs.to_dict(config).items() if name not in without}

@@ -1,0 +1,69 @@
+"""From a class's few images to its synthetic ones: fine-tune the base, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from augment.base import base_identity
+from augment.finetune import finetune
+from augment.generate import generate, synthetic_manifest
+from data.manifest import Manifest
+from data.store import read_json
+from flows.prepare import Images
+from flows.steps import Step, Watch
+from flows.study import StudyConfig, inputs, settings
+
+ROOT = "synthetic"  # name of the run folder as a root of paths
+
+
+def finetune_step(config: StudyConfig, images: Images, label: str, shots: Manifest) -> Step:
+    """Teach the base one class."""
+    depends = inputs(
+        "fine-tune",
+        label=label,
+        shots=images.identity_of(shots),
+        pixels=settings(config.pixels),
+        base=base_identity(config.base),
+        finetune=settings(config.finetune, "checkpoint_every"),
+        seed=config.study_seed,
+    )
+
+    def make(folder: Path, watch: Watch) -> None:
+        finetune(
+            config.base,
+            {label: shots},
+            config.pixels,
+            config.finetune,
+            {label: folder},
+            config.study_seed,
+            lambda _, step, steps, loss: watch(step, steps, f"loss {loss:.3f}"),
+        )
+
+    return Step(stage="fine-tune", what=label, folder=config.folder / "finetune" / label, inputs=depends, make=make)
+
+
+def images_step(config: StudyConfig, label: str, count: int, tuned: Step) -> Step:
+    """Draw a class's synthetic images with its fine-tuned base."""
+    depends = inputs(
+        "images",
+        label=label,
+        count=count,
+        adapter=tuned.digest,
+        size=config.pixels.size,
+        generate=settings(config.generate, "batch_size", "decode_batch"),
+        seed=config.study_seed,
+    )
+
+    def make(folder: Path, watch: Watch) -> None:
+        prompt = read_json(tuned.target / "adapter.json")["prompt"]
+        size, seed = config.pixels.size, config.study_seed
+        generate(config.base, tuned.target, label, prompt, count, seed, config.generate, folder, size, watch)
+
+    return Step(stage="images", what=label, folder=config.folder / "images" / label, inputs=depends, make=make)
+
+
+def read_synthetic(config: StudyConfig, drawn: Mapping[str, Step]) -> Manifest:
+    """Gather the synthetic images of all classes."""
+    roots = {ROOT: config.folder}
+    return Manifest.concat(*(synthetic_manifest(step.target, ROOT, roots) for step in drawn.values()))
