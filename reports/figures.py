@@ -46,7 +46,7 @@ def axis_round(values: Iterable[float | None], *, whole: tuple[float, float] | N
         low, high = min(low, 0.0), max(high, 0.0)
     margin = max(0.08 * (high - low), 0.005)
     low, high = low - margin, high + margin
-    step = _round_step((high - low) / 3.5)
+    step = _round_step((high - low) / 5)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     if whole:
         low, high = max(low, whole[0]), min(high, whole[1])
@@ -71,14 +71,11 @@ def key(arm: str) -> Markup:
 
 def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
     """The tick labels, to stand over or under the strips of the same axis."""
-    last = len(axis.ticks) - 1
     texts = [
-        Markup('<text x="{:.2f}%" y="11" text-anchor="{}">{}</text>').format(
-            0 if i == 0 else 100 if i == last else axis.place(tick),
-            "start" if i == 0 else "end" if i == last else "middle",
-            text,
+        Markup('<text x="{:.2f}%" y="11" text-anchor="middle">{}</text>').format(
+            axis.place(tick), text
         )
-        for i, (tick, text) in enumerate(zip(axis.ticks, written, strict=True))
+        for tick, text in zip(axis.ticks, written, strict=True)
     ]
     return Markup('<svg class="ticks" width="100%" height="14" aria-hidden="true">{}</svg>').format(_join(texts))
 
@@ -90,12 +87,12 @@ def strip(  # noqa: PLR0913 - one mark with all that stands round it
     """One row of a dot plot: interval, mean as the arm's shape, a short stroke a seed; `reference` is a bold line."""
     middle = 15
     parts = [
-        Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="30"/>').format(axis.place(tick))
+        Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="-120" y2="150"/>').format(axis.place(tick))
         for tick in axis.ticks
     ]
     if reference is not None:
         x = axis.place(reference)
-        parts.append(Markup('<line class="reference" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="30"/>').format(x))
+        parts.append(Markup('<line class="reference" x1="{0:.2f}%" x2="{0:.2f}%" y1="-120" y2="150"/>').format(x))
     if low is not None and high is not None:
         parts.append(_interval(axis.place(low), axis.place(high), middle))
     parts += [

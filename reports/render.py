@@ -39,7 +39,8 @@ class Stage:
     """A stage's share of the time."""
 
     name: str
-    seconds: float
+    seconds: float  # of all pieces, reused ones with what they once cost
+    spent: float  # in this run
     pieces: int
     reused: int
 
@@ -119,7 +120,9 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"hundredths": wording.hundredths, "whole_points": wording.whole_points}
+    environment.filters |= {
+        "hundredths": wording.hundredths, "whole_points": wording.whole_points, "unbroken": wording.unbroken,
+    }  # fmt: skip
     return environment
 
 
@@ -135,7 +138,7 @@ def _stages(timings: Sequence[Timing]) -> list[Stage]:
     names = dict.fromkeys(t.stage for t in timings)
     of = {name: [t for t in timings if t.stage == name] for name in names}
     return [
-        Stage(name, sum(t.seconds for t in pieces), len(pieces), sum(t.reused for t in pieces))
+        Stage(name, sum(t.seconds for t in pieces), sum(t.seconds for t in pieces if not t.reused), len(pieces), sum(t.reused for t in pieces))
         for name, pieces in of.items()
     ]
 

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from data.errors import InputError
 from reports.evaluation import Judged
@@ -94,7 +95,7 @@ def _judged(run: RunFolder) -> Judged:
 def _training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> Training:
     records = [run.json(run.artifact("arm", arm, seed), "arm.json") for seed in seeds]
     return Training(
-        counts=records[0]["counts"],
+        counts=records[0]["images"]["train"],
         steps=records[0]["steps"],
         best_steps={seed: record["best_step"] for seed, record in zip(seeds, records, strict=True)},
         seconds=float(sum(record["seconds"] for record in records)),
@@ -104,8 +105,9 @@ def _training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> Training:
 def _finetune(run: RunFolder, label: str) -> FineTune:
     folder = run.artifact("finetune", label)
     adapter = run.json(folder, "adapter.json")
-    made = run.table(run.artifact("images", label), "metadata.csv", ["file_name"])
-    columns = [name for name in ("steps", "guidance", "sampler", "negative_prompt") if name in made.columns]
+    drawn = label in run.record["artifacts"]["images"]  # a class that is full already gets none
+    columns = ["file_name", "steps", "guidance", "sampler", "negative_prompt"]
+    made = run.table(run.artifact("images", label), "metadata.csv", columns) if drawn else pd.DataFrame()
     return FineTune(
         method=adapter["method"],
         prompt=adapter["prompt"],
@@ -115,7 +117,7 @@ def _finetune(run: RunFolder, label: str) -> FineTune:
         losses=_losses(run, folder),
         previews=_some(run.pictures(folder / "previews")),
         images=len(made),
-        settings={name.replace("_", " "): str(made[name].iloc[0]) for name in columns if len(made)},
+        settings={name.replace("_", " "): str(made[name].iloc[0]) for name in columns[1:] if len(made)},
     )
 
 
@@ -158,5 +160,12 @@ def _split(run: RunFolder) -> SplitCounts:
             Leak(label=r["label"], images=r["images"], leaked=r["leaked"], share=r["share"] if r["images"] else None)
             for r in ledger["random_split"]
         ),
-        base_has_seen=str(ledger.get("seen", {}).get("base", "unknown")),
+        base_has_seen=_said(ledger.get("seen", {}).get("base", "unknown")),
     )
+
+
+def _said(value: object) -> str:
+    """A record's value as text: counts and lists are strung together."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_said(entry)}" for name, entry in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -153,9 +154,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def unbroken(text: str) -> str:
+    """The text with every interval, and every number and its unit, kept on one line."""
+    return re.sub(r" (?=[^\[]*\])|(?<=\d) (?=points|%)|(?<=\]) (?=\()", "\N{NO-BREAK SPACE}", text)
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun, e.g. 1,074 images."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def method_name(method: str) -> str:
+    """A personalisation method as its authors write it."""
+    return {"lora": "LoRA", "dreambooth": "DreamBooth"}.get(method, method)
 
 
 def preview_step(path: str) -> str:
@@ -174,5 +185,4 @@ def _against(summary: Summary, difference: Difference) -> str:
     text = f"{difference.first} {share(one)} against {difference.second} {share(other)}"
     if difference.mean is None or difference.low is None:
         return text
-    text += f", difference {points(difference.mean)} points {point_interval(difference)} (95 %)"
-    return text + (", not distinguishable from none" if difference.verdict == "unclear" else "")
+    return f"{text}, difference {points(difference.mean)} points {point_interval(difference)} (95 %)"

@@ -113,7 +113,8 @@ def _write_split(folder: Path, train: Mapping[str, int], test: Mapping[str, int]
         },
         "shared_groups": 0,
         "random_split": [
-            {"label": label, "images": n, "leaked": n // 3, "share": (n // 3) / n} for label, n in test.items()
+            {"label": label, "images": n, "leaked": n // 3, "share": (n // 3) / n}
+            for label, n in {**test, "all": sum(test.values())}.items()
         ],
         "seen": {"base": "phantoms of bcc, bkl, mel and nv, from other seeds", "finetune": {}},
     }  # fmt: skip
@@ -158,11 +159,10 @@ def _write_arm(  # noqa: PLR0913 - the whole of one trained arm
     counts = {}
     for label, n in train.items():
         added = 60 - n if label in rare and arm != "real" else 0
-        counts[label] = {"real": n + (added if arm == "oversampled" else 0)}
-        if arm == "synthetic" and added:
-            counts[label]["synthetic"] = added
+        counts[label] = {"real": n, "repeated": added * (arm == "oversampled"), "synthetic": added * (arm == "synthetic")}
     write_json(folder / "arm.json", {
-        "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2, "counts": counts,
+        "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2, "labels": list(classes),
+        "images": {"train": counts, "validation": {}},
     })  # fmt: skip
 
 

@@ -1,0 +1,97 @@
+"""Marks must stand where the numbers are, and each figure must say in words what it shows."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from reports import figures
+from reports.figures import UNIT, Axis
+
+
+def _strip(**changes):
+    given = {"mean": 0.5, "low": 0.25, "high": 0.75, "seeds": [0.4, 0.6], "title": "Recall"} | changes
+    arm, reference = given.pop("arm", "real"), given.pop("reference", None)
+    return ET.fromstring(figures.strip(UNIT, arm, **given, reference=reference))
+
+
+def _x(element, name="x1"):
+    return float(element.get(name).removesuffix("%"))
+
+
+def test_a_value_stands_at_its_share_of_the_axis():
+    axis = Axis(-0.1, 0.3, ())
+    assert axis.place(0.1) == pytest.approx(50)
+    assert axis.place(0.0) - axis.place(-0.1) == pytest.approx(axis.place(0.3) - axis.place(0.2))
+    assert 0 < axis.place(-5) < axis.place(5) < 100  # never off the figure
+
+
+def test_a_strip_draws_interval_mean_and_seeds_in_their_places():
+    svg = _strip()
+    (bar,) = [e for e in svg if e.get("class") == "interval"]
+    assert (_x(bar), _x(bar, "x2")) == (pytest.approx(UNIT.place(0.25)), pytest.approx(UNIT.place(0.75)))
+    (mark,) = svg.findall("svg")
+    assert _x(mark, "x") == pytest.approx(UNIT.place(0.5))
+    assert [_x(e) for e in svg if e.get("class") == "seed"] == [UNIT.place(0.4), UNIT.place(0.6)]
+
+
+def test_what_is_undefined_is_not_drawn():
+    svg = _strip(mean=None, low=None, high=None, seeds=[None, 0.6])
+    assert not svg.findall("svg")
+    assert [e.get("class") for e in svg if e.get("class") in {"interval", "cap"}] == []
+    assert len([e for e in svg if e.get("class") == "seed"]) == 1
+
+
+def test_zero_is_drawn_where_it_is_asked_for():
+    assert [_x(e) for e in _strip(reference=0.0) if e.get("class") == "reference"] == [UNIT.place(0.0)]
+    assert not [e for e in _strip() if e.get("class") == "reference"]
+
+
+def test_a_strip_says_in_words_what_it_shows_and_escapes_it():
+    svg = _strip(title='<b> & "q"')
+    assert svg.get("role") == "img"
+    assert svg.get("aria-label") == svg.findtext("title") == '<b> & "q"'
+
+
+def test_each_arm_has_a_shape_of_its_own():
+    arms = ("real", "oversampled", "synthetic", "another")
+    assert len({figures.shape_of(arm) for arm in arms}) == len(arms)
+    assert len({re.sub('class="[^"]*"', "", figures.key(arm)) for arm in arms}) == len(arms)
+
+
+@pytest.mark.parametrize("values", [(0.562, 0.703), (0.1, 0.1), (None, 0.4), (), (0.0, 1.0)])
+def test_an_axis_holds_its_values_on_round_ticks(values):
+    axis = figures.axis_round(values, whole=(0.0, 1.0))
+    known = [v for v in values if v is not None]
+    assert all(axis.low <= v <= axis.high for v in known)
+    assert 0.0 <= axis.low < axis.high <= 1.0
+    assert 2 <= len(axis.ticks) <= 9
+    assert all(round(t, 3) == t for t in axis.ticks)
+    assert axis.low <= axis.ticks[0] <= axis.ticks[-1] <= axis.high
+
+
+@pytest.mark.parametrize("values", [(0.02, 0.05), (-0.05, -0.02), (-0.5, 0.4)])
+def test_the_axis_of_a_difference_has_zero_on_it(values):
+    axis = figures.axis_round(values, zero=True)
+    assert 0.0 in axis.ticks
+    assert axis.low < 0 < axis.high
+
+
+def test_tick_labels_stand_at_their_ticks():
+    svg = ET.fromstring(figures.axis_labels(UNIT, ["0", ".25", ".5", ".75", "1"]))
+    places = {e.text: float(e.get("x").removesuffix("%")) for e in svg}
+    assert places == {label: UNIT.place(t) for label, t in zip(places, UNIT.ticks, strict=True)}
+
+
+def test_a_loss_curve_runs_from_the_first_step_to_the_last():
+    svg = ET.fromstring(figures.loss_curve([(10, 1.0), (20, 0.5), (30, 0.25)], "Loss"))
+    raw, mean = ([tuple(map(float, p.split(","))) for p in e.get("points").split()] for e in svg.findall("polyline"))
+    assert [x for x, _ in raw] == [x for x, _ in mean] == [0, 150, 300]
+    assert raw[0][1] < raw[1][1] < raw[2][1]  # down the page as the loss falls
+
+
+def test_a_loss_curve_of_one_point_is_none():
+    assert figures.loss_curve([(1, 0.5)], "Loss") == ""
+    assert figures.loss_curve([(1, 0.5), (2, float("nan"))], "Loss") == ""

@@ -1,0 +1,263 @@
+"""The page: whole, safe, accessible, and true to the summary."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from data.errors import InputError
+from reports import render, wording
+from reports.summary import summarise
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The page's elements, checked for tags that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs), tuple(self.open)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs), tuple(self.open)))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> with nothing open"
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open):
+            self.texts.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes, _ in self.elements if name == tag]
+
+    @property
+    def text(self):
+        return " ".join("".join(self.texts).split())
+
+
+def _page(run):
+    summary = summarise(run)
+    text = render.render(summary, run)
+    return summary, text, Page(text)
+
+
+def test_the_page_says_the_answer_and_every_figure_of_the_summary(make_run):
+    summary, _, page = _page(make_run())
+    assert " ".join(wording.answer(summary).split()) in page.text
+    assert wording.caveat(summary) in page.text
+    for score in (*summary.balanced_accuracy.values(), *summary.weighted_recall.values()):
+        assert f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}]" in page.text
+    for difference in summary.differences:
+        assert f"{wording.points(difference.mean)} {wording.point_interval(difference)}" in page.text
+    for recalls in summary.per_class_recall.values():
+        for recall in recalls.values():
+            assert f"{recall.mean:.2f} [{recall.low:.2f}, {recall.high:.2f}]" in page.text
+    for row in summary.confusion["synthetic"]:
+        for count in row:
+            assert re.search(rf"\b{round(100 * count / sum(row))} {count}\b", page.text.replace("</b>", " ")) or (
+                f"{100 * count / sum(row):.0f}{count}" in page.text
+            )
+
+
+def test_a_changed_figure_changes_the_page(make_run):
+    _, one, _ = _page(make_run())
+    summary, two, _ = _page(make_run(name="other", skill={"synthetic": 4.0}))
+    assert one != two
+    assert summary.differences[0].verdict == "higher"
+    assert "Synthetic images raised balanced accuracy" in two
+    assert "Synthetic images raised" not in one
+
+
+def test_every_picture_lies_in_the_page_and_has_an_alternative_text(make_run):
+    summary, _, page = _page(make_run())
+    pictures = page.all("img")
+    assert len(pictures) == 3 * 6 + 4 * 3 + 3 * 2  # rare classes, others, previews
+    assert all(p["src"].startswith("data:image/jpeg;base64,") for p in pictures)
+    alternatives = [p["alt"] for p in pictures]
+    assert all(alternatives)
+    assert len(set(alternatives)) == len(alternatives)
+    assert "synthetic image 2 of df (dermatofibroma)" in alternatives
+    assert len(summary.gallery["df"]["synthetic"]) == 3
+
+
+def test_nothing_is_fetched_from_anywhere(make_run):
+    _, text, page = _page(make_run())
+    links = [a[name] for _, a, _ in page.elements for name in ("src", "href", "srcset", "action", "data") if a.get(name)]
+    assert links
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"url\(|@import|https?://", text)
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_the_policy_lets_our_script_run_and_no_other(make_run):
+    _, text, _ = _page(make_run())
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    expected = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{expected}'" in text.replace("&#39;", "'")
+
+
+def test_labels_names_and_prompts_are_escaped(make_run):
+    evil = '<script>alert("x")</script>'
+    run = make_run(classes=(evil, '"&quot', "nv"), rare=('"&quot',))
+    text = (run / "run.json").read_text().replace('"name": "demo"', '"name": "<img src=x onerror=1>"')
+    (run / "run.json").write_text(text)
+    _, text, page = _page(run)
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert len(page.all("script")) == 1
+    assert evil in page.text
+    assert not [a for _, a, _ in page.elements if any(name.startswith("on") for name in a)]
+
+
+def test_headings_do_not_skip_a_level_and_anchors_lead_somewhere(make_run):
+    _, _, page = _page(make_run())
+    levels = [int(tag[1]) for tag, _, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    ids = [a["id"] for _, a, _ in page.elements if "id" in a]
+    assert len(set(ids)) == len(ids)
+    anchors = [a["href"][1:] for a in page.all("a") if a["href"].startswith("#")]
+    assert anchors
+    assert set(anchors) <= set(ids)
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_every_table_has_a_caption_and_every_header_a_scope(make_run):
+    _, _, page = _page(make_run())
+    assert len(page.all("table")) == len(page.all("caption")) >= 10
+    assert all(a.get("scope") in {"col", "row", "rowgroup"} for a in page.all("th"))
+    boxes = [a for a in page.all("div") if a.get("class") == "scroll"]
+    assert all(a["role"] == "region" and a["aria-label"] and a["tabindex"] == "0" for a in boxes)
+
+
+def test_every_figure_is_named_or_hidden_from_screen_readers(make_run):
+    _, _, page = _page(make_run())
+    outer = [a for tag, a, inside in page.elements if tag == "svg" and "svg" not in inside]
+    assert outer
+    assert all(a.get("aria-hidden") == "true" or (a.get("role") == "img" and a.get("aria-label")) for a in outer)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arms": ("real", "oversampled")},
+        {"arms": ("real",), "seeds": (3,)},
+        {"absent": ("df", "nv")},
+        {"classes": ("benign", "malignant"), "rare": ("malignant",)},
+        {"classes": tuple(f"class {i}" for i in range(20)), "rare": ("class 3",)},
+        {"thumbs": 0, "regime": "limited"},
+        {"arms": ("real", "mixup")},
+    ],
+    ids=["no synthetic arm", "one arm, one seed", "absent classes", "two classes", "twenty", "no pictures", "other arm"],
+)
+def test_studies_of_other_shapes_make_whole_pages_too(make_run, changes):
+    summary, _, page = _page(make_run(**changes))
+    assert " ".join(wording.answer(summary).split()) in page.text
+    for word in ("None", "nan", "NaN", "Undefined"):
+        assert not re.search(rf"\b{word}\b", page.text)
+
+
+def test_a_class_without_test_images_is_said_to_be_undefined(make_run):
+    _, _, page = _page(make_run(absent=("df",)))
+    assert page.text.count("not defined: no such image in the test part") == 3
+
+
+def test_drawn_pictures_are_not_taken_for_patients(make_run):
+    assert "It says nothing about patients" in _page(make_run())[2].text
+    assert "nothing about patients" not in _page(make_run(name="real", source="isic"))[2].text
+
+
+def test_a_shared_leakage_group_voids_the_study_aloud(make_run):
+    run = make_run()
+    ledger = run / "split-0a1b/ledger.json"
+    ledger.write_text(ledger.read_text().replace('"shared_groups": 0', '"shared_groups": 2'))
+    text = _page(run)[2].text
+    assert "2 leakage groups in two parts: this study’s figures are void." in text  # noqa: RUF001
+    assert "No leakage group stands in two parts" not in text
+
+
+def test_a_base_that_has_seen_the_unknown_is_said_to(make_run):
+    run = make_run()
+    ledger = run / "split-0a1b/ledger.json"
+    ledger.write_text(re.sub(r'"base": "[^"]*"', '"base": "unknown"', ledger.read_text()))
+    assert "unknown: it may hold images of the test part" in _page(run)[2].text
+
+
+def test_the_config_can_be_saved_and_is_the_runs_own(make_run):
+    summary, _, page = _page(make_run())
+    (link,) = [a["href"] for a in page.all("a") if "download" in a]
+    assert yaml.safe_load(base64.b64decode(link.partition("base64,")[2])) == summary.config
+    assert "python -m flows.augment_and_evaluate study.yaml" in page.text
+
+
+def test_reused_work_is_named_as_such(make_run):
+    assert "3, 3 reused" in _page(make_run())[2].text
+
+
+def test_a_page_of_the_demo_weighs_less_than_three_megabytes(make_run):
+    run = make_run(thumbs=12)
+    rng = np.random.default_rng(0)
+    for path in run.glob("thumbs/*/*.jpg"):  # noise is the worst that JPEG can meet
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(path, quality=95)
+    assert render.write_report(run).stat().st_size < 3_000_000
+
+
+def test_a_run_that_moved_draws_the_same_report(make_run, tmp_path):
+    run = make_run()
+    first = render.write_report(run).read_text()
+    shutil.move(run, tmp_path / "elsewhere")
+    assert render.write_report(tmp_path / "elsewhere").read_text() == first
+    assert str(tmp_path) not in first
+
+
+def test_a_large_picture_is_made_smaller_and_a_small_one_left_alone(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png")
+    Image.fromarray(noise[:64, :64]).save(tmp_path / "small.jpg")
+    assert len(render.picture_uri(tmp_path / "large.png")) < 40_000
+    small = render.picture_uri(tmp_path / "small.jpg")
+    assert base64.b64decode(small.partition(",")[2]) == (tmp_path / "small.jpg").read_bytes()
+
+
+def test_a_broken_picture_is_named(make_run):
+    run = make_run()
+    (run / "thumbs/df/real-1.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"thumbs/df/real-1\.jpg: is no picture"):
+        render.write_report(run)
+    assert not (run / "report.html").exists()
+
+
+def test_the_command_writes_both_files_and_prints_the_path(make_run, capsys):
+    run = make_run()
+    assert render.main([str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    assert (run / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["--what"], ["nowhere"]])
+def test_the_command_ends_with_two_and_one_line_for_what_it_cannot_use(arguments, capsys):
+    assert render.main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert said
+    assert "\n" not in said

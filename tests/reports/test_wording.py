@@ -1,0 +1,109 @@
+"""What a reader is told must be what the figures say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reports import wording
+from reports.evaluation import verdict
+from reports.results import Change, Difference
+from reports.summary import summarise
+
+
+def _with_difference(summary, low, high):
+    first = summary.differences[0]
+    changed = replace(first, mean=(low + high) / 2, low=low, high=high, verdict=verdict(low, high))
+    return replace(summary, differences=(changed, *summary.differences[1:]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said", "not_said"),
+    [
+        (0.01, 0.05, "Synthetic images raised balanced accuracy", "no clear difference"),
+        (-0.05, -0.01, "Synthetic images lowered balanced accuracy", "no clear difference"),
+        (-0.01, 0.05, "Synthetic images made no clear difference to balanced accuracy", "raised"),
+        (0.0, 0.05, "Synthetic images made no clear difference to balanced accuracy", "raised"),
+    ],
+)
+def test_the_answer_follows_the_interval(make_run, low, high, said, not_said):
+    answer = wording.answer(_with_difference(summarise(make_run()), low, high))
+    assert answer.startswith(said)
+    assert not_said not in answer
+    assert f"{wording.points((low + high) / 2)} points [{wording.points(low)}, {wording.points(high)}] (95 %)" in answer
+
+
+def test_the_answer_names_both_arms_with_their_figures(make_run):
+    summary = summarise(make_run())
+    scores = summary.balanced_accuracy
+    expected = f"synthetic {scores['synthetic'].mean:.3f} against oversampled {scores['oversampled'].mean:.3f}"
+    assert expected in wording.answer(summary)
+
+
+def test_a_run_without_a_synthetic_arm_does_not_answer_for_it(make_run):
+    answer = wording.answer(summarise(make_run(arms=("real", "oversampled"))))
+    assert answer.startswith("This run has no synthetic arm and does not say whether synthetic images help.")
+    assert "oversampled" in answer
+
+
+def test_a_single_arm_has_nothing_to_be_compared_with(make_run):
+    summary = summarise(make_run(arms=("real",)))
+    assert "nothing to compare" in wording.answer(summary)
+    assert summary.differences == ()
+
+
+def test_without_an_oversampled_arm_re_balancing_is_named_as_a_cause(make_run):
+    summary = summarise(make_run(arms=("real", "synthetic")))
+    assert "re-balancing may be part of the effect" in wording.caveat(summary)
+    assert "re-balancing may be part" not in wording.caveat(summarise(make_run(name="three")))
+
+
+def test_the_caveat_names_classes_that_could_not_be_judged(make_run):
+    assert "left out: df." in wording.caveat(summarise(make_run(absent=("df",))))
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.0216, "+2.2"), (-0.01, "−1.0"), (0.0, "0.0"), (-0.0001, "0.0"), (0.0004, "0.0"), (None, "–")],  # noqa: RUF001
+)
+def test_points_carry_their_sign_unless_they_round_to_zero(value, written):
+    assert wording.points(value) == written
+
+
+def test_ticks_have_no_more_decimals_than_they_need():
+    assert [wording.whole_points(v) for v in (-0.05, 0.0, 0.025)] == ["−5", "0", "+2.5"]  # noqa: RUF001
+
+
+def test_an_undefined_interval_is_left_out():
+    assert wording.point_interval(Change(mean=None, low=None, high=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0.04, "0.0 s"), (9.2, "9.2 s"), (42, "42 s"), (125, "2 min 5 s"), (7260, "2 h 1 min")]
+)
+def test_durations_read_as_a_person_says_them(seconds, written):
+    assert wording.duration(seconds) == written
+
+
+def test_an_interval_is_not_broken_over_two_lines():
+    text = wording.unbroken("difference +2.2 points [−1.0, +5.4] (95 %) or so")  # noqa: RUF001
+    nbsp = "\N{NO-BREAK SPACE}"
+    assert text == f"difference +2.2{nbsp}points [−1.0,{nbsp}+5.4]{nbsp}(95{nbsp}%) or so"  # noqa: RUF001
+
+
+def test_names_are_listed_as_in_a_sentence():
+    assert [wording.listing(n) for n in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_both_regimes_are_named(make_run):
+    assert wording.regime(summarise(make_run())).startswith("shots: only the generator is limited")
+    assert wording.regime(summarise(make_run(name="few", regime="limited"))).startswith("limited: of each rare class")
+
+
+def test_arms_of_other_names_are_compared_too():
+    difference = Difference(
+        first="mixup", second="real", mean=0.0, low=0.0, high=0.0, per_seed={}, verdict="unclear", by_class={}, varied=""
+    )
+    assert wording.subject(difference) == "The arm mixup"
+    assert wording.question(difference) == "what mixup brings over real"
