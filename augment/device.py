@@ -1,0 +1,74 @@
+"""Where the models run and in which precision: decided here alone, from what the device can do."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+_TENSOR_CORES = (7, 0)  # CUDA capability from which 16-bit products are faster, and the compiler works
+
+
+def device() -> torch.device:
+    """The accelerator, if torch sees one, else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def dtype_for(where: torch.device) -> torch.dtype:
+    """Precision of sampling: float16 on tensor cores, float32 elsewhere.
+
+    float16 keeps three bits more than bfloat16, which show in smooth skin. On a CPU bfloat16 can be a
+    hundred times slower than float32, and where it is fast the images would differ from other CPUs'.
+    """
+    return torch.float16 if _has_tensor_cores(where) else torch.float32
+
+
+def training_dtype(where: torch.device) -> torch.dtype:
+    """Precision of what is frozen and of products in training: bfloat16, which needs no loss scaling, or float32."""
+    native = _has_tensor_cores(where) and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
+
+
+def autocast(where: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Products in `training_dtype`, sums and norms in float32."""
+    dtype = training_dtype(where)
+    return contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(where.type, dtype)
+
+
+def pretraining_autocast(where: torch.device) -> torch.autocast:
+    """bfloat16 products wherever they are fast, CPUs with bfloat16 units included.
+
+    For training that is done once, whose result is kept: its bits need not be another machine's.
+    """
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported() if where.type == "cpu" else _has_tensor_cores(where)  # noqa: SLF001 - no public question exists
+    return torch.autocast(where.type, torch.bfloat16, enabled=bool(fast))
+
+
+def compiles(where: torch.device) -> bool:
+    """Whether torch.compile pays for itself on this device; on a small CPU it costs more than it brings."""
+    return _has_tensor_cores(where) and importlib.util.find_spec("triton") is not None
+
+
+def place(pipe: StableDiffusionPipeline, where: torch.device, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """Move a pipeline, in place, with convolutions in the layout that is fastest there."""
+    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        cast(part, dtype).to(where)
+    if where.type in {"cpu", "cuda"}:
+        pipe.unet.to(memory_format=torch.channels_last)
+        pipe.vae.to(memory_format=torch.channels_last)
+    return pipe
+
+
+def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Change a module's precision in place."""
+    return nn.Module.to(module, dtype)  # diffusers' own warns of a list of exceptions that is empty here
+
+
+def _has_tensor_cores(where: torch.device) -> bool:
+    return where.type == "cuda" and torch.cuda.get_device_capability(where) >= _TENSOR_CORES

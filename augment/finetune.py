@@ -1,0 +1,109 @@
+"""Teach a base the rare classes, each from a handful of images, whichever the method.
+
+Takes a list of classes and makes one adapter each. Everything drawn at random for a class follows from
+the seed and its label, so its adapter is the same whichever others are trained beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from augment import device
+from augment.base import BaseConfig, base_identity, load_base
+from augment.lesson import Lesson, posteriors, seed_for
+from augment.methods import RECORD
+from augment.prompts import class_prompt, instance_prompt, prompt_for
+from augment.sampler import SamplerConfig, encode, require_size, sample_latents
+from augment.training import FinetuneConfig, Progress, Training
+from data.config import to_dict
+from data.errors import DataError
+from data.manifest import Manifest
+from data.pixels import PixelConfig, load_pixels
+from data.store import digest, read_json
+
+__all__ = ["FinetuneConfig", "Progress", "finetune"]
+
+
+def finetune(
+    base: BaseConfig,
+    shots: Mapping[str, Manifest],
+    pixels: PixelConfig,
+    config: FinetuneConfig,
+    out: Mapping[str, Path],
+    seed: int,
+    progress: Progress | None = None,
+) -> None:
+    """Write an adapter for each class of `shots` into its folder of `out`.
+
+    A folder holds the weights, adapter.json (written last), loss.csv and previews/; while training
+    also checkpoint/, from which an interrupted call goes on. A class that is finished is left alone.
+    Raises TrainingError for a loss that is not a number.
+    """
+    lacking = sorted(label for label, manifest in shots.items() if not len(manifest))
+    if lacking:
+        raise DataError(f"no images to learn {', '.join(lacking)} from; give 5 to 20 a class or leave it out")
+    identity = base_identity(base)
+    keys = {
+        label: digest(identity, manifest.digest(), label, pixels, config, seed) for label, manifest in shots.items()
+    }
+    missing = [label for label in shots if not _is_finished(out[label], keys[label])]
+    if not missing:
+        return
+    pipe = device.place(load_base(base), device.device(), torch.float32)
+    for part in (pipe.unet, pipe.text_encoder, pipe.vae):
+        part.requires_grad_(requires_grad=False)
+    require_size(pipe, pixels.size)
+    prior = _prior_latents(pipe, config, pixels.size, seed)
+    for label in missing:
+        started = time.monotonic()
+        lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior)
+        training = Training(pipe, lesson, config, out[label], keys[label])
+        training.run(progress)
+        record = {"base": identity, "shots": _seen(shots[label]), "pixels": to_dict(pixels), "seed": seed}
+        training.finish({**record, "seconds": round(time.monotonic() - started, 2)})
+
+
+def _lesson(
+    pipe: StableDiffusionPipeline,
+    label: str,
+    shots: Manifest,
+    pixels: PixelConfig,
+    config: FinetuneConfig,
+    seed: int,
+    prior: Tensor,
+) -> Lesson:
+    prompt = instance_prompt(label, config.token) if config.token else prompt_for(label)
+    means, deviations = posteriors(pipe, load_pixels(shots, pixels), flips=config.flips)
+    return Lesson(label, seed_for(seed, label), (prompt, class_prompt(), ""), means, deviations, prior)
+
+
+def _prior_latents(pipe: StableDiffusionPipeline, config: FinetuneConfig, size: int, seed: int) -> Tensor:
+    """Lesions as the base itself imagines them, kept as latents: nothing is decoded to be encoded again."""
+    edge = size // pipe.vae_scale_factor
+    if config.method != "dreambooth" or not config.prior_images or not config.prior_weight:
+        return torch.empty(0, pipe.unet.config.in_channels, edge, edge)
+    seeds = [seed_for(seed, "prior", index) for index in range(config.prior_images)]
+    sampler = SamplerConfig(batch_size=min(config.prior_images, 32))
+    latents = sample_latents(pipe, encode(pipe, class_prompt()), encode(pipe, ""), seeds, sampler, size)
+    return latents.float().cpu().clone()
+
+
+def _seen(shots: Manifest) -> dict[str, list[str]]:
+    """What an adapter has learned from, so that nobody tests on it."""
+    return {
+        "image_ids": list(shots.table["image_id"]),
+        "group_ids": sorted(set(shots.table["group_id"])),
+    }
+
+
+def _is_finished(folder: Path, key: str) -> bool:
+    try:
+        return bool(read_json(folder / RECORD)["key"] == key)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

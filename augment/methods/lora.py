@@ -1,0 +1,116 @@
+"""LoRA: low-rank updates B A of the UNet's layers, alpha = rank, saved as diffusers' own file.
+
+Hu et al. 2021. Beside the attention, which is what is usually adapted, the convolutions too: new
+textures are theirs. Trained through peft; for generation the updates are added to the weights, so a
+fine-tuned class costs no more to sample than the base.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from torch import Tensor, nn
+
+from augment.device import cast, training_dtype
+from augment.methods.weights import read_weights, with_parts
+
+FILE = "pytorch_lora_weights.safetensors"
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
+CONVOLUTIONS = ("conv1", "conv2", "conv_shortcut", "time_emb_proj", "proj_in", "proj_out")
+TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Which layers get an update, and of which rank."""
+
+    rank: int = 16
+    conv: bool = True  # the ResNet blocks and projections too
+    text_encoder: bool = False
+
+    def open(self, pipe: StableDiffusionPipeline, seed: int) -> StableDiffusionPipeline:
+        """Copies with B = 0, so that the start is the base, and A drawn from the seed."""
+        generator = torch.Generator().manual_seed(seed)
+        parts: dict[str, nn.Module] = {}
+        for name, targets in self._targets().items():
+            part = copy.deepcopy(getattr(pipe, name)).requires_grad_(requires_grad=False)
+            cast(part, training_dtype(part.device))
+            part.add_adapter(LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=list(targets)))
+            _start(part, generator)
+            parts[name] = part
+        return with_parts(pipe, **parts)
+
+    def save(self, pipe: StableDiffusionPipeline, folder: Path) -> Path:
+        """Through diffusers, with no metadata of its own: two keys would come in random order."""
+        states = {}
+        for name in self._targets():
+            state = get_peft_model_state_dict(getattr(pipe, name))
+            state = convert_state_dict_to_diffusers({key: value.cpu().contiguous() for key, value in state.items()})
+            states[f"{name}_lora_layers"] = state
+        StableDiffusionPipeline.save_lora_weights(folder, **states)
+        return folder / FILE
+
+    def apply(self, pipe: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
+        """Copies with B A added to the weights."""
+        layers = {name: _layers(getattr(pipe, name), targets) for name, targets in self._targets().items()}
+        shapes = {key: shape for name, found in layers.items() for key, shape in self._shapes(name, found).items()}
+        tensors = read_weights(folder / FILE, shapes)
+        parts = {}
+        for name, found in layers.items():
+            parts[name] = part = copy.deepcopy(getattr(pipe, name))
+            for path in found:
+                up, down = (tensors[key] for key in _keys(name, path)[::-1])
+                weight = part.get_parameter(f"{path}.weight")
+                weight.data += product(up, down).to(weight)
+        return with_parts(pipe, **parts)
+
+    def _targets(self) -> dict[str, tuple[str, ...]]:
+        unet = ATTENTION + (CONVOLUTIONS if self.conv else ())
+        return {"unet": unet, "text_encoder": TEXT} if self.text_encoder else {"unet": unet}
+
+    def _shapes(self, part: str, layers: dict[str, nn.Linear | nn.Conv2d]) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        for path, layer in layers.items():
+            out, into, *kernel = layer.weight.shape
+            down, up = _keys(part, path)
+            shapes[down] = (self.rank, into, *kernel)
+            shapes[up] = (out, self.rank, *(1 for _ in kernel))
+        return shapes
+
+
+def product(up: Tensor, down: Tensor) -> Tensor:
+    """B A, in the shape of the layer's weight; for a convolution A has its kernel and B is 1 x 1."""
+    return (up.flatten(1) @ down.flatten(1)).reshape(up.shape[0], *down.shape[1:])
+
+
+def _layers(model: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Linear | nn.Conv2d]:
+    return {
+        path: layer
+        for path, layer in model.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d) and path.endswith(tuple(f".{target}" for target in targets))
+    }
+
+
+def _keys(part: str, path: str) -> tuple[str, str]:
+    """The names of A and B in diffusers' file; the text encoder's are those of an older layout."""
+    if part == "unet":
+        return f"unet.{path}.lora_A.weight", f"unet.{path}.lora_B.weight"
+    return f"{part}.{path}.lora_linear_layer.down.weight", f"{part}.{path}.lora_linear_layer.up.weight"
+
+
+def _start(part: nn.Module, generator: torch.Generator) -> None:
+    """As peft starts, but from a generator of our own, whatever the device."""
+    for name, parameter in part.named_parameters():
+        if parameter.requires_grad:
+            start = torch.zeros(parameter.shape)
+            if ".lora_A." in name:
+                nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
+            parameter.data = start.to(parameter.device)

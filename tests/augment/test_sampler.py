@@ -1,0 +1,97 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+
+from augment.methods.weights import with_parts
+from augment.sampler import SamplerConfig, decode, encode, require_size, sample_latents, solver, starting_noise
+from data.errors import ConfigError
+
+PROMPT = "dermoscopy of a melanoma"
+
+
+def images(pipe, seeds, negative="", **options):
+    latents = sample_latents(pipe, encode(pipe, PROMPT), encode(pipe, negative), seeds, SamplerConfig(**options))
+    return decode(pipe, latents)
+
+
+@pytest.fixture(params=["v_prediction", "epsilon"])
+def kind(request, pipe):
+    scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, prediction_type=request.param)
+    return with_parts(pipe, scheduler=scheduler)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_images_are_those_of_diffusers_own_pipeline(kind, guidance):
+    seeds = [5, 6, 7]
+    reference = with_parts(kind, scheduler=solver(kind))(
+        PROMPT,
+        negative_prompt="hair",
+        num_inference_steps=5,
+        guidance_scale=guidance,
+        num_images_per_prompt=3,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        output_type="np",
+    ).images
+    ours = images(kind, seeds, "hair", steps=5, guidance=guidance, batch_size=3)
+    assert np.abs(ours - np.round(reference * 255)).max() <= 1
+
+
+def test_image_17_is_the_same_in_any_batch(pipe):
+    seeds = list(range(20))
+    whole = images(pipe, seeds, steps=3, batch_size=20)
+    for batch_size in (1, 7):
+        few = images(pipe, seeds[15:19], steps=3, batch_size=batch_size)
+        assert np.abs(few[2].astype(int) - whole[17]).max() <= 1
+
+
+def test_an_images_bytes_do_not_depend_on_its_neighbours(pipe):
+    whole = images(pipe, list(range(7)), steps=3, batch_size=4)
+    assert np.array_equal(images(pipe, [5], steps=3, batch_size=4)[0], whole[5])
+    assert np.array_equal(images(pipe, [6, 5, 0], steps=3, batch_size=4), whole[[6, 5, 0]])
+
+
+def test_guidance_stops_after_its_share_of_the_steps(pipe):
+    calls = []
+    counted = with_parts(pipe, unet=copy.deepcopy(pipe.unet))
+    counted.unet.register_forward_hook(lambda _module, given, _result: calls.append(given[0].shape))
+    for until, expected in ((1.0, 20), (0.5, 15), (0.0, 10)):
+        calls.clear()
+        images(counted, [1, 2, 3], steps=10, guidance_until=until, batch_size=2)
+        assert len(calls) == 2 * expected
+        assert set(calls) == {(2, 8, 4, 4)}
+    calls.clear()
+    images(counted, [1], steps=10, guidance=1.0, batch_size=1)
+    assert len(calls) == 10
+
+
+def test_no_guidance_at_all_is_the_conditional_model_alone(pipe):
+    plain = images(pipe, [1, 2], steps=4, guidance=1.0, batch_size=2)
+    assert np.array_equal(images(pipe, [1, 2], steps=4, guidance=9.0, guidance_until=0.0, batch_size=2), plain)
+    assert not np.array_equal(images(pipe, [1, 2], steps=4, guidance=9.0, batch_size=2), plain)
+
+
+def test_a_velocity_predicting_base_starts_from_pure_noise(kind):
+    scheduler = solver(kind)
+    scheduler.set_timesteps(10)
+    trailing = kind.scheduler.config.prediction_type == "v_prediction"
+    assert (int(scheduler.timesteps[0]) == 999) == (trailing or kind.scheduler.config.timestep_spacing == "trailing")
+
+
+def test_a_seed_means_the_same_noise_as_in_diffusers(pipe):
+    expected = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(11))
+    assert torch.equal(starting_noise(pipe, [10, 11])[1:], expected)
+    assert starting_noise(pipe, [10], size=64).shape == (1, 8, 8, 8)
+
+
+def test_latents_that_are_not_finite_are_no_image(pipe):
+    with pytest.raises(FloatingPointError, match="not finite, with a UNet in torch.float32"):
+        decode(pipe, torch.full((1, 8, 4, 4), torch.nan))
+
+
+def test_a_size_that_the_base_cannot_draw_is_refused(pipe):
+    require_size(pipe, 48)
+    with pytest.raises(ConfigError, match="pixels.size is 40, but this base draws multiples of 16"):
+        require_size(pipe, 40)
