@@ -20,7 +20,7 @@ def coloured(n, seed=0):
     """Two classes told apart by their colour."""
     rng = np.random.default_rng(seed)
     classes = np.arange(n) % 2
-    pixels = rng.integers(90, 130, (n, 16, 16, 3), dtype=np.uint8)
+    pixels = rng.integers(90, 130, (n, 32, 32, 3), dtype=np.uint8)
     pixels[classes == 1, ..., 0] += 100
     return Labelled(pixels=pixels, classes=classes)
 

@@ -1,0 +1,201 @@
+"""What a kept classifier says of images, and the ISIC challenge's CSV that holds it.
+
+The seven HAM10000 codes get the challenge's columns in the challenge's order; other data sets their own labels, sorted.
+
+    python -m classify.predict RUN IMAGES [--arm synthetic] [--seed 0] [--out file.csv]
+"""
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+
+from classify.model import CONFIG, device, load, logits
+from data.errors import DataError, InputError
+from data.manifest import COLUMNS, Manifest, read_table
+from data.pixels import PixelConfig, load_pixels
+from data.store import read_json, write_text
+
+ISIC_COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+_ROUNDING = 1e-6  # by which a probability may leave [0, 1]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Probabilities of each class for each image, in the manifest's order; the truth and leakage groups where known."""
+
+    image_ids: tuple[str, ...]
+    classes: tuple[str, ...]  # sorted
+    probabilities: Float[np.ndarray, "n k"]
+    labels: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+
+    @property
+    def predicted(self) -> Int[np.ndarray, " n"]:
+        """Give the number of the likeliest class of each image."""
+        likeliest: Int[np.ndarray, " n"] = self.probabilities.argmax(axis=1)
+        return likeliest
+
+    @property
+    def truth(self) -> Int[np.ndarray, " n"]:
+        """Give the number of each image's own class. Raises DataError where it is not known."""
+        if self.labels is None:
+            raise DataError("these predictions know no labels; give those of images whose class is known")
+        strange = sorted(set(self.labels) - set(self.classes))
+        if strange:
+            raise DataError(f"an image is labelled {strange[0]!r}, which the classifier never saw: {self.classes}")
+        return np.array([self.classes.index(label) for label in self.labels], dtype=np.int64)
+
+    def write(self, path: Path) -> None:
+        """Write the challenge's CSV, whole or not at all."""
+        columns = {_column(label, self.classes): k for k, label in enumerate(self.classes)}
+        order = ISIC_COLUMNS if _is_isic(self.classes) else tuple(columns)
+        shuffled = self.probabilities[:, [columns[name] for name in order]].astype(np.float64)
+        table = pd.DataFrame(shuffled, columns=list(order))
+        table.insert(0, "image", list(self.image_ids))
+        write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+    @staticmethod
+    def read(path: Path) -> "Predictions":
+        """Read the CSV; every fault names its row and the mend. Raises DataError."""
+        table = read_table(path)
+        first, *columns = [str(name) for name in table.columns] or [""]
+        if first != "image" or len(columns) < 2:  # noqa: PLR2004 - one class is no choice
+            raise DataError(
+                f"{path}: the header must be `image` and at least two classes, not {','.join(table.columns)}"
+            )
+        isic = set(columns) == set(ISIC_COLUMNS)
+        names = {column: column.lower() if isic else column for column in columns}
+        classes = tuple(sorted(names.values()))
+        ordered = table[sorted(columns, key=lambda column: names[column])]
+        ids = table["image"]
+        for mask, what in ((ids == "", "no image id"), (ids.duplicated(), "an image id that stood before")):
+            if mask.any():
+                raise DataError(
+                    f"{path}: row {int(mask.to_numpy().argmax()) + 2} has {what}; every image needs one row"
+                )
+        return Predictions(image_ids=tuple(ids), classes=classes, probabilities=_numbers(path, ordered))
+
+
+def predict(
+    model_folder: Path,
+    manifest: Manifest,
+    pixels: PixelConfig | None = None,
+    *,
+    cache: Path | None = None,
+    batch_size: int = 128,
+) -> Predictions:
+    """Judge a manifest's images with a kept classifier, through the pixel path that it was trained on.
+
+    `pixels`, if given, must be that path's settings. Labels and groups are passed on. Raises InputError.
+    """
+    classifier = load(model_folder)
+    if pixels is not None and pixels != classifier.pixels:
+        raise InputError(f"{model_folder}: was trained on {classifier.pixels}, not {pixels}; set pixels to the same")
+    images = load_pixels(manifest, classifier.pixels, cache)
+    judged = logits(classifier.network.to(device()), images, batch_size)
+    return Predictions(
+        image_ids=tuple(manifest.table["image_id"]),
+        classes=classifier.labels,
+        probabilities=torch.softmax(judged, dim=1).numpy(),
+        labels=tuple(manifest.table["label"]),
+        groups=tuple(manifest.table["group_id"]),
+    )
+
+
+def find_model(run: Path, arm: str | None = None, seed: int | None = None) -> Path:
+    """Find the model folder in a run folder, an arm's folder or itself; by default of the last arm and first seed."""
+    for folder in (run, run / "model"):
+        if (folder / CONFIG).is_file():
+            return folder
+    try:
+        arms: dict[str, dict[str, str]] = read_json(run / "run.json")["artifacts"]["arm"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise InputError(f"{run}: neither a finished run folder nor a classifier's model folder") from fault
+    arm = list(arms)[-1] if arm is None else arm
+    if arm not in arms:
+        raise InputError(f"{run}: has no arm {arm!r}; give --arm {' or '.join(arms)}")
+    key = next(iter(arms[arm])) if seed is None else str(seed)
+    if key not in arms[arm]:
+        raise InputError(f"{run}: arm {arm!r} has no seed {key}; give --seed {' or '.join(arms[arm])}")
+    return run / arms[arm][key] / "model"
+
+
+def folder_of_images(folder: Path) -> Manifest:
+    """List the images under a folder, sorted by path; their classes are not known. Raises DataError."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of images")
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}); give a folder that does")
+    stems = Counter(path.stem for path in paths)
+    ids = [path.stem if stems[path.stem] == 1 else path.as_posix() for path in paths]
+    rows: dict[str, Any] = dict.fromkeys(COLUMNS, "")
+    table = pd.DataFrame({**rows, "image_id": ids, "path": [path.as_posix() for path in paths]})
+    table = table.assign(root="images", label="unknown", group_id=ids, source="real")
+    return Manifest(table, {"images": folder})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    parser = argparse.ArgumentParser(prog="classify.predict", description="Apply a kept classifier to a folder.")
+    parser.add_argument("run", type=Path, help="a run folder or a classifier's model folder")
+    parser.add_argument("images", type=Path, help="a folder of images")
+    parser.add_argument("--arm", help="which arm's classifier (default: the last arm's)")
+    parser.add_argument("--seed", type=int, help="which classifier seed (default: the first)")
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="the CSV (default: predictions.csv)")
+    given = parser.parse_args(arguments)
+    try:
+        model = find_model(given.run, given.arm, given.seed)
+        found = predict(model, folder_of_images(given.images))
+        found.write(given.out)
+    except InputError as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    except Exception:
+        log.exception("the program failed")
+        return 1
+    counts = Counter(found.classes[k] for k in found.predicted)
+    print(f"{len(found.image_ids)} images judged by {model}")
+    for label in found.classes:
+        print(f"  {label:>12} {counts[label]:6d}")
+    print(f"probabilities: {given.out}")
+    return 0
+
+
+def _is_isic(classes: Sequence[str]) -> bool:
+    return {label.upper() for label in classes} == set(ISIC_COLUMNS) and all(label.islower() for label in classes)
+
+
+def _column(label: str, classes: Sequence[str]) -> str:
+    return label.upper() if _is_isic(classes) else label
+
+
+def _numbers(path: Path, cells: pd.DataFrame) -> Float[np.ndarray, "n k"]:
+    numbers = np.full(cells.shape, np.nan)
+    for (row, k), cell in np.ndenumerate(cells.to_numpy()):
+        try:
+            numbers[row, k] = float(cell)
+        except ValueError:
+            numbers[row, k] = np.nan
+        if not -_ROUNDING <= numbers[row, k] <= 1 + _ROUNDING:
+            raise DataError(
+                f"{path}: row {row + 2}, column {cells.columns[k]} holds {cell!r}; put a probability from 0 to 1 there"
+            )
+    return numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())
