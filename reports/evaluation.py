@@ -56,8 +56,8 @@ class Judged:
                 low=known(wilson(math.floor(hits), n).low),
                 high=known(wilson(math.ceil(hits), n).high),
                 per_seed={seed: known(s.value) for seed, s in zip(self.seeds, seeds, strict=True)},
-                varied="the class's test images, each taken as drawn by itself (Wilson's interval); the seeds are averaged, "
-                "not drawn",
+                varied="the class's test images, each taken as drawn by itself (Wilson's interval); the seeds are "
+                "averaged, not drawn",
                 images=n,
                 groups=len(np.unique(self.groups[self.truth == k])),
             )

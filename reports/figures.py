@@ -65,22 +65,21 @@ def shape_of(arm: str) -> str:
 def key(arm: str) -> Markup:
     """The arm's mark, for legends and table rows."""
     return Markup(
-        '<svg class="key" width="14" height="14" viewBox="-8 -8 16 16" aria-hidden="true"><g class="mark {}">{}</g></svg>'
+        '<svg class="key" width="14" height="14" viewBox="-8 -8 16 16" aria-hidden="true">'
+        '<g class="mark {}">{}</g></svg>'
     ).format(_tone(arm), _DRAWN[shape_of(arm)])
 
 
 def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
     """The tick labels, to stand over or under the strips of the same axis."""
     texts = [
-        Markup('<text x="{:.2f}%" y="11" text-anchor="middle">{}</text>').format(
-            axis.place(tick), text
-        )
+        Markup('<text x="{:.2f}%" y="11" text-anchor="middle">{}</text>').format(axis.place(tick), text)
         for tick, text in zip(axis.ticks, written, strict=True)
     ]
     return Markup('<svg class="ticks" width="100%" height="14" aria-hidden="true">{}</svg>').format(_join(texts))
 
 
-def strip(  # noqa: PLR0913 - one mark with all that stands round it
+def strip(
     axis: Axis, arm: str, mean: float | None, low: float | None, high: float | None, seeds: Sequence[float | None],
     title: str, *, reference: float | None = None,
 ) -> Markup:  # fmt: skip
@@ -102,9 +101,9 @@ def strip(  # noqa: PLR0913 - one mark with all that stands round it
     ]
     if mean is not None:
         parts.append(
-            Markup('<svg x="{:.2f}%" y="{}" overflow="visible" width="1" height="1"><g class="mark">{}</g></svg>').format(
-                axis.place(mean), middle, _DRAWN[shape_of(arm)]
-            )
+            Markup(
+                '<svg x="{:.2f}%" y="{}" overflow="visible" width="1" height="1"><g class="mark">{}</g></svg>'
+            ).format(axis.place(mean), middle, _DRAWN[shape_of(arm)])
         )
     return Markup(
         '<svg class="strip {}" width="100%" height="30" role="img" aria-label="{}"><title>{}</title>{}</svg>'

@@ -34,7 +34,7 @@ _EDGE = 192  # pixels, of one that was made smaller
 _USAGE = "usage: python -m reports.render RUN      (RUN: the folder of a finished run, e.g. runs/demo)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """A stage's share of the time."""
 
@@ -55,7 +55,8 @@ def render(summary: Summary, run_folder: Path) -> str:
     stages = _stages(summary.timings)
     config = yaml.safe_dump(summary.config, sort_keys=False, allow_unicode=True)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
-    return _environment().get_template("report.html").render(
+    template = _environment().get_template("report.html")
+    return template.render(
         s=summary,
         words=wording,
         figures=figures,
@@ -97,7 +98,7 @@ def picture_uri(path: Path) -> str:
             if kind not in {"JPEG", "PNG"} or len(content) > _MOST_BYTES:
                 content, kind = _smaller(image), "JPEG"
     except OSError as fault:
-        raise InputError(f"{path}: is no picture that can be read ({fault}); start the run again to redraw it") from fault
+        raise InputError(f"{path}: is no picture that can be read; start the run again to redraw it") from fault
     return f"data:image/{kind.lower()};base64,{_base64(content)}"
 
 
@@ -138,7 +139,13 @@ def _stages(timings: Sequence[Timing]) -> list[Stage]:
     names = dict.fromkeys(t.stage for t in timings)
     of = {name: [t for t in timings if t.stage == name] for name in names}
     return [
-        Stage(name, sum(t.seconds for t in pieces), sum(t.seconds for t in pieces if not t.reused), len(pieces), sum(t.reused for t in pieces))
+        Stage(
+            name=name,
+            seconds=sum(t.seconds for t in pieces),
+            spent=sum(t.seconds for t in pieces if not t.reused),
+            pieces=len(pieces),
+            reused=sum(t.reused for t in pieces),
+        )
         for name, pieces in of.items()
     ]
 

@@ -90,7 +90,8 @@ class RunFolder:
             what = f"no row for test image {absent[0]!r}" if absent else f"{len(table)} rows for {len(images)} images"
             raise InputError(f"{where}: has {what}; {_MEND}")
         names = [label if label in table.columns else columns[label.casefold()] for label in classes]
-        values = np.asarray([_numbers(where, i, row) for i, row in enumerate(table.loc[list(images), names].to_numpy())])
+        rows = table.loc[list(images), names].to_numpy().tolist()
+        values = np.asarray([_numbers(where, i, row) for i, row in enumerate(rows)])
         return values.reshape(len(images), len(classes))
 
     def pictures(self, folder: Path, pattern: str = "*") -> tuple[str, ...]:

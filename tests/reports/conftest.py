@@ -25,7 +25,7 @@ TRAIN = {"nv": 200, "mel": 60, "bkl": 60, "bcc": 40, "akiec": 30, "vasc": 20, "d
 class MakeRun(Protocol):
     """Makes a run folder and gives its path."""
 
-    def __call__(self, **changes: Any) -> Path: ...  # noqa: ANN401, D102 - any of write_run's settings
+    def __call__(self, **changes: Any) -> Path: ...
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def make_run(tmp_path: Path) -> MakeRun:
     return lambda **changes: write_run(tmp_path / changes.pop("name", "demo"), **changes)
 
 
-def write_run(  # noqa: PLR0913 - a study has many sides, each with a default
+def write_run(
     folder: Path,
     *,
     classes: Sequence[str] = CLASSES,
@@ -100,7 +100,7 @@ def _manifest(part: str, counts: Mapping[str, int]) -> list[list[str]]:
 
 
 def _write_split(folder: Path, train: Mapping[str, int], test: Mapping[str, int], classes: Sequence[str]) -> None:
-    parts = {"train": dict(train), "validation": {label: 6 for label in classes}, "test": dict(test)}
+    parts = {"train": dict(train), "validation": dict.fromkeys(classes, 6), "test": dict(test)}
     for part, counts in parts.items():
         _write_csv(folder / f"{part}.csv", COLUMNS, _manifest(part, counts))
     ledger = {
@@ -144,7 +144,7 @@ def _write_images(folder: Path, label: str, count: int) -> None:
     _write_csv(folder / "metadata.csv", header, rows)
 
 
-def _write_arm(  # noqa: PLR0913 - the whole of one trained arm
+def _write_arm(
     folder: Path, arm: str, seed: int, classes: Sequence[str], rare: Sequence[str], train: Mapping[str, int],
     test: Mapping[str, int], logits: np.ndarray, strength: float,
 ) -> None:  # fmt: skip
@@ -159,10 +159,14 @@ def _write_arm(  # noqa: PLR0913 - the whole of one trained arm
     counts = {}
     for label, n in train.items():
         added = 60 - n if label in rare and arm != "real" else 0
-        counts[label] = {"real": n, "repeated": added * (arm == "oversampled"), "synthetic": added * (arm == "synthetic")}
+        counts[label] = {
+            "real": n,
+            "repeated": added * (arm == "oversampled"),
+            "synthetic": added * (arm == "synthetic"),
+        }
     write_json(folder / "arm.json", {
-        "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2, "labels": list(classes),
-        "images": {"train": counts, "validation": {}},
+        "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2,
+        "labels": list(classes), "images": {"train": counts, "validation": {}},
     })  # fmt: skip
 
 
@@ -177,7 +181,7 @@ def _picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (
     Image.new("RGB", size, colour).save(path)
 
 
-def _record(  # noqa: PLR0913 - all that run.json holds
+def _record(
     name: str, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
     source: str, artifacts: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip

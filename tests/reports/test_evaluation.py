@@ -80,7 +80,13 @@ def test_the_confusion_matrix_counts_every_image_of_every_seed():
 
 @pytest.mark.parametrize(
     ("low", "high", "said"),
-    [(0.1, 0.2, "higher"), (-0.2, -0.1, "lower"), (-0.1, 0.1, "unclear"), (0.0, 0.1, "unclear"), (None, None, "undefined")],
+    [
+        (0.1, 0.2, "higher"),
+        (-0.2, -0.1, "lower"),
+        (-0.1, 0.1, "unclear"),
+        (0.0, 0.1, "unclear"),
+        (None, None, "undefined"),
+    ],
 )
 def test_a_verdict_needs_an_interval_clear_of_zero(low, high, said):
     assert verdict(low, high) == said

@@ -65,14 +65,14 @@ def test_the_caveat_names_classes_that_could_not_be_judged(make_run):
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(0.0216, "+2.2"), (-0.01, "−1.0"), (0.0, "0.0"), (-0.0001, "0.0"), (0.0004, "0.0"), (None, "–")],  # noqa: RUF001
+    [(0.0216, "+2.2"), (-0.01, "−1.0"), (0.0, "0.0"), (-0.0001, "0.0"), (0.0004, "0.0"), (None, "–")],
 )
 def test_points_carry_their_sign_unless_they_round_to_zero(value, written):
     assert wording.points(value) == written
 
 
 def test_ticks_have_no_more_decimals_than_they_need():
-    assert [wording.whole_points(v) for v in (-0.05, 0.0, 0.025)] == ["−5", "0", "+2.5"]  # noqa: RUF001
+    assert [wording.whole_points(v) for v in (-0.05, 0.0, 0.025)] == ["−5", "0", "+2.5"]
 
 
 def test_an_undefined_interval_is_left_out():
@@ -87,9 +87,9 @@ def test_durations_read_as_a_person_says_them(seconds, written):
 
 
 def test_an_interval_is_not_broken_over_two_lines():
-    text = wording.unbroken("difference +2.2 points [−1.0, +5.4] (95 %) or so")  # noqa: RUF001
+    text = wording.unbroken("difference +2.2 points [−1.0, +5.4] (95 %) or so")
     nbsp = "\N{NO-BREAK SPACE}"
-    assert text == f"difference +2.2{nbsp}points [−1.0,{nbsp}+5.4]{nbsp}(95{nbsp}%) or so"  # noqa: RUF001
+    assert text == f"difference +2.2{nbsp}points [−1.0,{nbsp}+5.4]{nbsp}(95{nbsp}%) or so"
 
 
 def test_names_are_listed_as_in_a_sentence():
@@ -103,7 +103,15 @@ def test_both_regimes_are_named(make_run):
 
 def test_arms_of_other_names_are_compared_too():
     difference = Difference(
-        first="mixup", second="real", mean=0.0, low=0.0, high=0.0, per_seed={}, verdict="unclear", by_class={}, varied=""
+        first="mixup",
+        second="real",
+        mean=0.0,
+        low=0.0,
+        high=0.0,
+        per_seed={},
+        verdict="unclear",
+        by_class={},
+        varied="",
     )
     assert wording.subject(difference) == "The arm mixup"
     assert wording.question(difference) == "what mixup brings over real"
