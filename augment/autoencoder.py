@@ -64,14 +64,16 @@ def train_autoencoder(
     first = checkpoint.restore(parts)
     loss_of = torch.compile(reconstruction_loss) if config.compile else reconstruction_loss
     for step in range(first, config.steps):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)  # a step's own, so that resuming changes nothing
+        generator = torch.Generator().manual_seed(
+            seed * 1_000_003 + step
+        )  # a step's own, so that resuming changes nothing
         chosen = torch.randint(len(images), (config.batch_size,), generator=generator).numpy()
         pixels = varied(as_tensor(images[np.sort(chosen)]), config.recolour, generator)
         noise = torch.randn(latent_shape(vae, pixels), generator=generator)
         with pretraining_autocast(vae.device):
             loss = loss_of(vae, pixels, noise, config.edge_weight, config.kl_weight)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -97,7 +99,8 @@ def reconstruction_loss(
     error = drawn - pixels
     edges = (error[..., 1:, :] - error[..., :-1, :]).abs().mean() + (error[..., 1:] - error[..., :-1]).abs().mean()
     divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
-    return error.abs().mean() + edge_weight * edges + kl_weight * divergence
+    loss: Tensor = error.abs().mean() + edge_weight * edges + kl_weight * divergence
+    return loss
 
 
 def as_tensor(images: UInt8[np.ndarray, "n height width 3"]) -> Float[Tensor, "n 3 height width"]:
@@ -167,4 +170,5 @@ def _hue_matrix(generator: torch.Generator, share: float) -> Float[Tensor, "3 3"
     grey = torch.full((3, 3), 1 / 3)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     rotation = grey + math.cos(turn) * (torch.eye(3) - grey) + math.sin(turn) * cross
-    return grey + (0.7 + 0.8 * saturation) * (rotation - grey)
+    turned: Tensor = grey + (0.7 + 0.8 * saturation) * (rotation - grey)
+    return turned

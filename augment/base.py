@@ -42,7 +42,9 @@ def load_base(config: BaseConfig) -> StableDiffusionPipeline:
     elif path.suffix in {".safetensors", ".ckpt"}:
         pipe = _from_file(path, config.config)
     elif path.exists() or config.source.startswith((".", "/", "~")) or config.source.count("/") != 1:
-        raise BaseError(f"base {config.source}: give `tiny`, a hub id (owner/name), a diffusers folder, or one weights file")
+        raise BaseError(
+            f"base {config.source}: give `tiny`, a hub id (owner/name), a diffusers folder, or one weights file"
+        )
     else:
         pipe = _from_hub(config)
     _require_finite(pipe, config.source)
@@ -60,7 +62,10 @@ def base_identity(config: BaseConfig) -> dict[str, Any]:
     path = TINY if config.source == "tiny" else Path(config.source)
     if path.is_dir():
         weights = sorted(path.rglob("*.safetensors")) + sorted(path.rglob("*.json")) + sorted(path.rglob("*.txt"))
-        return {"source": config.source, "sha256": digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in weights])}
+        return {
+            "source": config.source,
+            "sha256": digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in weights]),
+        }
     if path.is_file():
         return {"source": path.name, "sha256": file_sha256(path)}
     return {"source": config.source, "revision": config.revision or "main"}
@@ -90,7 +95,7 @@ def _pretrained(source: str, **options: Any) -> StableDiffusionPipeline:  # noqa
     try:
         pipe = DiffusionPipeline.from_pretrained(
             source,
-            torch_dtype=torch.float32,
+            dtype=torch.float32,
             use_safetensors=True,
             safety_checker=None,
             feature_extractor=None,
@@ -99,7 +104,9 @@ def _pretrained(source: str, **options: Any) -> StableDiffusionPipeline:  # noqa
             **options,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as fault:
-        raise BaseError(f"base {source}: cannot be loaded ({_first_line(fault)}); check the name, the network or the folder") from fault
+        raise BaseError(
+            f"base {source}: cannot be loaded ({_first_line(fault)}); check the name, the network or the folder"
+        ) from fault
     if not isinstance(pipe, StableDiffusionPipeline):
         raise BaseError(f"base {source}: is a {type(pipe).__name__}; only Stable Diffusion 1.x and 2.x fit")
     return pipe
@@ -109,12 +116,14 @@ def _from_file(path: Path, config: str | None) -> StableDiffusionPipeline:
     if not path.is_file():
         raise BaseError(f"base {path}: no such file")
     if config is None:
-        raise BaseError(f"base {path}: a single file needs base.config, a diffusers folder with its configs and tokenizer")
+        raise BaseError(
+            f"base {path}: a single file needs base.config, a diffusers folder with its configs and tokenizer"
+        )
     if path.suffix == ".ckpt":
         _require_safe_pickle(path)
     try:
         return StableDiffusionPipeline.from_single_file(
-            str(path), config=config, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
+            str(path), config=config, dtype=torch.float32, safety_checker=None, local_files_only=True
         )
     except Exception as fault:  # diffusers raises whatever its converters stumble over
         raise BaseError(f"base {path}: cannot be read with the configs in {config} ({_first_line(fault)})") from fault
@@ -134,7 +143,9 @@ def _require_finite(pipe: StableDiffusionPipeline, source: str) -> None:
     for name in ("unet", "vae", "text_encoder"):
         for key, tensor in getattr(pipe, name).state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise BaseError(f"base {source}: {name} holds numbers that are not finite, first in {key}; fetch it anew")
+                raise BaseError(
+                    f"base {source}: {name} holds numbers that are not finite, first in {key}; fetch it anew"
+                )
 
 
 def _first_line(fault: BaseException) -> str:

@@ -6,7 +6,7 @@ on the result works on Stable Diffusion.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -65,6 +65,7 @@ def build(config: CompactConfig, seed: int = 0) -> StableDiffusionPipeline:
                 beta_end=0.012,
                 prediction_type="v_prediction",
                 timestep_spacing="trailing",
+                steps_offset=1,  # diffusers warns of any other
             ),
             safety_checker=None,
             feature_extractor=None,
@@ -90,7 +91,7 @@ def word_tokenizer(prompt_tokens: int) -> CLIPTokenizer:
     tokens = dict.fromkeys([*vocabulary, START, END])
     return CLIPTokenizer(
         vocab={token: number for number, token in enumerate(tokens)},
-        merges=list(merges),
+        merges=cast("list[str]", list(merges)),  # pairs, whatever the annotation says
         model_max_length=prompt_tokens,
     )
 

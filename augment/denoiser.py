@@ -21,7 +21,7 @@ from data.errors import TrainingError
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from augment.checkpoint import Checkpoint
+    from augment.checkpoint import Checkpoint, Stateful
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -57,7 +57,7 @@ def train_denoiser(
     average = copy.deepcopy(model).requires_grad_(requires_grad=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(config.steps, warmup=200))
-    parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, Stateful] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     first = checkpoint.restore(parts)
     texts = list(dict.fromkeys(["", *prompts]))
     tokens = pipe.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
@@ -72,7 +72,7 @@ def train_denoiser(
         embedded = pipe.text_encoder(tokens).last_hidden_state[number[chosen] * kept]
         loss = denoising_loss(pipe, latents, noise[1], times, embedded, config.min_snr)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -90,7 +90,7 @@ def denoising_loss(
     pipe: StableDiffusionPipeline,
     latents: Float[Tensor, "n c h w"],
     noise: Float[Tensor, "n c h w"],
-    times: Int[Tensor, "n"],
+    times: Int[Tensor, " n"],
     embedded: Float[Tensor, "n tokens width"],
     min_snr: float | None,
 ) -> Float[Tensor, ""]:
@@ -99,9 +99,10 @@ def denoising_loss(
     noisy = noised(latents, noise, alphas).contiguous(memory_format=torch.channels_last)
     predicted = pipe.unet(noisy, times, embedded).sample
     error = (predicted - target(latents, noise, alphas, kind)).square().mean((1, 2, 3))
-    return (min_snr_weights(alphas, kind, min_snr) * error).mean()
+    loss: Tensor = (min_snr_weights(alphas, kind, min_snr) * error).mean()
+    return loss
 
 
 def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)  # noqa: SLF001 - one call for all tensors
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

@@ -70,9 +70,7 @@ def pretrain(config: PretrainConfig) -> Path:
     return _save(pipe, manifest, config, time.monotonic() - started, images)
 
 
-def _make_autoencoder(
-    pipe: StableDiffusionPipeline, images: np.ndarray, config: PretrainConfig, work: Path
-) -> None:
+def _make_autoencoder(pipe: StableDiffusionPipeline, images: np.ndarray, config: PretrainConfig, work: Path) -> None:
     centred = Checkpoint(work / "autoencoder-centred.pt")
     if centred.restore({"vae": pipe.vae}):
         return
@@ -91,8 +89,7 @@ def _latents(pipe: StableDiffusionPipeline, images: np.ndarray, path: Path) -> t
     parts, report = [], _reporter("latents")
     for start in range(0, len(images), 64):
         batch = images[start : start + 64]
-        for view in (batch, batch[:, :, ::-1]):
-            parts.append(moments(pipe.vae, view))
+        parts += [moments(pipe.vae, batch), moments(pipe.vae, batch[:, :, ::-1])]
         report(start + len(batch), len(images), 0.0)
     mean, std = (torch.cat([part[i] for part in parts[::2]] + [part[i] for part in parts[1::2]]) for i in (0, 1))
     torch.save((mean, std), path)
@@ -114,7 +111,9 @@ def _save(
         "config": to_dict(config),
         "images": len(manifest),
         "by_class": manifest.counts(),
-        "groups": "drawn by a program, none of a study's" if config.data.source == "phantom" else sorted(set(manifest.table["group_id"])),
+        "groups": "drawn by a program, none of a study's"
+        if config.data.source == "phantom"
+        else sorted(set(manifest.table["group_id"])),
         "autoencoder_psnr_db": round(sum(psnr(pipe.vae, images[:256])) / 256, 2),
         "seconds": round(seconds),
         "torch": torch.__version__,

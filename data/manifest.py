@@ -113,7 +113,7 @@ def read_table(path: Path, delimiter: str = ",") -> pd.DataFrame:
         raise DataError(f"{path}: cannot be read as a table ({fault}); save it as CSV in UTF-8") from fault
     repeated = {name for name in header if header.count(name) > 1}
     if repeated:
-        raise DataError(f"{path}: the column {sorted(repeated)[0]!r} stands twice; rename one")
+        raise DataError(f"{path}: the column {min(repeated)!r} stands twice; rename one")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise DataError(f"{path}: row {number} has {len(row)} fields, the header {len(header)}; mend that row")

@@ -73,7 +73,9 @@ def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
     for name, part in split.parts().items():
         absent = sorted(set(manifest.labels) - set(part.labels))
         if absent:
-            raise DataError(f"the {name} part got no image of {absent[0]!r}; give that class more lesions or leave it out")
+            raise DataError(
+                f"the {name} part got no image of {absent[0]!r}; give that class more lesions or leave it out"
+            )
     return split
 
 
@@ -126,6 +128,6 @@ def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifes
     taken = min(folds - 1, max(1, round(share * folds)))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [held for _, held in splitter.split(np.zeros(len(labels)), labels, groups)]
-    cut = pd.Series(False, index=manifest.table.index)
+    cut = pd.Series(data=False, index=manifest.table.index)
     cut.iloc[np.concatenate(parts[:taken])] = True
     return manifest.where(~cut), manifest.where(cut)

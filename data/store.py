@@ -110,7 +110,7 @@ def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
     stat = path.stat()
     if stat.st_size != entry["size"]:
         return False
-    return stat.st_mtime_ns == entry["mtime_ns"] or file_sha256(path) == entry["sha256"]
+    return bool(stat.st_mtime_ns == entry["mtime_ns"]) or bool(file_sha256(path) == entry["sha256"])
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,63 @@
+"""The denoiser's training on latents."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from augment.checkpoint import Checkpoint
+from augment.compact import CompactConfig, build
+from augment.denoiser import DenoiserConfig, train_denoiser
+
+SMALL = CompactConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16)
+PROMPTS = ["dermoscopy of a melanoma", "dermoscopy of a skin lesion"] * 4
+
+
+@pytest.fixture
+def latents() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((8, 8, 8, 8), generator=generator), torch.full((8, 8, 8, 8), 0.1)
+
+
+def ignore(step: int, steps: int, loss: float) -> None:
+    pass
+
+
+def test_the_loss_falls(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
+    losses: list[float] = []
+    config = DenoiserConfig(steps=80, batch_size=8, learning_rate=3e-3)
+    train_denoiser(
+        build(SMALL), *latents, PROMPTS, config, Checkpoint(tmp_path / "c"), 0, lambda *step: losses.append(step[2])
+    )
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_stopping_and_resuming_changes_nothing(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
+    config = DenoiserConfig(steps=6, batch_size=4, checkpoint_every=3)
+    whole, parted = build(SMALL), build(SMALL, seed=5)
+    train_denoiser(whole, *latents, PROMPTS, config, Checkpoint(tmp_path / "whole"), 0, ignore)
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_denoiser(build(SMALL), *latents, PROMPTS, config, Checkpoint(tmp_path / "parted"), 0, stop)
+    train_denoiser(parted, *latents, PROMPTS, config, Checkpoint(tmp_path / "parted"), 0, ignore)
+    for name in ("unet", "text_encoder"):
+        pairs = zip(getattr(whole, name).parameters(), getattr(parted, name).parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_prompt_is_heard(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
+    mean = torch.cat([torch.ones(4, 8, 8, 8), -torch.ones(4, 8, 8, 8)])
+    prompts = ["dermoscopy of a melanoma"] * 4 + ["dermoscopy of a benign keratosis"] * 4
+    pipe = build(SMALL)
+    config = DenoiserConfig(steps=150, batch_size=16, learning_rate=3e-3, ema=0.9)
+    train_denoiser(pipe, mean, latents[1], prompts, config, Checkpoint(tmp_path / "c"), 0, ignore)
+    with torch.inference_mode():
+        drawn = [
+            pipe(prompt, num_inference_steps=10, guidance_scale=1.0, output_type="latent").images.mean()
+            for prompt in (prompts[0], prompts[-1])
+        ]
+    assert drawn[0] > 0.5 > -0.5 > drawn[1]

@@ -1,0 +1,14 @@
+"""The learning rate rises and falls as said."""
+
+import pytest
+
+from augment.schedule import warm_cosine
+
+
+def test_it_rises_to_one_and_falls_to_the_floor():
+    factor = warm_cosine(100, warmup=10, floor=0.1)
+    values = [factor(step) for step in range(101)]
+    assert values[0] == pytest.approx(0.1)
+    assert max(values) == values[10] == pytest.approx(1.0)
+    assert values[100] == pytest.approx(0.1)
+    assert all(a >= b for a, b in zip(values[10:], values[11:], strict=False))

@@ -1,0 +1,83 @@
+"""An artifact is finished when its record is there and true, and a crash leaves what can be resumed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from data.store import RECORD, building, digest, finished, read_json, write_json, write_text
+
+INPUTS = {"steps": 3, "label": "df"}
+
+
+class Crash(Exception):
+    pass
+
+
+def built(folder: Path) -> Path:
+    with building(folder, INPUTS) as partial:
+        (partial / "deep").mkdir()
+        (partial / "deep" / "file.txt").write_text("content")
+    return folder
+
+
+def test_a_built_artifact_is_finished_for_its_inputs_alone(tmp_path: Path):
+    folder = built(tmp_path / "a")
+    assert finished(folder, INPUTS)
+    assert not finished(folder, {**INPUTS, "steps": 4})
+    assert set(read_json(folder / RECORD)["files"]) == {"deep/file.txt"}
+
+
+def test_a_crash_leaves_no_artifact_but_its_work(tmp_path: Path):
+    with pytest.raises(Crash), building(tmp_path / "a", INPUTS) as partial:
+        (partial / "checkpoint").write_text("step 2")
+        raise Crash
+    assert not (tmp_path / "a").exists()
+    with building(tmp_path / "a", INPUTS) as partial:
+        assert (partial / "checkpoint").read_text() == "step 2"
+
+
+def test_work_for_other_inputs_is_thrown_away(tmp_path: Path):
+    with pytest.raises(Crash), building(tmp_path / "a", {"other": 1}) as partial:
+        (partial / "checkpoint").write_text("step 2")
+        raise Crash
+    with building(tmp_path / "a", INPUTS) as partial:
+        assert not (partial / "checkpoint").exists()
+
+
+def test_a_changed_or_lost_file_unfinishes_an_artifact(tmp_path: Path):
+    folder = built(tmp_path / "a")
+    file = folder / "deep" / "file.txt"
+    file.write_text("CONTENT")  # same size
+    os.utime(file, (1, 1))
+    assert not finished(folder, INPUTS)
+    file.write_text("content")
+    os.utime(file, (2, 2))
+    assert finished(folder, INPUTS)  # touched, but the same bytes
+    file.unlink()
+    assert not finished(folder, INPUTS)
+
+
+def test_a_spoilt_record_unfinishes_an_artifact(tmp_path: Path):
+    folder = built(tmp_path / "a")
+    (folder / RECORD).write_text("{")
+    assert not finished(folder, INPUTS)
+
+
+def test_an_artifact_may_be_moved(tmp_path: Path):
+    moved = built(tmp_path / "a").rename(tmp_path / "b")
+    assert finished(moved, INPUTS)
+
+
+def test_digests_tell_values_apart_and_keys_order_does_not_matter():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert len({digest(1), digest("1"), digest([1]), digest(1, 2), digest([1, 2])}) == 5
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    write_json(tmp_path / "x.json", {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert read_json(tmp_path / "x.json") == {"a": 1}
+    write_text(tmp_path / "new" / "x.txt", "text")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.txt"]
