@@ -17,12 +17,12 @@ from prefect.states import Completed, Failed
 
 from data.errors import InputError, TrainingError
 
-USAGE = "usage: python -m flows.augment_and_evaluate CONFIG.yaml [key=value ...]   e.g. configs/demo.yaml classifier.steps=40"
+USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g. configs/demo.yaml study_seed=1"
 
 
 @flow(name="augment-and-evaluate", flow_run_name="{config}", persist_result=False)
 def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str] | None = None) -> State[None]:
-    """Fine-tune a diffusion model on a few images of each rare class; do its images make a classifier better?
+    """Tell whether images of a diffusion model, fine-tuned on a few of each rare class, make a classifier better.
 
     Args:
         config: Path of a study's YAML file, from the project's folder.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from classify.predict import predict
-
 from classify.arms import compose, fill_counts, limit_to_shots
+from classify.predict import predict
 from classify.train import train_arm
 from data.manifest import Manifest
 from data.splits import Split

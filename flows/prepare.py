@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from augment.base import base_identity, seen_by
-from data.duplicates import leakage_groups
+from data.duplicates import Links, leakage_groups
 from data.manifest import Manifest
+from data.pixels import PixelConfig, load_pixels
 from data.sources import load_manifest
 from data.splits import Split, few_shot, make_split, random_split_leakage
 from data.store import digest, file_sha256, read_json, write_json
@@ -60,7 +61,9 @@ def split_step(config: StudyConfig, images: Images) -> Step:
     )
 
     def make(folder: Path, watch: Watch) -> None:
-        joined, links = leakage_groups(images.manifest, watch)
+        small = PixelConfig(size=64, geometry=config.pixels.geometry)
+        pixels = load_pixels(images.manifest, small, Path(config.runs) / "cache", watch)
+        joined, links = leakage_groups(images.manifest, pixels)
         split = make_split(joined, config.split, config.study_seed)
         for name, part in split.parts().items():
             part.write(folder / f"{name}.csv")
@@ -81,20 +84,17 @@ def shots_of(config: StudyConfig, split: Split) -> dict[str, Manifest]:
     return {label: few_shot(split.train, label, few, config.study_seed) for label in config.split.rare}
 
 
-def _ledger(config: StudyConfig, joined: Manifest, links: Mapping[str, int], split: Split) -> dict[str, Any]:
+def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -> dict[str, Any]:
     """Record what was joined and divided, and what would have leaked otherwise."""
     leaked = random_split_leakage(joined, config.split.test, config.study_seed)
     shots = shots_of(config, split)
     groups = [set(part.table["group_id"]) for part in split.parts().values()]
     return {
         "groups": joined.table["group_id"].nunique(),
-        "links": dict(links),
+        "links": asdict(links),
         "parts": {name: _counts(part) for name, part in split.parts().items()},
         "shared_groups": sum(map(len, groups)) - len(set.union(*groups)),
-        "random_split": [
-            {"label": r.label, "images": int(r.images), "leaked": int(r.leaked), "share": float(r.share)}
-            for r in leaked.itertuples()
-        ],
+        "random_split": leaked.to_dict("records"),
         "seen": {
             "base": seen_by(config.base)["images"],
             "finetune": {label: sorted(set(few.table["group_id"])) for label, few in shots.items()},

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 from PIL import Image
@@ -79,7 +80,8 @@ class _Shown:
         self._last = now
         share = 100.0 * done / max(1, total)
         if self._artifact is None:
-            self._artifact = create_progress_artifact(share, key=_key("progress", self._title), description=self._title)
+            key = _key("progress", self._title)
+            self._artifact = cast("UUID", create_progress_artifact(share, key=key, description=self._title))
         else:
             update_progress_artifact(self._artifact, share)
 

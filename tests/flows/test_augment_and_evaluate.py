@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.augment_and_evaluate import main
+
+REPOSITORY = Path(__file__).parents[2]
+
+ARTIFACTS = {"split", "finetune", "images", "arm"}
+
+
+@pytest.fixture(scope="module")
+def first_run(small_study, tmp_path_factory):
+    """One true run, from drawing the images to the report."""
+    assert main([*small_study, "name=whole"]) == 0
+    return _run_folder(small_study)
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_a_report_that_answers(first_run, capsys):
+    page = (first_run / "report.html").read_text(encoding="utf-8")
+    summary = json.loads((first_run / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary["balanced_accuracy"]) == {"real", "oversampled", "synthetic"}
+    assert "Synthetic images" in page
+    record = json.loads((first_run / "run.json").read_text(encoding="utf-8"))
+    assert set(record["artifacts"]) == ARTIFACTS
+    assert all((first_run / folder).is_dir() for folder in record["artifacts"]["images"].values())
+    assert not list(first_run.rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_no_image_of_the_test_part_was_seen_by_the_generator(first_run):
+    (split,) = first_run.glob("split-*")
+    ledger = json.loads((split / "ledger.json").read_text(encoding="utf-8"))
+    tested = {row.split(",")[4] for row in (split / "test.csv").read_text(encoding="utf-8").splitlines()[1:]}
+    assert ledger["shared_groups"] == 0
+    assert not tested & set(ledger["seen"]["finetune"]["df"])
+
+
+@pytest.mark.slow
+def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(first_run, small_study, capsys):
+    assert main([*small_study, "name=whole"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all("kept from before" in line for line in lines if "/8 " in line and "report" not in line), lines
+    assert main([*small_study, "name=whole", "classifier.learning_rate=0.002"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    again = {line.split(":")[0][5:] for line in lines if "/8 " in line and "kept" not in line}
+    assert again == {"arm real 0", "arm oversampled 0", "arm synthetic 0", "report"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["clasifier.steps=3"], "clasifier: unknown key; did you mean 'classifier'?"),
+        (["data.source=folders", "data.folder=nowhere"], "nowhere: no such folder"),
+        (["split.rare=[zebra]"], "zebra"),
+        (["classifier.weights=nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(small_study, overrides, words, capsys):
+    assert main([*small_study, "name=refused", "arms=[real]", *overrides]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+
+
+def test_a_missing_config_is_said_at_once():
+    ran = subprocess.run(
+        [sys.executable, "-m", "flows.augment_and_evaluate", "configs/demmo.yaml"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert (
+        ran.stderr
+        == "error: configs/demmo.yaml: no such file; give the path of a YAML config, e.g. configs/demo.yaml\n"
+    )
+
+
+@pytest.mark.slow
+def test_under_prefect_the_steps_are_tasks_and_the_answer_is_the_state(first_run, small_study, server):
+    program = (
+        "import json, sys; from flows.augment_and_evaluate import augment_and_evaluate as flow; "
+        "state = flow(sys.argv[1], sys.argv[2:], return_state=True); print(state.name, state.message)"
+    )
+
+    def ran(*overrides):
+        command = [sys.executable, "-c", program, *small_study, "name=whole", *overrides]
+        return subprocess.run(command, cwd=REPOSITORY, env=server, capture_output=True, text=True, check=False)
+
+    whole = ran()
+    assert "Completed Synthetic images" in whole.stdout, whole.stdout + whole.stderr
+    assert "Finished in state Reused" in whole.stderr
+    refused = ran("split.rare=[zebra]")
+    assert "Refused" in refused.stdout, refused.stdout + refused.stderr
+    assert "zebra" in refused.stdout
+
+
+def _run_folder(small_study):
+    from flows.study import load_study
+
+    return load_study(small_study[0], [*small_study[1:], "name=whole"]).folder
