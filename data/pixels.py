@@ -103,7 +103,9 @@ def _rows(
     return [known[key] for key in keys]
 
 
-def train_augmentation(size: int, seed: int) -> Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]:
+def train_augmentation(
+    size: int, seed: int
+) -> Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "size size 3"]]:
     """Make random views of a lesion, which has no up or down: eight turns and flips, a light crop, a little colour.
 
     The n-th call after a seed always draws the same view; what comes back has `size` pixels a side.
@@ -119,8 +121,8 @@ def train_augmentation(size: int, seed: int) -> Callable[[UInt8[np.ndarray, "h w
         seed=seed,
     )
 
-    def view(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-        drawn: UInt8[np.ndarray, "h w 3"] = np.ascontiguousarray(views(image=image)["image"])
+    def view(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "size size 3"]:
+        drawn: UInt8[np.ndarray, "size size 3"] = np.ascontiguousarray(views(image=image)["image"])
         return drawn
 
     return view

@@ -267,6 +267,6 @@ def test_a_view_of_64_pixels_takes_less_than_a_third_of_a_millisecond():
 
 
 def _seconds(work):
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
