@@ -45,7 +45,7 @@ class ClassifierConfig:
     weights: str = "none"  # or "pretrained" (from the hub), or a file or model folder
     steps: Positive = 128  # of the optimiser, in every arm
     batch_size: Annotated[int, Field(ge=2)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3  # at its highest
+    learning_rate: Annotated[float, Field(gt=0)] = 6e-3  # at its highest
     warmup: Share = 0.15  # share of the steps in which it rises; then it falls along a cosine
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     label_smoothing: Share = 0.05
