@@ -79,7 +79,8 @@ class Predictions:
         isic = set(columns) == set(ISIC_COLUMNS)
         names = {column: column.lower() if isic else column for column in columns}
         classes = tuple(sorted(names.values()))
-        ordered = table[sorted(columns, key=names.__getitem__)]
+        order: list[str] = sorted(columns, key=lambda column: names[column])
+        ordered = table[order]
         ids = table["image"]
         for mask, what in ((ids == "", "no image id"), (ids.duplicated(), "an image id that stood before")):
             if mask.any():
