@@ -80,6 +80,8 @@ def generate(
     _claim(out, plan)
     names = [f"images/{label}-{index:06d}.{config.format}" for index in range(count)]
     seeds = [seed_for(seed, label, index) for index in range(count)]
+    for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - set(names):
+        (out / surplus).unlink()
     missing = [index for index, name in enumerate(names) if not (out / name).is_file()]
     if missing:
         pipe = _ready(base, adapter, size, len(missing))

@@ -23,7 +23,7 @@ class Method(Protocol):
     """One way to personalise a base."""
 
     def open(self, pipe: StableDiffusionPipeline, seed: int) -> StableDiffusionPipeline:
-        """A pipeline that can be trained: whatever asks for gradients is a copy of its own, in float32."""
+        """A pipeline that can be trained, from a frozen one: what asks for gradients is its own, in float32."""
 
     def save(self, pipe: StableDiffusionPipeline, folder: Path) -> Path:
         """Write what was trained; gives the file that tells one adapter from another."""

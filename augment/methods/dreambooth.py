@@ -35,7 +35,7 @@ class DreamBooth:
         for name in self._parts():
             part = copy.deepcopy(getattr(pipe, name)).to(memory_format=torch.contiguous_format)
             cast(part, torch.float16).to("cpu")
-            part.config._name_or_path = ""  # where the base lay on this machine is nobody's business
+            setattr(part.config, "_name_or_path", "")  # noqa: B010 - private, but it names a place on this machine
             part.save_pretrained(folder / name, max_shard_size="100GB")
         return folder / "unet" / FILES["unet"]
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
@@ -49,12 +48,15 @@ class Lora:
         return with_parts(pipe, **parts)
 
     def save(self, pipe: StableDiffusionPipeline, folder: Path) -> Path:
-        """Through diffusers, with no metadata of its own: two keys would come in random order."""
+        """Through diffusers, with no metadata of its own: two keys would come in random order.
+
+        Under peft's names, which diffusers reads. Its own converter renames the attention alone, and its
+        loader, which judges a file by the first name, then leaves the attention out.
+        """
         states = {}
         for name in self._targets():
             state = get_peft_model_state_dict(getattr(pipe, name))
-            state = convert_state_dict_to_diffusers({key: value.cpu().contiguous() for key, value in state.items()})
-            states[f"{name}_lora_layers"] = state
+            states[f"{name}_lora_layers"] = {key: value.cpu().contiguous() for key, value in state.items()}
         StableDiffusionPipeline.save_lora_weights(folder, **states)
         return folder / FILE
 
@@ -67,7 +69,7 @@ class Lora:
         for name, found in layers.items():
             parts[name] = part = copy.deepcopy(getattr(pipe, name))
             for path in found:
-                up, down = (tensors[key] for key in _keys(name, path)[::-1])
+                down, up = (tensors[key] for key in _keys(name, path))
                 weight = part.get_parameter(f"{path}.weight")
                 weight.data += product(up, down).to(weight)
         return with_parts(pipe, **parts)
@@ -100,10 +102,8 @@ def _layers(model: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Linear |
 
 
 def _keys(part: str, path: str) -> tuple[str, str]:
-    """The names of A and B in diffusers' file; the text encoder's are those of an older layout."""
-    if part == "unet":
-        return f"unet.{path}.lora_A.weight", f"unet.{path}.lora_B.weight"
-    return f"{part}.{path}.lora_linear_layer.down.weight", f"{part}.{path}.lora_linear_layer.up.weight"
+    """The names of A and B in the file."""
+    return f"{part}.{path}.lora_A.weight", f"{part}.{path}.lora_B.weight"
 
 
 def _start(part: nn.Module, generator: torch.Generator) -> None:

@@ -18,12 +18,15 @@ SIZE = 32  # pixels
 @pytest.fixture(scope="session")
 def pipe():
     config = CompactConfig(
-        image_size=SIZE, vae_channels=(8, 16, 16, 16), unet_channels=(32, 48), text_width=32, text_layers=1
+        image_size=SIZE, vae_channels=(8, 16, 16, 16), unet_channels=(16, 32), text_width=32, text_layers=1
     )
     torch.set_num_threads(1)
     with warnings.catch_warnings():  # diffusers wants an offset that trailing steps do not use
         warnings.simplefilter("ignore", FutureWarning)
-        return build(config, seed=3)
+        made = build(config, seed=3)
+    for part in (made.unet, made.vae, made.text_encoder):
+        part.requires_grad_(requires_grad=False).eval()
+    return made
 
 
 @pytest.fixture(scope="session")

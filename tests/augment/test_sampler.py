@@ -87,11 +87,11 @@ def test_a_seed_means_the_same_noise_as_in_diffusers(pipe):
 
 
 def test_latents_that_are_not_finite_are_no_image(pipe):
-    with pytest.raises(FloatingPointError, match="not finite, with a UNet in torch.float32"):
+    with pytest.raises(FloatingPointError, match=r"not finite, with a UNet in torch\.float32"):
         decode(pipe, torch.full((1, 8, 4, 4), torch.nan))
 
 
 def test_a_size_that_the_base_cannot_draw_is_refused(pipe):
     require_size(pipe, 48)
-    with pytest.raises(ConfigError, match="pixels.size is 40, but this base draws multiples of 16"):
+    with pytest.raises(ConfigError, match=r"pixels\.size is 40, but this base draws multiples of 16"):
         require_size(pipe, 40)

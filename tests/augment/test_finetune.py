@@ -1,0 +1,158 @@
+import csv
+import dataclasses
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from augment.finetune import FinetuneConfig, finetune
+from augment.methods import apply_adapter
+from augment.sampler import SamplerConfig
+from augment.training import Training
+from data.errors import ConfigError, DataError, TrainingError
+from data.pixels import PixelConfig
+from data.store import read_json
+
+LORA = FinetuneConfig(steps=5, batch_size=4, rank=2, learning_rate=1e-2, warmup=1, checkpoint_every=1, preview_every=0)
+DREAM = dataclasses.replace(LORA, method="dreambooth", learning_rate=1e-3, prior_images=3)
+PIXELS = PixelConfig(size=32)
+WEIGHTS = {"lora": "pytorch_lora_weights.safetensors", "dreambooth": "unet/diffusion_pytorch_model.safetensors"}
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(steps):
+    def progress(_label, done, _steps, _loss):
+        if done == steps:
+            raise StopError
+
+    return progress
+
+
+def train(base, shots, config, folder, labels=("df",), progress=None, seed=0):
+    out = {label: folder / label for label in labels}
+    finetune(base, {label: shots[label] for label in labels}, PIXELS, config, out, seed, progress)
+    return [out[label] / WEIGHTS[config.method] for label in labels]
+
+
+@pytest.mark.parametrize("config", [LORA, DREAM, dataclasses.replace(LORA, text_encoder=True)])
+def test_three_steps_and_two_resumed_are_five(base, shots, tmp_path, config):
+    (whole,) = train(base, shots, config, tmp_path / "whole")
+    with pytest.raises(StopError):
+        train(base, shots, config, tmp_path / "parts", progress=stop_after(4))
+    assert not (tmp_path / "parts" / "df" / "adapter.json").exists()
+    counted = []
+    (parts,) = train(base, shots, config, tmp_path / "parts", progress=lambda *said: counted.append(said[1]))
+    assert counted == [5]
+    assert parts.read_bytes() == whole.read_bytes()
+    assert (parts.parents[whole.parents.index(tmp_path / "whole" / "df")] / "loss.csv").read_text() == (
+        tmp_path / "whole" / "df" / "loss.csv"
+    ).read_text()
+    assert not (tmp_path / "parts" / "df" / "checkpoint").exists()
+
+
+def test_a_class_does_not_depend_on_its_neighbours(base, shots, tmp_path):
+    together = train(base, shots, LORA, tmp_path / "together", labels=("vasc", "df"))
+    (alone,) = train(base, shots, LORA, tmp_path / "alone")
+    assert alone.read_bytes() == together[1].read_bytes()
+    assert alone.read_bytes() != together[0].read_bytes()
+
+
+def test_another_seed_gives_another_adapter(base, shots, tmp_path):
+    (first,), (other,) = (train(base, shots, LORA, tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    assert first.read_bytes() != other.read_bytes()
+
+
+def test_training_lowers_the_loss_on_what_it_was_shown(base, shots, tmp_path):
+    config = dataclasses.replace(LORA, steps=40, batch_size=8, rank=4, checkpoint_every=100)
+    train(base, shots, config, tmp_path)
+    with (tmp_path / "df" / "loss.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(1, 41))
+    losses = [float(row["loss"]) for row in rows]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert float(rows[0]["lr"]) == pytest.approx(1e-2)
+    assert float(rows[-1]["lr"]) < 1e-3
+
+
+def test_the_record_says_what_was_seen_and_made(base, shots, tmp_path, pipe):
+    config = dataclasses.replace(DREAM, preview_every=4, preview=SamplerConfig(steps=2, batch_size=3))
+    (weights,) = train(base, shots, config, tmp_path)
+    record = read_json(tmp_path / "df" / "adapter.json")
+    assert record["shots"]["image_ids"] == [f"df-{index}.png" for index in range(5)]
+    assert record["shots"]["group_ids"] == [f"g-df-{index}.png" for index in range(5)]
+    assert record["prompt"] == "dermoscopy of a sks dermatofibroma"
+    assert record["token"] in record["prompt"].split()
+    assert record["config"]["prior_images"] == 3
+    assert record["final_loss"] > 0
+    assert tmp_path / "df" / record["weights"] == weights
+    strips = sorted(path.name for path in (tmp_path / "df" / "previews").iterdir())
+    assert strips == ["step-000004.jpg", "step-000005.jpg"]
+    with Image.open(tmp_path / "df" / "previews" / strips[0]) as strip:
+        assert strip.size == (3 * 32, 32)
+    apply_adapter(pipe, tmp_path / "df", record["base"])
+
+
+def test_previews_change_nothing(base, shots, tmp_path):
+    (with_,) = train(
+        base, shots, dataclasses.replace(LORA, preview_every=1, preview=SamplerConfig(steps=1)), tmp_path / "a"
+    )
+    (without,) = train(base, shots, LORA, tmp_path / "b")
+    assert with_.read_bytes() == without.read_bytes()
+
+
+def test_a_loss_that_is_not_a_number_names_class_and_step_and_keeps_the_checkpoint(base, shots, tmp_path, monkeypatch):
+    real = Training._loss
+    monkeypatch.setattr(Training, "_loss", lambda self, batch: real(self, batch) * (len(self.losses) != 3 or torch.nan))
+    config = dataclasses.replace(LORA, checkpoint_every=2)
+    with pytest.raises(TrainingError, match=r"^df: the loss is not a number at step 4 of 5 .* checkpoint of step 2 in"):
+        train(base, shots, config, tmp_path)
+    (kept,) = (tmp_path / "df" / "checkpoint").iterdir()
+    state = torch.load(kept, weights_only=True)
+    assert state["step"] == 2
+    assert all(torch.isfinite(value).all() for value in state["weights"]["parameters"].values())
+    monkeypatch.undo()
+    (mended,) = train(base, shots, config, tmp_path)
+    (whole,) = train(base, shots, config, tmp_path / "whole")
+    assert mended.read_bytes() == whole.read_bytes()
+
+
+def test_a_checkpoint_of_other_settings_is_not_taken_up(base, shots, tmp_path):
+    with pytest.raises(StopError):
+        train(base, shots, LORA, tmp_path, progress=stop_after(3))
+    counted = []
+    train(base, shots, dataclasses.replace(LORA, clip=0.5), tmp_path, progress=lambda *said: counted.append(said[1]))
+    assert counted == [1, 2, 3, 4, 5]
+
+
+def test_a_finished_class_is_left_alone(base, shots, tmp_path):
+    (weights,) = train(base, shots, LORA, tmp_path)
+    before = weights.stat().st_mtime_ns
+    train(base, shots, LORA, tmp_path)
+    assert weights.stat().st_mtime_ns == before
+    train(base, shots, LORA, tmp_path, seed=1)
+    assert weights.stat().st_mtime_ns != before
+
+
+def test_dreambooth_without_a_prior_trains_on_the_class_alone(base, shots, tmp_path):
+    (alone,) = train(base, shots, dataclasses.replace(DREAM, prior_images=0), tmp_path / "alone")
+    (held,) = train(base, shots, DREAM, tmp_path / "held")
+    first, second = load_file(alone), load_file(held)
+    assert any(not torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_bad_input_is_refused_in_words(base, shots, tmp_path):
+    empty = shots["df"].where(shots["df"].table["label"] == "mel")
+    with pytest.raises(DataError, match="no images to learn mel from"):
+        finetune(base, {"mel": empty}, PIXELS, LORA, {"mel": tmp_path}, 0)
+    with pytest.raises(ConfigError, match=r"pixels\.size is 24"):
+        finetune(base, shots, PixelConfig(size=24), LORA, {"df": tmp_path, "vasc": tmp_path}, 0)
+
+
+def test_the_learning_rate_follows_the_method():
+    assert FinetuneConfig().rate == 1e-4
+    assert FinetuneConfig(method="dreambooth").rate == 5e-6
+    assert FinetuneConfig(learning_rate=3e-4).rate == 3e-4
