@@ -9,6 +9,9 @@ from flows.augment_and_evaluate import main
 
 REPOSITORY = Path(__file__).parents[2]
 
+# diffusers' scheduler hands a tensor to numpy the old way
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 ARTIFACTS = {"split", "finetune", "images", "arm"}
 
 
