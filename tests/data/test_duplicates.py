@@ -55,7 +55,7 @@ def manifest_of(lesions, patients=None, groups=None):
         lambda image: image[4:-4, 4:-4],
         lambda image: np.clip(image * 1.15, 0, 255).astype(np.uint8),
         lambda image: (image * 0.85).astype(np.uint8),
-        lambda image: np.roll(image, (2, -2), axis=(0, 1)),
+        lambda image: np.roll(image, (3, -3), axis=(0, 1)),
         lambda image: cv2.GaussianBlur(image, (0, 0), 0.7),
         lambda image: coded_again(np.rot90(image)[2:, 1:]),
     ],
