@@ -105,7 +105,7 @@ def _training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> Training:
 def _finetune(run: RunFolder, label: str) -> FineTune:
     folder = run.artifact("finetune", label)
     adapter = run.json(folder, "adapter.json")
-    drawn = label in run.record["artifacts"]["images"]  # a class that is full already gets none
+    drawn = label in run.record["artifacts"].get("images", {})  # a class that is full already gets none
     columns = ["file_name", "steps", "guidance", "sampler", "negative_prompt"]
     made = run.table(run.artifact("images", label), "metadata.csv", columns) if drawn else pd.DataFrame()
     return FineTune(
@@ -164,8 +164,14 @@ def _split(run: RunFolder) -> SplitCounts:
     )
 
 
-def _said(value: object) -> str:
-    """A record's value as text: counts and lists are strung together."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_said(entry)}" for name, entry in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _said(seen: object) -> str:
+    """What a base has seen, in words: a number of images, or a record with `images`, `by_class` and `groups`."""
+    if isinstance(seen, int):
+        return f"{seen:,} images"
+    if not isinstance(seen, dict):
+        return str(seen)
+    classes = ", ".join(f"{label} {count:,}" for label, count in seen.get("by_class", {}).items())
+    groups = seen.get("groups", "")
+    more = f"{len(groups):,} leakage groups" if isinstance(groups, list) else str(groups)
+    said = _said(seen.get("images", "unknown")) + (f" ({classes})" if classes else "")
+    return said if more in {"", "unknown"} else f"{said}; {more}"

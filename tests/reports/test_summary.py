@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -121,3 +122,20 @@ def test_a_label_that_is_no_file_name_reads_nothing_outside_the_run(make_run, tm
         header, *rows = path.read_text().splitlines()
         path.write_text("\n".join([header + ",../..", *(row + ",0" for row in rows)]) + "\n")
     assert summarise(run).gallery["../.."] == {"real": (), "synthetic": ()}
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ('"unknown"', "unknown"),
+        ("12000", "12,000 images"),
+        ('{"images": "unknown", "groups": "unknown"}', "unknown"),
+        ('{"images": 9, "by_class": {"nv": 9}, "groups": "drawn by a program"}', "9 images (nv 9); drawn by a program"),
+        ('{"images": 2, "groups": ["g1", "g2"]}', "2 images; 2 leakage groups"),
+    ],
+)
+def test_what_the_base_has_seen_is_said_as_far_as_it_is_known(make_run, seen, said):
+    run = make_run()
+    ledger = run / "split-0a1b/ledger.json"
+    ledger.write_text(re.sub(r'"base": "[^"]*"', f'"base": {seen}', ledger.read_text()))
+    assert summarise(run).split.base_has_seen == said
