@@ -38,9 +38,9 @@ class Batch:
 
     clean: Float[Tensor, "n c h w"]
     noise: Float[Tensor, "n c h w"]
-    timesteps: Int[Tensor, "n"]
-    prompts: Int[Tensor, "n"]  # INSTANCE, PRIOR or EMPTY
-    weights: Float[Tensor, "n"]
+    timesteps: Int[Tensor, " n"]
+    prompts: Int[Tensor, " n"]  # INSTANCE, PRIOR or EMPTY
+    weights: Float[Tensor, " n"]
 
 
 def seed_for(*parts: object) -> int:
@@ -95,7 +95,7 @@ def draw(lesson: Lesson, step: int, n: int, total: int, *, prior_weight: float, 
     return Batch(clean, noise, timesteps, prompts, weights)
 
 
-def _evenly(of: int, n: int, generator: torch.Generator) -> Int[Tensor, "{n}"]:
+def _evenly(of: int, n: int, generator: torch.Generator) -> Int[Tensor, " {n}"]:
     """Indices below `of` in random order, each as often as the others within one."""
     rounds = [torch.randperm(of, generator=generator) for _ in range(-(-n // of))]
     return torch.cat(rounds)[:n]

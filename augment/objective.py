@@ -7,14 +7,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def stratified_timesteps(n: int, total: int, generator: torch.Generator) -> Int[Tensor, "{n}"]:
+def stratified_timesteps(n: int, total: int, generator: torch.Generator) -> Int[Tensor, " {n}"]:
     """One timestep from each n-th part of 0..total-1, in random order: less noise in the gradient than free draws."""
     strata = torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)
     return (strata * (total / n)).long().clamp_(max=total - 1)
 
 
 def noised(
-    clean: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c h w"], alphas_cumprod: Float[Tensor, "n"]
+    clean: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c h w"], alphas_cumprod: Float[Tensor, " n"]
 ) -> Float[Tensor, "n c h w"]:
     """sqrt(a) x + sqrt(1 - a) eps. Ho et al. 2020, eq. 4."""
     alpha, sigma = _alpha_sigma(alphas_cumprod)
@@ -24,7 +24,7 @@ def noised(
 def target(
     clean: Float[Tensor, "n c h w"],
     noise: Float[Tensor, "n c h w"],
-    alphas_cumprod: Float[Tensor, "n"],
+    alphas_cumprod: Float[Tensor, " n"],
     prediction_type: str,
 ) -> Float[Tensor, "n c h w"]:
     """What the denoiser should say: the noise, or the velocity alpha eps - sigma x (Salimans and Ho 2022, app. D)."""
@@ -37,8 +37,8 @@ def target(
 
 
 def min_snr_weights(
-    alphas_cumprod: Float[Tensor, "n"], prediction_type: str, gamma: float | None
-) -> Float[Tensor, "n"]:
+    alphas_cumprod: Float[Tensor, " n"], prediction_type: str, gamma: float | None
+) -> Float[Tensor, " n"]:
     """min(SNR, gamma) as weight of the clean image's error, said in the prediction's terms; None: 1 everywhere.
 
     Hang et al. 2023, section 3.4. For v-prediction it fades out the noisiest steps, where an image's
@@ -50,6 +50,6 @@ def min_snr_weights(
     return snr.clamp(max=gamma) / (snr if prediction_type == "epsilon" else snr + 1)
 
 
-def _alpha_sigma(alphas_cumprod: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n 1 1 1"], Float[Tensor, "n 1 1 1"]]:
+def _alpha_sigma(alphas_cumprod: Float[Tensor, " n"]) -> tuple[Float[Tensor, "n 1 1 1"], Float[Tensor, "n 1 1 1"]]:
     column = alphas_cumprod[:, None, None, None]
     return column.sqrt(), (1 - column).sqrt()

@@ -6,7 +6,7 @@ A method never changes the pipeline it is given: it copies the parts that it tra
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from diffusers import StableDiffusionPipeline
 from torch import nn
@@ -19,6 +19,7 @@ from data.store import read_json
 RECORD = "adapter.json"
 
 
+@runtime_checkable
 class Method(Protocol):
     """One way to personalise a base."""
 

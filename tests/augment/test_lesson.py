@@ -40,14 +40,14 @@ def test_a_step_draws_the_same_batch_whenever_it_is_asked():
 
 
 def test_every_image_is_seen_as_often_as_the_others():
-    batch = draw(lesson(), 0, 10, 1000, prior_weight=1, dropout=0)
+    batch = draw(lesson(), 0, 10, 1000, prior_weight=1.0, dropout=0.0)
     assert sorted(batch.clean[:, 0, 0, 0].tolist()) == sorted([0.0, 1, 2, 3, 4] * 2)
-    few = draw(lesson(), 0, 3, 1000, prior_weight=1, dropout=0)
+    few = draw(lesson(), 0, 3, 1000, prior_weight=1.0, dropout=0.0)
     assert len(set(few.clean[:, 0, 0, 0].tolist())) == 3
 
 
 def test_the_prior_joins_with_its_prompt_and_weight():
-    batch = draw(lesson(prior=2), 0, 4, 1000, prior_weight=0.5, dropout=0)
+    batch = draw(lesson(prior=2), 0, 4, 1000, prior_weight=0.5, dropout=0.0)
     assert batch.prompts.tolist() == [INSTANCE] * 4 + [PRIOR] * 4
     assert (batch.clean[4:] == 100).all()
     assert batch.weights.tolist() == [0.25] * 4 + [0.125] * 4
@@ -55,7 +55,7 @@ def test_the_prior_joins_with_its_prompt_and_weight():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_prompts_are_left_out_at_the_given_rate(share):
-    batch = draw(lesson(), 0, 50, 1000, prior_weight=1, dropout=share)
+    batch = draw(lesson(), 0, 50, 1000, prior_weight=1.0, dropout=share)
     assert set(batch.prompts.tolist()) == {EMPTY if share else INSTANCE}
 
 
