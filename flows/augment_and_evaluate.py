@@ -28,6 +28,7 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
         config: Path of a study's YAML file, from the project's folder.
         overrides: Settings laid over it, such as `classifier.steps=40`.
     """
+    get_run_logger().info("loading torch and diffusers")
     from flows.pipeline import run_study  # noqa: PLC0415 - see above
     from flows.study import load_study  # noqa: PLC0415
     from flows.tasks import by_task, show_report  # noqa: PLC0415
@@ -65,12 +66,13 @@ def _by_hand(config: str, overrides: list[str]) -> int:
         raise InputError(f"{config}: no such file; give the path of a YAML config, e.g. configs/demo.yaml")
     from rich.console import Console  # noqa: PLC0415 - see above
 
+    console = Console(highlight=False)
+    console.print("loading torch and diffusers")
     from flows.pipeline import run_study, steps_of  # noqa: PLC0415
     from flows.study import load_study  # noqa: PLC0415
     from flows.terminal import Terminal  # noqa: PLC0415
 
     study = load_study(config, overrides)
-    console = Console(highlight=False)
     found = run_study(study, Terminal(console, steps_of(study)))
     console.print(f"\n{found.answer}\n\nReport: {found.report.resolve()}", markup=False, soft_wrap=True)
     return 0

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,18 @@ from typing import Any
 from flows.environment import QUIET, ROOT, VENV, StartError, call, program
 
 HOME = ROOT / ".prefect"  # the server's database and logs; your own Prefect profile is left alone
+OF_PREFECT = (  # log lines that tell a reader of this run nothing
+    "Beginning flow run",
+    "Deployment step",
+    "All deployment steps",
+    "Engine execution exited",
+    "Executing deployment step",
+    "Finished in state",
+    "Process for flow run",
+    "Submitting flow run",
+    "Task run failed with state",
+    "Worker '",
+)
 POOL, FLOW, DEPLOYMENT = "lesionloom", "augment-and-evaluate", "demo"
 
 
@@ -41,11 +54,17 @@ def api() -> str:
 
 
 def ask(path: str, body: object = None) -> Any:  # noqa: ANN401 - whatever the server answers
-    """Ask the server, answer in JSON; a body makes it a POST."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(api() + path, data, {"Content-Type": "application/json"})  # noqa: S310 - http only
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return json.loads(answer.read() or "null")
+    """Ask the server, answer in JSON; a body makes it a POST. A busy server (SQLite is locked) is asked again."""
+    for pause in (1, 2, 4, 8, 15, 30):
+        try:
+            return _ask_once(path, body)
+        except urllib.error.HTTPError as fault:
+            if fault.code < 500:  # noqa: PLR2004 - the server's own trouble begins there
+                raise
+        except TimeoutError:
+            pass
+        time.sleep(pause)
+    return _ask_once(path, body)
 
 
 def server() -> None:
@@ -83,9 +102,8 @@ def follow(overrides: list[str]) -> int:
     """Run the default deployment and print its log until it ends."""
     deployment = ask(f"/deployments/name/{FLOW}/{DEPLOYMENT}")
     parameters = {**deployment["parameters"], "overrides": overrides}
-    run = ask(
-        f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-    )
+    wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid.uuid4().hex}
+    run = ask(f"/deployments/{deployment['id']}/create_flow_run", wanted)
     print(f"run: {run['name']}, {api().removesuffix('/api')}/runs/flow-run/{run['id']}", flush=True)
     seen = 0
     while True:
@@ -109,10 +127,19 @@ def end(name: str) -> None:
         record.unlink()
 
 
+def _ask_once(path: str, body: object = None) -> Any:  # noqa: ANN401
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(api() + path, data, {"Content-Type": "application/json"})  # noqa: S310 - http only
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return json.loads(answer.read() or "null")
+
+
 def _healthy() -> bool:
     try:
-        return ask("/health") is True
+        return _ask_once("/health") is True
     except urllib.error.HTTPError as fault:
+        if fault.code >= 500:  # noqa: PLR2004 - starting, or busy
+            return False
         raise StartError(
             f"{api()} is taken by something that is no Prefect server ({fault}); set PREFECT_API_URL"
         ) from fault
@@ -181,9 +208,10 @@ def _end(pid: int) -> bool:
 def _print_log(run: str, seen: int) -> int:
     """Print the log lines after the first `seen`; count them."""
     wanted = {"flow_run_id": {"any_": [run]}, "level": {"ge_": 20}}
-    lines = ask("/logs/filter", {"logs": wanted, "sort": "TIMESTAMP_ASC", "offset": seen, "limit": 200})
+    lines: list[dict[str, str]] = ask(
+        "/logs/filter", {"logs": wanted, "sort": "TIMESTAMP_ASC", "offset": seen, "limit": 200}
+    )
     for line in lines:
-        if line["name"].startswith("prefect.flow_runs.worker"):
-            continue
-        print(f"{line['timestamp'][11:19]} {line['message']}", flush=True)
+        if not line["message"].startswith(OF_PREFECT):
+            print(f"{line['timestamp'][11:19]} {line['message']}", flush=True)
     return len(lines)

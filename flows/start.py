@@ -36,6 +36,9 @@ def main(arguments: list[str]) -> int:
     except StartError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
+    except (OSError, RuntimeError) as fault:
+        print(f"failed: {fault}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped; the same command again goes on from what is finished", file=sys.stderr)
         return 130
