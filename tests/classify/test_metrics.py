@@ -72,7 +72,7 @@ def test_wilson_equals_scipy(hits, n):
 def test_labels_that_no_class_bears_are_refused():
     with pytest.raises(ValueError, match="from 0 to 3, outside 0 to 2"):
         confusion_matrix(np.array([0, 3]), np.array([0, 0]), 3)
-    with pytest.raises((ValueError, TypeError), match="2 true labels, but 1 predictions|Type-check"):
+    with pytest.raises((ValueError, TypeError), match=r"2 true labels, but 1 predictions|Type-check"):
         confusion_matrix(np.array([0, 1]), np.array([0]), 3)
     with pytest.raises(ValueError, match="3 hits of 2"):
         wilson(3, 2)
