@@ -44,7 +44,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
-        if not {"style", "script"} & set(self.open):
+        if not {"style", "script", "svg"} & set(self.open):  # a title in a figure is not seen
             self.texts.append(data)
 
     def all(self, tag):
