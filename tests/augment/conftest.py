@@ -18,7 +18,12 @@ SIZE = 32  # pixels
 @pytest.fixture(scope="session")
 def pipe():
     config = CompactConfig(
-        image_size=SIZE, vae_channels=(8, 16, 16, 16), unet_channels=(16, 32), text_width=32, text_layers=1
+        image_size=SIZE,
+        latent_channels=8,
+        vae_channels=(8, 16, 16, 16),
+        unet_channels=(16, 32),
+        text_width=32,
+        text_layers=1,
     )
     torch.set_num_threads(1)
     with warnings.catch_warnings():  # diffusers wants an offset that trailing steps do not use

@@ -66,18 +66,14 @@ def test_another_seed_gives_another_adapter(base, shots, tmp_path):
     assert first.read_bytes() != other.read_bytes()
 
 
-def test_training_lowers_the_loss_on_what_it_was_shown(base, shots, tmp_path):
-    config = dataclasses.replace(
-        DREAM, steps=40, batch_size=8, prior_images=0, learning_rate=3e-3, checkpoint_every=100
-    )
-    train(base, shots, config, tmp_path)
+def test_the_loss_table_has_a_row_a_step(base, shots, tmp_path):
+    train(base, shots, LORA, tmp_path)
     with (tmp_path / "df" / "loss.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == list(range(1, 41))
-    losses = [float(row["loss"]) for row in rows]
-    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
-    assert float(rows[0]["lr"]) == pytest.approx(3e-3)
-    assert float(rows[-1]["lr"]) < 1e-4
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5]
+    assert all(float(row["loss"]) > 0 for row in rows)
+    assert float(rows[0]["lr"]) == pytest.approx(1e-2)
+    assert float(rows[-1]["lr"]) < 2e-3
 
 
 def test_the_record_says_what_was_seen_and_made(base, shots, tmp_path, pipe):
@@ -152,9 +148,3 @@ def test_bad_input_is_refused_in_words(base, shots, tmp_path):
         finetune(base, {"mel": empty}, PIXELS, LORA, {"mel": tmp_path}, 0)
     with pytest.raises(ConfigError, match=r"pixels\.size is 24"):
         finetune(base, shots, PixelConfig(size=24), LORA, {"df": tmp_path, "vasc": tmp_path}, 0)
-
-
-def test_the_learning_rate_follows_the_method():
-    assert FinetuneConfig().rate == 1e-4
-    assert FinetuneConfig(method="dreambooth").rate == 5e-6
-    assert FinetuneConfig(learning_rate=3e-4).rate == 3e-4
