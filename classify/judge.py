@@ -17,7 +17,7 @@ from classify.metrics import Recall, Scores, score, wilson
 from classify.predict import Predictions, predict
 from classify.train import ClassifierConfig, train_arm
 from data.config import STRICT, parse, to_dict
-from data.errors import DataError, InputError
+from data.errors import ConfigError, DataError, InputError
 from data.manifest import Manifest
 from data.phantom import CODES, PhantomConfig
 from data.pixels import PixelConfig
@@ -26,6 +26,7 @@ from data.splits import SplitConfig, make_split
 from data.store import building, finished
 
 HALF, ABOVE_BASE = 0.5, 0.3  # the aim of fine-tuning
+FEWEST = 4  # images of a class that are judged
 STUDY_SEEDS = 1_000_000  # phantoms of studies and of the base have seeds below, the judge's lie above
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def train_judge(folder: Path, config: JudgeConfig, progress: Callable[[int, int,
 
 def true_phantoms(folder: Path, config: JudgeConfig, per_class: int) -> Manifest:
     """Draw phantoms of every class that neither a study nor the judge has seen."""
+    if per_class < FEWEST:
+        raise ConfigError(f"{per_class} images a class are too few to judge by; ask for {FEWEST} or more")
     return _phantoms(per_class * len(CODES), config.seed + 1, folder)
 
 

@@ -63,5 +63,7 @@ def test_a_study_cannot_share_the_judges_seeds():
 def test_a_judge_of_too_few_phantoms_is_refused_in_one_line(tmp_path, capsys):
     with pytest.raises(ValueError, match="greater than or equal to 70"):
         JudgeConfig(images=7)
+    with pytest.raises(ConfigError, match="3 images a class are too few"):
+        true_phantoms(tmp_path, TINY, 3)
     assert main(["--out", str(tmp_path), "--steps", "0"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
