@@ -73,7 +73,7 @@ def call(
 
 def _uv() -> str | None:
     """Find a uv that works: the one on the path, or the one that pip brought into .venv."""
-    for found in (shutil.which("uv"), program("uv")):
+    for found in (shutil.which("uv"), shutil.which(program("uv"))):
         if found and call([found, "--version"], quiet=True).returncode == 0:
             return found
     return None
