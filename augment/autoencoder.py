@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 class AutoencoderConfig:
     """How the autoencoder of a compact base is trained."""
 
-    steps: Annotated[int, Field(ge=1)] = 1500
-    batch_size: int = 32
+    steps: Annotated[int, Field(ge=1)] = 6000
+    batch_size: int = 8  # steps teach more than images do
     learning_rate: float = 1e-3
-    edge_weight: float = 0.5  # of the difference of neighbouring pixels, beside the pixels' own
-    kl_weight: float = 3e-4  # a latent number
-    recolour: float = 0.5  # share of the images whose hue is turned
+    edge_weight: float = 1.0  # of the difference of neighbouring pixels, beside the pixels' own
+    kl_weight: float = 1e-5  # a latent number
+    recolour: float = 0.6  # share of the images whose hue is turned
     compile: bool = False  # pays on a long run only
-    checkpoint_every: int = 250  # steps
+    checkpoint_every: int = 500  # steps
 
 
 def train_autoencoder(

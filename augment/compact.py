@@ -6,11 +6,16 @@ on the result works on Stable Diffusion.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import json
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from pydantic.dataclasses import dataclass
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from augment.prompts import CLASS_NOUN, DIAGNOSES, RARE_TOKENS
@@ -39,7 +44,7 @@ class CompactConfig:
 
     image_size: int = 64  # pixels
     vae_channels: tuple[int, ...] = (24, 48, 64, 96)  # a level; each level after the first halves the image
-    latent_channels: int = 8
+    latent_channels: int = 12
     unet_channels: tuple[int, ...] = (96, 160)  # a level
     unet_layers: int = 1  # ResNet blocks a level
     attention_heads: int = 8
@@ -71,6 +76,8 @@ def build(config: CompactConfig, seed: int = 0) -> StableDiffusionPipeline:
             feature_extractor=None,
             requires_safety_checker=False,
         )
+    for model in (pipe.vae, pipe.unet):
+        _start_as_identity(model)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -78,33 +85,23 @@ def build(config: CompactConfig, seed: int = 0) -> StableDiffusionPipeline:
 def word_tokenizer(prompt_tokens: int) -> CLIPTokenizer:
     """CLIP's byte-pair tokenizer with a small vocabulary: our words are one token each, others are spelt."""
     words = dict.fromkeys([*WORDS, *_words(DIAGNOSES.values()), *CLASS_NOUN.split(), *RARE_TOKENS])
-    alphabet = _byte_alphabet()
-    vocabulary = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
-    merges: dict[tuple[str, str], None] = {}
-    for word in words:
-        pieces = [*word[:-1], f"{word[-1]}</w>"]
-        joined = pieces[0]
-        for piece in pieces[1:]:
-            merges.setdefault((joined, piece))
-            joined += piece
-    vocabulary += [first + second for first, second in merges]
-    tokens = dict.fromkeys([*vocabulary, START, END])
-    return CLIPTokenizer(
-        vocab={token: number for number, token in enumerate(tokens)},
-        merges=cast("list[str]", list(merges)),  # pairs, whatever the annotation says
-        model_max_length=prompt_tokens,
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    trainer = trainers.BpeTrainer(
+        vocab_size=10_000,  # more than there are merges, so every word ends as one token
+        min_frequency=1,
+        show_progress=False,
+        end_of_word_suffix="</w>",
+        special_tokens=[*alphabet, *(f"{letter}</w>" for letter in alphabet), START, END],
     )
+    learner.train_from_iterator(words, trainer)
+    model = json.loads(learner.to_str())["model"]
+    pairs: Any = [tuple(pair) for pair in model["merges"]]  # not strings, whatever the annotation says
+    return CLIPTokenizer(vocab=model["vocab"], merges=pairs, model_max_length=prompt_tokens)
 
 
 def _words(phrases: Iterable[str]) -> list[str]:
     return [word for phrase in phrases for word in phrase.split()]
-
-
-def _byte_alphabet() -> list[str]:
-    """The 256 printable characters that stand for bytes in byte-level BPE (GPT-2's table)."""
-    kept = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    moved = [byte for byte in range(256) if byte not in kept]
-    return [chr(byte) for byte in kept] + [chr(256 + index) for index, _ in enumerate(moved)]
 
 
 def _vae(config: CompactConfig) -> AutoencoderKL:
@@ -115,7 +112,7 @@ def _vae(config: CompactConfig) -> AutoencoderKL:
         block_out_channels=config.vae_channels,
         layers_per_block=1,
         latent_channels=config.latent_channels,
-        norm_num_groups=8,
+        norm_num_groups=1,  # more groups take out the colour of a whole image, and it is slow to come back
         sample_size=config.image_size,
         scaling_factor=1.0,
     )
@@ -135,6 +132,15 @@ def _unet(config: CompactConfig, latent_size: int) -> UNet2DConditionModel:
         attention_head_dim=config.attention_heads,  # diffusers' old name for the number of heads
         norm_num_groups=16,
     )
+
+
+def _start_as_identity(model: nn.Module) -> None:
+    """Let every residual block begin by passing on what it gets; learning is then faster from the first step."""
+    for module in model.modules():
+        last = {ResnetBlock2D: "conv2", Transformer2DModel: "proj_out"}.get(type(module))
+        if last:
+            for weights in getattr(module, last).parameters():
+                nn.init.zeros_(weights)
 
 
 def _text_encoder(config: CompactConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -29,7 +29,7 @@ class DenoiserConfig:
     """How the denoiser of a compact base is trained."""
 
     steps: Annotated[int, Field(ge=1)] = 4500
-    batch_size: int = 64
+    batch_size: int = 32
     learning_rate: float = 6e-4
     min_snr: float | None = None  # None: every noise level weighs the same in the velocity's error
     unprompted: float = 0.1  # share of the batch with an empty prompt, for guidance

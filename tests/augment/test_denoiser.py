@@ -16,7 +16,7 @@ PROMPTS = ["dermoscopy of a melanoma", "dermoscopy of a skin lesion"] * 4
 @pytest.fixture
 def latents() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn((8, 8, 8, 8), generator=generator), torch.full((8, 8, 8, 8), 0.1)
+    return torch.randn((8, 12, 8, 8), generator=generator), torch.full((8, 12, 8, 8), 0.1)
 
 
 def ignore(step: int, steps: int, loss: float) -> None:
@@ -50,7 +50,7 @@ def test_stopping_and_resuming_changes_nothing(latents: tuple[torch.Tensor, torc
 
 
 def test_the_prompt_is_heard(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
-    mean = torch.cat([torch.ones(4, 8, 8, 8), -torch.ones(4, 8, 8, 8)])
+    mean = torch.cat([torch.ones(4, 12, 8, 8), -torch.ones(4, 12, 8, 8)])
     prompts = ["dermoscopy of a melanoma"] * 4 + ["dermoscopy of a benign keratosis"] * 4
     pipe = build(SMALL)
     config = DenoiserConfig(steps=150, batch_size=16, learning_rate=3e-3, ema=0.9)
