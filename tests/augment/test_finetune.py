@@ -1,3 +1,4 @@
+import copy
 import csv
 import dataclasses
 
@@ -18,6 +19,13 @@ LORA = FinetuneConfig(steps=5, batch_size=4, rank=2, learning_rate=1e-2, warmup=
 DREAM = dataclasses.replace(LORA, method="dreambooth", learning_rate=1e-3, prior_images=3)
 PIXELS = PixelConfig(size=32)
 WEIGHTS = {"lora": "pytorch_lora_weights.safetensors", "dreambooth": "unet/diffusion_pytorch_model.safetensors"}
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe, request, monkeypatch):
+    """Loading is slow and tested elsewhere; one test here goes through the true door."""
+    if request.function is not test_a_class_does_not_depend_on_its_neighbours:
+        monkeypatch.setattr("augment.finetune.load_base", lambda _base: copy.deepcopy(pipe))
 
 
 class StopError(Exception):
@@ -96,7 +104,10 @@ def test_the_record_says_what_was_seen_and_made(base, shots, tmp_path, pipe):
 
 def test_previews_change_nothing(base, shots, tmp_path):
     (with_,) = train(
-        base, shots, dataclasses.replace(LORA, preview_every=1, preview=SamplerConfig(steps=1)), tmp_path / "a"
+        base,
+        shots,
+        dataclasses.replace(LORA, preview_every=1, preview=SamplerConfig(steps=1, batch_size=2)),
+        tmp_path / "a",
     )
     (without,) = train(base, shots, LORA, tmp_path / "b")
     assert with_.read_bytes() == without.read_bytes()
