@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from augment import device
 from augment.methods.weights import with_parts
 from augment.sampler import SamplerConfig, decode, encode, require_size, sample_latents, solver, starting_noise
 from data.errors import ConfigError
@@ -95,3 +96,10 @@ def test_a_size_that_the_base_cannot_draw_is_refused(pipe):
     require_size(pipe, 48)
     with pytest.raises(ConfigError, match=r"pixels\.size is 40, but this base draws multiples of 16"):
         require_size(pipe, 40)
+
+
+def test_sixteen_bits_draw_nearly_the_same(pipe):
+    half = device.place(copy.deepcopy(pipe), torch.device("cpu"), torch.float16)
+    options = {"steps": 3, "batch_size": 2}
+    assert half.unet.dtype == torch.float16
+    assert np.abs(images(half, [1, 2], **options).astype(int) - images(pipe, [1, 2], **options)).max() <= 6

@@ -1,7 +1,10 @@
 import pytest
 import torch
 
+from augment import device
 from augment.lesson import Lesson
+from augment.methods import lora
+from augment.sampler import SamplerConfig
 from augment.training import FinetuneConfig, Training
 
 
@@ -36,3 +39,21 @@ def test_the_learning_rate_follows_the_method():
     assert FinetuneConfig().rate == 1e-4
     assert FinetuneConfig(method="dreambooth").rate == 5e-6
     assert FinetuneConfig(learning_rate=3e-4).rate == 3e-4
+
+
+@pytest.mark.parametrize("text_encoder", [False, True])
+@pytest.mark.parametrize("method", ["lora", "dreambooth"])
+def test_a_card_with_sixteen_bits_trains_in_full_precision_what_is_learned(
+    pipe, lesson, tmp_path, monkeypatch, method, text_encoder
+):
+    """As on a GPU, but on the CPU: frozen weights and products in bfloat16."""
+    options = {"steps": 2, "batch_size": 2, "text_encoder": text_encoder, "preview_every": 2}
+    config = FinetuneConfig(method=method, preview=SamplerConfig(steps=1, batch_size=2), **options)
+    expected = Training(pipe, lesson, config, tmp_path, "k")._step(0)
+    monkeypatch.setattr(device, "training_dtype", lambda _where: torch.bfloat16)
+    monkeypatch.setattr(lora, "training_dtype", lambda _where: torch.bfloat16)
+    training = Training(pipe, lesson, config, tmp_path, "k")
+    training.run()
+    assert {parameter.dtype for parameter in training.parameters.values()} == {torch.float32}
+    assert training.losses[0] == pytest.approx(expected, rel=0.02)
+    assert (tmp_path / "previews" / "step-000002.jpg").is_file()
