@@ -1,7 +1,5 @@
 """A Stable Diffusion of a few ten thousand weights, and a handful of images to teach it."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,9 +24,7 @@ def pipe():
         text_layers=1,
     )
     torch.set_num_threads(1)
-    with warnings.catch_warnings():  # diffusers wants an offset that trailing steps do not use
-        warnings.simplefilter("ignore", FutureWarning)
-        made = build(config, seed=3)
+    made = build(config, seed=3)
     for part in (made.unet, made.vae, made.text_encoder):
         part.requires_grad_(requires_grad=False).eval()
     return made
