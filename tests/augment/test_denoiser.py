@@ -9,7 +9,7 @@ from augment.checkpoint import Checkpoint
 from augment.compact import CompactConfig, build
 from augment.denoiser import DenoiserConfig, train_denoiser
 
-SMALL = CompactConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16)
+SMALL = CompactConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16, text_layers=1)
 PROMPTS = ["dermoscopy of a melanoma", "dermoscopy of a skin lesion"] * 4
 
 
@@ -24,12 +24,13 @@ def ignore(step: int, steps: int, loss: float) -> None:
 
 
 def test_the_loss_falls(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
+    mean = torch.linspace(-2, 2, 12)[None, :, None, None].expand(8, 12, 8, 8)
     losses: list[float] = []
-    config = DenoiserConfig(steps=80, batch_size=8, learning_rate=3e-3)
+    config = DenoiserConfig(steps=40, batch_size=8, learning_rate=3e-3)
     train_denoiser(
-        build(SMALL), *latents, PROMPTS, config, Checkpoint(tmp_path / "c"), 0, lambda *step: losses.append(step[2])
+        build(SMALL), mean, latents[1], PROMPTS, config, Checkpoint(tmp_path / "c"), 0, lambda *s: losses.append(s[2])
     )
-    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
 def test_stopping_and_resuming_changes_nothing(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
@@ -49,15 +50,14 @@ def test_stopping_and_resuming_changes_nothing(latents: tuple[torch.Tensor, torc
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_the_prompt_is_heard(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
-    mean = torch.cat([torch.ones(4, 12, 8, 8), -torch.ones(4, 12, 8, 8)])
+def test_the_prompt_is_heard(tmp_path: Path):
+    mean = torch.cat([torch.ones(4, 12, 4, 4), -torch.ones(4, 12, 4, 4)])
     prompts = ["dermoscopy of a melanoma"] * 4 + ["dermoscopy of a benign keratosis"] * 4
     pipe = build(SMALL)
-    config = DenoiserConfig(steps=150, batch_size=16, learning_rate=3e-3, ema=0.9)
-    train_denoiser(pipe, mean, latents[1], prompts, config, Checkpoint(tmp_path / "c"), 0, ignore)
+    config = DenoiserConfig(steps=100, batch_size=8, learning_rate=3e-3, ema=0.9)
+    train_denoiser(pipe, mean, torch.full_like(mean, 0.1), prompts, config, Checkpoint(tmp_path / "c"), 0, ignore)
     with torch.inference_mode():
-        drawn = [
-            pipe(prompt, num_inference_steps=10, guidance_scale=1.0, output_type="latent").images.mean()
-            for prompt in (prompts[0], prompts[-1])
-        ]
-    assert drawn[0] > 0.5 > -0.5 > drawn[1]
+        embedded, _ = pipe.encode_prompt([prompts[0], prompts[-1]], "cpu", 1, do_classifier_free_guidance=False)
+        velocity = pipe.unet(torch.zeros(2, 12, 4, 4), torch.tensor([999, 999]), embedded).sample.mean((1, 2, 3))
+    assert velocity[0] < -0.5  # from noise, the velocity is minus the clean latents
+    assert velocity[1] > 0.5
