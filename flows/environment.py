@@ -52,7 +52,8 @@ def environment() -> None:
     install = (
         [uv, "pip", "install", *python, "--quiet"] if uv else [program("python"), "-m", "pip", "install", "--quiet"]
     )
-    _run([*install, "--require-hashes", "-r", str(lock)])
+    # The list is whole, and pip, which resolves again otherwise, stumbles over extras that it lists without them.
+    _run([*install, "--no-deps", "--require-hashes", "-r", str(lock)])
     _run([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     stamp.write_text(wanted)
     print(f"environment: ready after {time.monotonic() - start:.0f} s", flush=True)

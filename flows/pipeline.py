@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import filelock
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
 from flows.compare import arm_step, counts_to_draw, train_part
@@ -26,6 +28,8 @@ def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
 
     Raises InputError for what a user can mend, TrainingError for training that failed.
     """
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()  # steps are shown by the conductor
     config.folder.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(config.folder.with_name(f".{config.name}.lock"), timeout=0):

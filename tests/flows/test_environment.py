@@ -43,7 +43,7 @@ def test_without_uv_pip_does_it(project, monkeypatch, capsys):
     _, commands = project
     monkeypatch.setattr(module, "_uv", lambda: None)
     environment()
-    assert any("-m pip install --quiet --require-hashes" in command for command in commands)
+    assert any("-m pip install --quiet --no-deps --require-hashes" in command for command in commands)
 
 
 def test_an_old_python_is_refused_in_words(project, monkeypatch):
