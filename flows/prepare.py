@@ -96,7 +96,7 @@ def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -
         "shared_groups": sum(map(len, groups)) - len(set.union(*groups)),
         "random_split": leaked.to_dict("records"),
         "seen": {
-            "base": seen_by(config.base)["images"],
+            "base": seen_by(config.base),
             "finetune": {label: sorted(set(few.table["group_id"])) for label, few in shots.items()},
         },
     }
