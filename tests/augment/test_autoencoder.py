@@ -34,17 +34,17 @@ def test_training_teaches_it_to_draw(images: np.ndarray, tmp_path: Path):
 
 
 def test_stopping_and_resuming_changes_nothing(images: np.ndarray, tmp_path: Path):
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(step: int, steps: int, loss: float) -> None:
         if step == 5:
-            raise Stop
+            raise StopError
 
     config = AutoencoderConfig(steps=8, batch_size=4, checkpoint_every=3)
     whole, parted = build(SMALL).vae, build(SMALL).vae
     train_autoencoder(whole, images, config, Checkpoint(tmp_path / "whole.pt"), 0, ignore)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train_autoencoder(parted, images, config, Checkpoint(tmp_path / "parted.pt"), 0, stop)
     parted = build(SMALL, seed=9).vae
     train_autoencoder(parted, images, config, Checkpoint(tmp_path / "parted.pt"), 0, ignore)
