@@ -1,5 +1,6 @@
 """An artifact is finished when its record is there and true, and a crash leaves what can be resumed."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -22,12 +23,9 @@ def built(folder: Path) -> Path:
 
 
 def crash_while_building(folder: Path, inputs: dict[str, object]) -> None:
-    try:
-        with building(folder, inputs) as partial:
-            (partial / "checkpoint").write_text("step 2")
-            raise CrashError
-    except CrashError:
-        return
+    with contextlib.suppress(CrashError), building(folder, inputs) as partial:
+        (partial / "checkpoint").write_text("step 2")
+        raise CrashError
 
 
 def test_a_built_artifact_is_finished_for_its_inputs_alone(tmp_path: Path):
