@@ -49,14 +49,17 @@ class Spoken:
     def __init__(self, say: Callable[[str], None], every: float = 10.0) -> None:
         self._say, self._every = say, every
         self._start = self._last = time.monotonic()
+        self._found: int | None = None  # what an earlier run had done
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Say how far the work is, if it is time."""
         now = time.monotonic()
-        if now - self._last < self._every or not 0 < done < total:
+        if self._found is None:
+            self._found, self._start = done, now
+        if now - self._last < self._every or not self._found < done < total:
             return
         self._last = now
-        left = (now - self._start) * (total - done) / done
+        left = (now - self._start) * (total - done) / (done - self._found)
         self._say(f"{done} of {total}, about {left:.0f} s left" + (f", {note}" if note else ""))
 
 

@@ -22,13 +22,15 @@ def test_each_step_is_a_line_with_its_number_and_what_became_of_it():
 def test_progress_is_said_now_and_then_but_not_at_the_end():
     lines = []
     watch = Spoken(lines.append, every=0)
-    watch(1, 4, "loss 0.5")
+    watch(1, 4, "loss 0.6")  # the first tells where an interrupted run goes on
+    watch(2, 4, "loss 0.5")
     watch(4, 4, "loss 0.4")
     assert len(lines) == 1
-    assert lines[0].startswith("1 of 4, about ")
+    assert lines[0].startswith("2 of 4, about ")
     assert lines[0].endswith(" s left, loss 0.5")
     patient = Spoken(lines.append, every=60)
     patient(1, 4)
+    patient(2, 4)
     assert len(lines) == 1
 
 
