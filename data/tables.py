@@ -70,9 +70,9 @@ def check_rows(path: Path, rows: pd.DataFrame) -> None:
     folded = defaultdict(set)
     for label in set(rows["label"]):
         folded[label.casefold()].add(label)
-    for labels in folded.values():
-        if len(labels) > 1:
-            raise DataError(f"{path}: the labels {' and '.join(sorted(labels))} differ in case alone; `rename` one")
+    for alike in folded.values():
+        if len(alike) > 1:
+            raise DataError(f"{path}: the labels {' and '.join(sorted(alike))} differ in case alone; `rename` one")
     known = rows[rows["lesion_id"] != ""]
     for lesion, same in known[known.groupby("lesion_id")["label"].transform("nunique") > 1].groupby("lesion_id"):
         one, other = same.drop_duplicates("label").index[:2]
@@ -129,18 +129,20 @@ def _stripped(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     table.columns = table.columns.str.strip()
     for name in needed:
         _column(path, table, name)
-    return table.apply(lambda column: column.str.strip()).set_axis(range(2, len(table) + 2))
+    stripped: pd.DataFrame = table.apply(lambda column: column.str.strip())
+    return stripped.set_axis(range(2, len(table) + 2))
 
 
 def _joined(path: Path, given: pd.DataFrame, other: Path, image: str) -> pd.DataFrame:
     more = _stripped(other, [image])
     repeated = more[image].duplicated()
     if repeated.any():
-        raise DataError(f"{other}: row {repeated.idxmax()} repeats image {more[image][repeated.idxmax()]!r}; remove it")
+        number, name = next(iter(more.loc[repeated, image].items()))
+        raise DataError(f"{other}: row {number} repeats image {name!r}; remove it")
     lacking = ~given[image].isin(set(more[image]))
     if lacking.any():
-        number = lacking.idxmax()
-        raise DataError(f"{other}: has no row for image {given[image][number]!r} of {path.name}, row {number}; add it")
+        number, name = next(iter(given.loc[lacking, image].items()))
+        raise DataError(f"{other}: has no row for image {name!r} of {path.name}, row {number}; add it")
     new = more.set_index(image)[[name for name in more.columns if name not in given.columns]]
     return given.join(new, on=image)
 
@@ -167,7 +169,8 @@ def _one_hot(path: Path, given: pd.DataFrame, labels: Sequence[str]) -> pd.Serie
     empty = numbers.columns[numbers.sum() == 0]
     if len(empty):
         raise DataError(f"{path}: the label {empty[0]!r} has no images; take it out of `one_hot`")
-    return numbers.idxmax(axis=1)
+    named: pd.Series[str] = numbers.idxmax(axis=1)
+    return named
 
 
 def _groups(path: Path, rows: pd.DataFrame, given: pd.Series[str]) -> pd.Series[str]:
