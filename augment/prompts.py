@@ -23,7 +23,8 @@ def words_for(label: str) -> str:
 
 def prompt_for(label: str) -> str:
     """Prompt of a class, the same at pretraining, fine-tuning and generation."""
-    return f"dermoscopy of a {words_for(label)}"
+    words = words_for(label)
+    return f"dermoscopy of {'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def class_prompt() -> str:
