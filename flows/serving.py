@@ -77,8 +77,8 @@ def server() -> None:
     url = urllib.parse.urlsplit(api())
     if url.hostname not in ("127.0.0.1", "localhost"):
         raise StartError(f"no Prefect server answers at {api()}; unset PREFECT_API_URL to have one started here")
-    _start("server", ["server", "start", "--host", "127.0.0.1", "--port", str(url.port or 80)])
-    _wait("server", _healthy)
+    started = _start("server", ["server", "start", "--host", "127.0.0.1", "--port", str(url.port or 80)])
+    _wait("server", started, _healthy)
     print(f"server: started, UI at {api().removesuffix('/api')}", flush=True)
 
 
@@ -87,8 +87,8 @@ def worker() -> None:
     if _awake():
         print(f"worker: there, pool {POOL}", flush=True)
         return
-    _start("worker", ["worker", "start", "--pool", POOL, "--type", "process", "--name", POOL])
-    _wait("worker", _awake)
+    started = _start("worker", ["worker", "start", "--pool", POOL, "--type", "process", "--name", POOL])
+    _wait("worker", started, _awake)
     print(f"worker: started, pool {POOL}", flush=True)
 
 
@@ -159,7 +159,7 @@ def _awake() -> bool:
     return any(each["status"] == "ONLINE" for each in workers)
 
 
-def _start(name: str, arguments: list[str]) -> None:
+def _start(name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
     """Start a part of Prefect in a session of its own, so that Ctrl-C here does not end it."""
     HOME.mkdir(exist_ok=True)
     with (HOME / f"{name}.log").open("ab") as log:
@@ -173,13 +173,13 @@ def _start(name: str, arguments: list[str]) -> None:
         )
     (HOME / f"{name}.pid").write_text(str(process.pid))
     print(f"{name}: starting ...", flush=True)
+    return process
 
 
-def _wait(name: str, ready: Callable[[], bool], seconds: float = 180) -> None:
+def _wait(name: str, started: subprocess.Popen[bytes], ready: Callable[[], bool], seconds: float = 180) -> None:
     start = time.monotonic()
-    pid = int((HOME / f"{name}.pid").read_text())
     while not ready():
-        if not _ours(pid) or time.monotonic() - start > seconds:
+        if started.poll() is not None or time.monotonic() - start > seconds:
             tail = (HOME / f"{name}.log").read_text(errors="replace")[-1500:]
             raise RuntimeError(f"the {name} did not come up; the end of .prefect/{name}.log:\n{tail}")
         time.sleep(0.5)
