@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from augment.base import BaseConfig, base_identity, load_base, random_tiny, seen_by
+from augment.base import TINY, BaseConfig, base_identity, load_base, random_tiny, seen_by
 from data.errors import BaseError
 
 
@@ -95,3 +95,10 @@ def test_a_pickle_that_could_run_code_is_refused(folder: Path, tmp_path: Path):
         pickle.dump({"state_dict": Code()}, file)
     with pytest.raises(BaseError, match="could run code"):
         load_base(BaseConfig(source=str(tmp_path / "model.ckpt"), config=str(folder)))
+
+
+def test_the_embedded_base_loads_is_small_and_has_seen_no_rare_class():
+    pipe = load_base(BaseConfig())
+    assert pipe.safety_checker is None
+    assert set(seen_by(BaseConfig())["by_class"]) == {"nv", "mel", "bkl", "bcc"}
+    assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 20e6
