@@ -40,7 +40,7 @@ sharp blurred dirty clean artifact drawing benign malignant cancer tumor
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CompactConfig:
-    """Sizes of a compact base. Defaults are the embedded one's: 9.7 million parameters."""
+    """Sizes of a compact base. Defaults are the embedded one's: 9.5 million parameters."""
 
     image_size: int = 64  # pixels
     vae_channels: tuple[int, ...] = (24, 48, 64, 96)  # a level; each level after the first halves the image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Annotated
@@ -54,6 +55,16 @@ class Split:
     def parts(self) -> dict[str, Manifest]:
         """The parts by name, in order."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def refuse_seen(self, groups: Iterable[str], by: str) -> None:
+        """Raise DataError where something that was trained on these groups would be judged by one of them."""
+        for name in ("validation", "test"):
+            shared = set(groups) & set(self.parts()[name].table["group_id"])
+            if shared:
+                raise DataError(
+                    f"{by} has seen {len(shared)} leakage groups of the {name} part, first {sorted(shared)[:3]}; "
+                    "make it anew with this split"
+                )
 
 
 def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:

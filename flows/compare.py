@@ -14,7 +14,7 @@ from data.store import file_sha256
 from flows.prepare import Images
 from flows.steps import Step, Watch
 from flows.study import StudyConfig, inputs, settings
-from flows.synthesize import read_synthetic
+from flows.synthesize import read_synthetic, refuse_leaks
 
 
 def train_part(config: StudyConfig, split: Split, shots: Mapping[str, Manifest]) -> Manifest:
@@ -47,6 +47,7 @@ def arm_step(
     )
 
     def make(folder: Path, watch: Watch) -> None:
+        refuse_leaks(split, drawn)
         made = read_synthetic(config, drawn) if arm == "synthetic" and drawn else None
         table = compose(arm, train, made, config.split.rare, config.fill_to)
         cache = Path(config.runs) / "cache"

@@ -9,6 +9,7 @@ from augment.base import base_identity
 from augment.finetune import finetune
 from augment.generate import generate, synthetic_manifest
 from data.manifest import Manifest
+from data.splits import Split
 from data.store import read_json
 from flows.prepare import Images
 from flows.steps import Step, Watch
@@ -61,6 +62,13 @@ def images_step(config: StudyConfig, label: str, count: int, tuned: Step) -> Ste
         generate(config.base, tuned.target, label, prompt, count, seed, config.generate, folder, size, watch)
 
     return Step(stage="images", what=label, folder=config.folder / "images" / label, inputs=depends, make=make)
+
+
+def refuse_leaks(split: Split, drawn: Mapping[str, Step]) -> None:
+    """Raise DataError for synthetic images whose generator has seen what the classifier is judged by."""
+    for step in drawn.values():
+        seen = read_json(step.target / "generation.json")["seen"]
+        split.refuse_seen(seen["group_ids"], by=f"the generator of {step.target}")
 
 
 def read_synthetic(config: StudyConfig, drawn: Mapping[str, Step]) -> Manifest:

@@ -74,6 +74,15 @@ def test_synthetic_images_are_for_training_alone():
         Split(manifest(["nv"], ["g"]), manifest(["nv"], ["h"]), synthetic)
 
 
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_what_has_seen_a_group_that_it_is_judged_by_is_refused(part: str):
+    split = make_split(drawn({"nv": 30, "df": 10}), SplitConfig(rare=("df",)), 0)
+    split.refuse_seen(split.train.table["group_id"], by="an adapter")
+    leaked = split.parts()[part].table["group_id"].iloc[0]
+    with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
+        split.refuse_seen([*split.train.table["group_id"], leaked], by="an adapter")
+
+
 def test_a_class_with_too_few_lesions_is_named():
     with pytest.raises(DataError, match="'df' has 2 lesion groups"):
         make_split(drawn({"nv": 9, "df": 2}), SplitConfig(rare=("df",)), 0)
