@@ -35,7 +35,7 @@ class AutoencoderConfig:
     """How the autoencoder of a compact base is trained."""
 
     steps: Annotated[int, Field(ge=1)] = 6000
-    batch_size: int = 8  # steps teach more than images do
+    batch_size: int = 8
     learning_rate: float = 1e-3
     edge_weight: float = 1.0  # of the difference of neighbouring pixels, beside the pixels' own
     kl_weight: float = 1e-5  # a latent number

@@ -112,7 +112,7 @@ def _vae(config: CompactConfig) -> AutoencoderKL:
         block_out_channels=config.vae_channels,
         layers_per_block=1,
         latent_channels=config.latent_channels,
-        norm_num_groups=1,  # more groups take out the colour of a whole image, and it is slow to come back
+        norm_num_groups=1,  # each group loses its mean, and with it the colour of a whole image
         sample_size=config.image_size,
         scaling_factor=1.0,
     )
@@ -135,7 +135,7 @@ def _unet(config: CompactConfig, latent_size: int) -> UNet2DConditionModel:
 
 
 def _start_as_identity(model: nn.Module) -> None:
-    """Let every residual block begin by passing on what it gets; learning is then faster from the first step."""
+    """Let every residual block begin by passing on what it gets, as DDPM's own code does."""
     for module in model.modules():
         last = {ResnetBlock2D: "conv2", Transformer2DModel: "proj_out"}.get(type(module))
         if last:
