@@ -1,9 +1,9 @@
 """Trains the autoencoder of a compact base.
 
-Two things matter more than the loss: colours beyond the training set's (a rare class may be purple
-where all the common ones are brown), so hues are turned at random; and latents that are centred and of
-unit size channel by channel, which the SD pipeline has no setting for, so the statistics are folded
-into the autoencoder's 1x1 convolutions afterwards.
+Two things matter more than the loss. Colours and shapes beyond the training set's (a rare class may have
+purple lakes where all the common ones are brown): hues are turned and soft discs laid over at random.
+And latents that are centred and of unit size channel by channel, which the SD pipeline has no setting
+for: the statistics are folded into the autoencoder's 1x1 convolutions afterwards.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class AutoencoderConfig:
     edge_weight: float = 1.0  # of the difference of neighbouring pixels, beside the pixels' own
     kl_weight: float = 1e-5  # a latent number
     recolour: float = 0.6  # share of the images whose hue is turned
+    leaves: float = 0.5  # share of the images on which discs of any colour are laid
     compile: bool = False  # pays on a long run only
     checkpoint_every: int = 500  # steps
 
@@ -69,6 +70,7 @@ def train_autoencoder(
         )  # a step's own, so that resuming changes nothing
         chosen = torch.randint(len(images), (config.batch_size,), generator=generator).numpy()
         pixels = varied(as_tensor(images[np.sort(chosen)]), config.recolour, generator)
+        pixels = strewn(pixels, config.leaves, generator)
         noise = torch.randn(latent_shape(vae, pixels), generator=generator)
         with pretraining_autocast(vae.device):
             loss = loss_of(vae, pixels, noise, config.edge_weight, config.kl_weight)
@@ -117,6 +119,30 @@ def varied(
     pixels = torch.rot90(pixels.flip(3) if flips else pixels, int(turns), (2, 3))
     matrices = torch.stack([_hue_matrix(generator, recolour) for _ in range(len(pixels))])
     return torch.einsum("nij,njhw->nihw", matrices, pixels).clamp(-1, 1).contiguous(memory_format=torch.channels_last)
+
+
+def strewn(
+    pixels: Float[Tensor, "n 3 height width"], share: float, generator: torch.Generator, most: int = 12
+) -> Float[Tensor, "n 3 height width"]:
+    """Lay up to `most` discs of any size, colour and opacity over a share of the images.
+
+    Such "dead leaves" are a fair stand-in for whatever a photograph may hold (Lee, Mumford and Huang,
+    Int. J. Comput. Vis. 41, 2001; Baradad et al., NeurIPS 2021).
+    """
+    n, _, height, width = pixels.shape
+    chance, centre_y, centre_x, size, flatness, turn, opacity, hardness = torch.rand((8, n, most), generator=generator)
+    colours = 2 * torch.rand((most, n, 3, 1, 1), generator=generator) - 1
+    laid = chance < torch.rand((n, 1), generator=generator) * (torch.rand((n, 1), generator=generator) < share)
+    radius = height / 4 * 16**-size  # a quarter of the image to a sixty-fourth, log-uniform
+    down = torch.arange(height)[:, None] - (centre_y * height)[..., None, None]
+    across = torch.arange(width) - (centre_x * width)[..., None, None]
+    cos, sin = (f(math.pi * turn)[..., None, None] for f in (torch.cos, torch.sin))
+    along, athwart = cos * across + sin * down, cos * down - sin * across
+    distance = (along.square() + (athwart * (1 + 2 * flatness[..., None, None])).square()).sqrt()
+    inside = torch.sigmoid((radius[..., None, None] - distance) * (0.5 + 3 * hardness[..., None, None]))
+    for weight, colour in zip(((laid * opacity)[..., None, None] * inside).unbind(1), colours, strict=True):
+        pixels = torch.lerp(pixels, colour.expand_as(pixels), weight[:, None])
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def centre_latents(vae: AutoencoderKL, images: UInt8[np.ndarray, "n height width 3"], batch_size: int = 64) -> None:

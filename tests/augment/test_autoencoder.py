@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from augment.autoencoder import AutoencoderConfig, as_tensor, centre_latents, moments, psnr, train_autoencoder, varied
+from augment.autoencoder import AutoencoderConfig, as_tensor, centre_latents, moments, psnr, strewn, train_autoencoder, varied
 from augment.checkpoint import Checkpoint
 from augment.compact import CompactConfig, build
 from data.errors import TrainingError
@@ -79,3 +79,12 @@ def test_recolouring_leaves_grey_grey_and_turns_colours():
     brown = torch.tensor([0.2, -0.2, -0.5])[None, :, None, None].expand(64, 3, 2, 2)
     bluest = varied(brown, 1.0, generator)[:, 2, 0, 0].max()
     assert bluest > 0.2
+
+
+def test_discs_are_laid_over_a_share_of_the_images():
+    grey = torch.zeros((64, 3, 32, 32))
+    covered = strewn(grey, 0.5, torch.Generator().manual_seed(0))
+    touched = covered.abs().amax((1, 2, 3)) > 0.1
+    assert 10 < int(touched.sum()) < 40
+    assert covered.abs().max() <= 1
+    assert torch.equal(strewn(grey, 0.0, torch.Generator().manual_seed(0)), grey)
