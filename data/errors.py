@@ -1,5 +1,10 @@
 """What can go wrong, by who can mend it: bad input is one clear line, the program's own failures are not."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
 
 class InputError(ValueError):
     """Something a user can mend: a config, a file, a table. One line that names it; exit code 2."""
@@ -19,3 +24,25 @@ class BaseError(InputError):
 
 class TrainingError(RuntimeError):
     """Training that failed by itself (a loss that is not a number); what was good until then is kept."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong in one place, in one case or many alike, and how it is mended."""
+
+    where: str  # the file or folder
+    cases: tuple[str, ...]  # each names its row, where there are rows
+    mend: str
+
+    def __str__(self) -> str:
+        """Say the first case, the mend and how many more there are, in one line."""
+        more = f" (and {len(self.cases) - 1} more)" if self.cases[1:] else ""
+        return f"{self.where}: {self.cases[0]}; {self.mend}{more}"
+
+
+OnFault = Callable[[Fault], None]  # a reader goes on without what is at fault if this returns
+
+
+def refuse(fault: Fault) -> None:
+    """Raise DataError: what a study does with a fault. The doctor notes it and looks for more."""
+    raise DataError(str(fault))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from data.errors import DataError
+from data.errors import DataError, Fault, OnFault, refuse
 from data.store import digest, write_text
 
 if TYPE_CHECKING:
@@ -101,10 +101,14 @@ class Manifest:
 
 
 def read_table(path: Path, delimiter: str = ",") -> pd.DataFrame:
-    """Read a table with a header, every cell as text.
+    """Read a table with a header, every cell as text. Raises DataError naming the file and row."""
+    return numbered_table(path, delimiter).reset_index(drop=True)
+
+
+def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse) -> pd.DataFrame:
+    """Read a table as `read_table` does; its index numbers the rows as a spreadsheet does, the header being 1.
 
     pandas shifts columns in silence where every row has a field too many, so rows are read by `csv`.
-    Raises DataError naming the file and row.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -114,7 +118,9 @@ def read_table(path: Path, delimiter: str = ",") -> pd.DataFrame:
     repeated = {name for name in header if header.count(name) > 1}
     if repeated:
         raise DataError(f"{path}: the column {min(repeated)!r} stands twice; rename one")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise DataError(f"{path}: row {number} has {len(row)} fields, the header {len(header)}; mend that row")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+    whole = {number: row for number, row in enumerate(rows, start=2) if len(row) == len(header)}
+    torn = {number: len(row) for number, row in enumerate(rows, start=2) if number not in whole}
+    if torn:
+        cases = (f"row {number} has {fields} fields, the header {len(header)}" for number, fields in torn.items())
+        on_fault(Fault(str(path), tuple(cases), "mend that row"))
+    return pd.DataFrame(list(whole.values()), columns=header, index=list(whole), dtype=str)

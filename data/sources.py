@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 import data
 from data.config import STRICT, to_dict
-from data.errors import DataError
+from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import COLUMNS, Manifest
 from data.phantom import PhantomConfig, write_phantoms
 from data.store import building, digest, file_sha256, finished
@@ -45,21 +45,28 @@ class DataConfig:
             raise ValueError("the source table needs `table`, a CSV file with a row an image")
 
 
-def load_manifest(config: DataConfig, workdir: Path, progress: Callable[[int, int], None] | None = None) -> Manifest:
+def load_manifest(
+    config: DataConfig,
+    workdir: Path,
+    progress: Callable[[int, int], None] | None = None,
+    on_fault: OnFault = refuse,
+) -> Manifest:
     """Read the configured table and find every image; phantoms are drawn below workdir, once.
 
     `group_id` is the group, patient, lesion or image, the first that is known; data.duplicates makes
-    leakage groups of them. The one root is named as the source. Raises DataError.
+    leakage groups of them. The one root is named as the source. Raises DataError for the first fault;
+    with an `on_fault` that returns, rows at fault are left out, and only what leaves nothing to read raises.
     """
     if config.source == "phantom":
         table = _phantoms(config.phantom, workdir, progress)
-        return _from_table(config, table, ["images"], Columns(label="dx"))
+        return _from_table(config, table, ["images"], Columns(label="dx"), on_fault)
     folder = _folder(config)
     if config.source == "ham10000":
-        return _from_table(config, _ham10000_table(config, folder), _ham10000_places(folder), Columns(label="dx"))
+        places = _ham10000_places(folder)
+        return _from_table(config, _ham10000_table(config, folder), places, Columns(label="dx"), on_fault)
     if config.source == "table":
-        return _from_table(config, folder / str(config.table), ["."], config.columns, folder)
-    return _from_folders(config, folder)
+        return _from_table(config, folder / str(config.table), ["."], config.columns, on_fault, folder)
+    return _from_folders(config, folder, on_fault)
 
 
 def _phantoms(config: PhantomConfig, workdir: Path, progress: Callable[[int, int], None] | None) -> Path:
@@ -101,22 +108,30 @@ def _ham10000_places(folder: Path) -> list[str]:
 
 
 def _from_table(
-    config: DataConfig, path: Path, places: list[str], columns: Columns, folder: Path | None = None
+    config: DataConfig,
+    path: Path,
+    places: list[str],
+    columns: Columns,
+    on_fault: OnFault,
+    folder: Path | None = None,
 ) -> Manifest:
     folder = folder or path.parent
-    rows = _chosen(config, str(path), read_rows(path, [folder / name for name in config.further], columns))
-    check_rows(path, rows)
-    rows["root"], rows["path"] = config.source, find_images(path, rows, folder, places)
+    further = [folder / name for name in config.further]
+    rows = _chosen(config, str(path), read_rows(path, further, columns, on_fault), on_fault)
+    rows = check_rows(path, rows, on_fault)
+    found = find_images(path, rows, folder, places, on_fault)
+    rows = rows.loc[found.index].assign(root=config.source, path=found)
     return _manifest(config, rows.drop(columns="file"), folder)
 
 
-def _from_folders(config: DataConfig, folder: Path) -> Manifest:
+def _from_folders(config: DataConfig, folder: Path, on_fault: OnFault) -> Manifest:
     """Take the name of each folder for the label of all images below it."""
     classes = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith((".", "__"))]
     images = {place.name: image_files(place) for place in classes}
-    empty = [label for label, files in images.items() if not files]
-    if empty or not images:
-        raise DataError(f"{folder / ''.join(empty[:1])}: the label has no images; add some or remove the folder")
+    if not images:
+        raise DataError(f"{folder}: the label has no images; add some or remove the folder")
+    for label in (label for label, files in images.items() if not files):
+        on_fault(Fault(str(folder / label), ("the label has no images",), "add some or remove the folder"))
     files = [(label, file.relative_to(folder).as_posix()) for label in images for file in images[label]]
     loose = len(image_files(folder)) - len(files)
     if loose:
@@ -126,13 +141,15 @@ def _from_folders(config: DataConfig, folder: Path) -> Manifest:
         root=config.source, lesion_id="", patient_id="", source="real", lineage=""
     )
     rows["image_id"] = rows["group_id"] = rows["path"].map(without_suffix)
-    twice = rows[rows["image_id"].duplicated(keep=False)].sort_values("image_id", kind="stable")["path"]
-    if len(twice):
-        raise DataError(f"{folder}: {twice.iloc[0]} and {twice.iloc[1]} differ in their ending alone; rename one")
-    return _manifest(config, _chosen(config, str(folder), rows), folder)
+    twice = [list(same["path"])[:2] for _, same in rows.groupby("image_id") if len(same) > 1]
+    if twice:
+        cases = tuple(f"{one} and {other} differ in their ending alone" for one, other in twice)
+        on_fault(Fault(str(folder), cases, "rename one"))
+    rows = rows[~rows["image_id"].duplicated()]
+    return _manifest(config, _chosen(config, str(folder), rows, on_fault), folder)
 
 
-def _chosen(config: DataConfig, where: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _chosen(config: DataConfig, where: str, rows: pd.DataFrame, on_fault: OnFault) -> pd.DataFrame:
     """Rename labels, then keep those that are asked for."""
     for asked, present in (
         (tuple(config.rename), rows["label"]),
@@ -141,7 +158,8 @@ def _chosen(config: DataConfig, where: str, rows: pd.DataFrame) -> pd.DataFrame:
         for label in asked:
             if label not in set(present):
                 near = difflib.get_close_matches(label, sorted(set(present)), n=1) or sorted(set(present))
-                raise DataError(f"{where}: the label {label!r} has no images; labels there: {', '.join(near)}")
+                fault = (f"the label {label!r} has no images",)
+                on_fault(Fault(where, fault, f"labels there: {', '.join(near)}"))
     rows = rows.assign(label=rows["label"].replace(config.rename))
     return rows[rows["label"].isin(config.labels)] if config.labels else rows
 

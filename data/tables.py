@@ -1,6 +1,7 @@
 """A table beside a folder of images: read as text, joined, checked, and every image found.
 
-Each fault is one line that names file, row (as a spreadsheet counts, the header being 1) and mend.
+Each fault names file, row (as a spreadsheet counts, the header being 1) and mend. By default the first
+is raised; with an `on_fault` that returns, each function tells all of them and goes on without their rows.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import filecmp
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
-from data.errors import DataError
-from data.manifest import COLUMNS, read_table
+from data.errors import DataError, Fault, OnFault, refuse
+from data.manifest import COLUMNS, numbered_table
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +36,25 @@ class Columns:
     group: str | None = None  # anything else whose images must stay on one side of a split
 
 
-def read_rows(path: Path, further: Sequence[Path], columns: Columns) -> pd.DataFrame:
+def read_rows(path: Path, further: Sequence[Path], columns: Columns, on_fault: OnFault = refuse) -> pd.DataFrame:
     """Read a row an image: the manifest's columns but root and path, `file` as written, then all others.
 
     The index is the row's number in the table.
     """
-    given = _stripped(path, [columns.image])
+    given = _stripped(path, [columns.image], on_fault)
     for other in further:
-        given = _joined(path, given, other, columns.image)
+        given = _joined(path, given, other, columns.image, on_fault)
     if given.empty:
         raise DataError(f"{path}: has no rows; give a table with a row an image")
+    asked = (columns.lesion, columns.patient, columns.group)
+    _need(path, given, [*(columns.one_hot or [columns.label]), *filter(None, asked)])
+    labels = _one_hot(path, given, columns.one_hot, on_fault) if columns.one_hot else given[columns.label]
+    given = given.loc[labels.index]
     rows = pd.DataFrame({"file": given[columns.image], "image_id": given[columns.image].map(without_suffix)})
-    rows["label"] = _one_hot(path, given, columns.one_hot) if columns.one_hot else _column(path, given, columns.label)
-    rows["lesion_id"] = _column(path, given, columns.lesion, "lesion_id")
-    rows["patient_id"] = _column(path, given, columns.patient, "patient_id")
-    rows["group_id"] = _groups(path, rows, _column(path, given, columns.group, ""))
+    rows["label"] = labels
+    rows["lesion_id"] = _column(given, columns.lesion, "lesion_id")
+    rows["patient_id"] = _column(given, columns.patient, "patient_id")
+    rows["group_id"] = _groups(path, rows, _column(given, columns.group, ""))
     rows["source"], rows["lineage"] = "real", ""
     read = {columns.image, columns.label, columns.group, *columns.one_hot}
     read |= {columns.lesion or "lesion_id", columns.patient or "patient_id"}
@@ -58,52 +63,37 @@ def read_rows(path: Path, further: Sequence[Path], columns: Columns) -> pd.DataF
     return rows.join(given[others].rename(columns=names))
 
 
-def check_rows(path: Path, rows: pd.DataFrame) -> None:
-    """Refuse repeated images, empty or half-equal labels, and a lesion with two labels."""
+def check_rows(path: Path, rows: pd.DataFrame, on_fault: OnFault = refuse) -> pd.DataFrame:
+    """Refuse repeated images, empty or half-equal labels, and a lesion with two labels; give the rows of use."""
     for name in ("image_id", "label"):
-        if (rows[name] == "").any():
-            raise DataError(f"{path}: row {(rows[name] == '').idxmax()} has no {name}; fill it in or remove the row")
-    for image, same in rows[rows["image_id"].duplicated(keep=False)].groupby("image_id"):
-        (one, label), (other, another) = list(same["label"].items())[:2]
-        labels = "" if label == another else f" as {label!r} and {another!r}"
-        raise DataError(f"{path}: rows {one} and {other} both are image {image!r}{labels}; remove one")
-    folded = defaultdict(set)
-    for label in set(rows["label"]):
-        folded[label.casefold()].add(label)
-    for alike in folded.values():
-        if len(alike) > 1:
-            raise DataError(f"{path}: the labels {' and '.join(sorted(alike))} differ in case alone; `rename` one")
-    known = rows[rows["lesion_id"] != ""]
-    for lesion, same in known[known.groupby("lesion_id")["label"].transform("nunique") > 1].groupby("lesion_id"):
-        one, other = same.drop_duplicates("label").index[:2]
-        raise DataError(
-            f"{path}: lesion {lesion!r} is {same['label'][one]!r} in row {one} and {same['label'][other]!r} "
-            f"in row {other}; give it one label, or each its own lesion"
-        )
+        empty = (f"row {number} has no {name}" for number in rows.index[rows[name] == ""])
+        _tell(on_fault, path, empty, "fill it in or remove the row")
+    named = rows[(rows["image_id"] != "") & (rows["label"] != "")]
+    _tell(on_fault, path, _repeated_images(named), "remove one")
+    _tell(on_fault, path, _half_equal(named["label"]), "`rename` one")
+    _tell(on_fault, path, _lesions_with_two_labels(named), "give it one label, or each its own lesion")
+    return named[~named["image_id"].duplicated()]
 
 
-def find_images(path: Path, rows: pd.DataFrame, folder: Path, places: Iterable[str]) -> list[str]:
-    """Find each row's image in these folders below `folder`; paths come back relative to that."""
+def find_images(
+    path: Path, rows: pd.DataFrame, folder: Path, places: Iterable[str], on_fault: OnFault = refuse
+) -> pd.Series[str]:
+    """Find each row's image in these folders below `folder`; paths come back relative to that, by row number."""
     images = _index(folder, places)
-    found, missing = [], []
+    found, missing, unclear = {}, [], []
     for number, name in rows["file"].items():
         candidates = images.get(name.replace("\\", "/"), [])
         if not candidates:
-            missing.append((number, name))
-            continue
-        if any(not filecmp.cmp(folder / candidates[0], folder / other, shallow=False) for other in candidates[1:]):
-            raise DataError(f"{path}: row {number}: {name!r} may be {candidates[0]} or {candidates[1]}; write its path")
-        found.append(candidates[0])
-    if missing:
-        (number, name), more = missing[0], f" ({len(missing)} rows lack theirs)" if missing[1:] else ""
-        raise DataError(f"{path}: row {number}: no image {name!r} below {folder}; add it or remove the row{more}")
-    twice = pd.Series(found, index=rows.index)
-    twice = twice[twice.duplicated(keep=False)].sort_values(kind="stable")
-    if len(twice):
-        raise DataError(
-            f"{path}: rows {twice.index[0]} and {twice.index[1]} mean the same file {twice.iloc[0]}; remove one"
-        )
-    return found
+            missing.append(f"row {number}: no image {name!r} below {folder}")
+        elif any(not filecmp.cmp(folder / candidates[0], folder / other, shallow=False) for other in candidates[1:]):
+            unclear.append(f"row {number}: {name!r} may be {candidates[0]} or {candidates[1]}")
+        else:
+            found[number] = candidates[0]
+    paths = pd.Series(found, dtype=str)
+    twice = (f"rows {one} and {other} mean the same file {file}" for file, one, other in _repeated(paths))
+    for cases, mend in ((unclear, "write its path"), (missing, "add it or remove the row"), (twice, "remove one")):
+        _tell(on_fault, path, cases, mend)
+    return paths[~paths.duplicated()]
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -118,57 +108,94 @@ def without_suffix(name: str) -> str:
     return stem if dot + suffix.lower() in SUFFIXES else name
 
 
-def _stripped(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """Read a table, its separator told from its header; rows numbered as a spreadsheet does."""
+def _repeated_images(rows: pd.DataFrame) -> Iterator[str]:
+    for image, one, other in _repeated(rows["image_id"]):
+        label, another = rows["label"][one], rows["label"][other]
+        labels = "" if label == another else f" as {label!r} and {another!r}"
+        yield f"rows {one} and {other} both are image {image!r}{labels}"
+
+
+def _half_equal(labels: pd.Series[str]) -> Iterator[str]:
+    folded = defaultdict(set)
+    for label in set(labels):
+        folded[label.casefold()].add(label)
+    for _, alike in sorted(folded.items()):
+        if len(alike) > 1:
+            yield f"the labels {' and '.join(sorted(alike))} differ in case alone"
+
+
+def _lesions_with_two_labels(rows: pd.DataFrame) -> Iterator[str]:
+    known = rows[rows["lesion_id"] != ""]
+    for lesion, same in known[known.groupby("lesion_id")["label"].transform("nunique") > 1].groupby("lesion_id"):
+        one, other = same.drop_duplicates("label").index[:2]
+        yield f"lesion {lesion!r} is {same['label'][one]!r} in row {one} and {same['label'][other]!r} in row {other}"
+
+
+def _repeated(values: pd.Series[str]) -> Iterator[tuple[str, int, int]]:
+    """Give each value that stands again, with the row where it stood first and the row where it stands again."""
+    for value, same in values[values.duplicated(keep=False)].groupby(values):
+        first, *others = same.index
+        yield from ((str(value), first, other) for other in others)
+
+
+def _tell(on_fault: OnFault, path: Path, cases: Iterable[str], mend: str) -> None:
+    found = tuple(cases)
+    if found:
+        on_fault(Fault(str(path), found, mend))
+
+
+def _stripped(path: Path, needed: Sequence[str], on_fault: OnFault) -> pd.DataFrame:
+    """Read a table, its separator told from its header."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
     except (OSError, UnicodeDecodeError) as fault:
         raise DataError(f"{path}: cannot be read as a table ({fault}); give a CSV file in UTF-8") from fault
-    table = read_table(path, max(",\t;", key=header.count))
+    table = numbered_table(path, max(",\t;", key=header.count), on_fault)
     table.columns = table.columns.str.strip()
-    for name in needed:
-        _column(path, table, name)
+    _need(path, table, needed)
     stripped: pd.DataFrame = table.apply(lambda column: column.str.strip())
-    return stripped.set_axis(range(2, len(table) + 2))
+    return stripped
 
 
-def _joined(path: Path, given: pd.DataFrame, other: Path, image: str) -> pd.DataFrame:
-    more = _stripped(other, [image])
+def _joined(path: Path, given: pd.DataFrame, other: Path, image: str, on_fault: OnFault) -> pd.DataFrame:
+    more = _stripped(other, [image], on_fault)
     repeated = more[image].duplicated()
-    if repeated.any():
-        number, name = next(iter(more.loc[repeated, image].items()))
-        raise DataError(f"{other}: row {number} repeats image {name!r}; remove it")
-    lacking = ~given[image].isin(set(more[image]))
-    if lacking.any():
-        number, name = next(iter(given.loc[lacking, image].items()))
-        raise DataError(f"{other}: has no row for image {name!r} of {path.name}, row {number}; add it")
-    new = more.set_index(image)[[name for name in more.columns if name not in given.columns]]
-    return given.join(new, on=image)
+    again = (f"row {number} repeats image {name!r}" for number, name in more.loc[repeated, image].items())
+    _tell(on_fault, other, again, "remove it")
+    lacking = given.loc[~given[image].isin(set(more[image])), image]
+    cases = (f"has no row for image {name!r} of {path.name}, row {number}" for number, name in lacking.items())
+    _tell(on_fault, other, cases, "add it")
+    new = more[~repeated].set_index(image)[[name for name in more.columns if name not in given.columns]]
+    return given.join(new, on=image).fillna("")
 
 
-def _column(path: Path, table: pd.DataFrame, name: str | None, standard: str = "") -> pd.Series[str]:
+def _need(path: Path, table: pd.DataFrame, needed: Sequence[str]) -> None:
+    lacking = [repr(name) for name in needed if name not in table.columns]
+    if lacking:
+        raise DataError(
+            f"{path}: no column {', '.join(lacking)}; it has {', '.join(table.columns)}: name one under `columns`"
+        )
+
+
+def _column(table: pd.DataFrame, name: str | None, standard: str = "") -> pd.Series[str]:
     """Take the named column; with no name the standard one, or empty text where there is none."""
     if name is None and standard not in table.columns:
         return pd.Series("", index=table.index, dtype=str)
-    wanted = standard if name is None else name
-    if wanted not in table.columns:
-        raise DataError(f"{path}: no column {wanted!r}; it has {', '.join(table.columns)}: name one under `columns`")
-    return table[wanted]
+    return table[standard if name is None else name]
 
 
-def _one_hot(path: Path, given: pd.DataFrame, labels: Sequence[str]) -> pd.Series[str]:
-    chosen = pd.DataFrame({label: _column(path, given, label) for label in labels})
+def _one_hot(path: Path, given: pd.DataFrame, labels: Sequence[str], on_fault: OnFault) -> pd.Series[str]:
+    chosen = given[list(labels)]
     numbers = chosen.apply(pd.to_numeric, errors="coerce")
     wrong = (numbers.sum(axis=1) != 1) | ~numbers.isin([0, 1]).all(axis=1)
-    if wrong.any():
-        number = wrong.idxmax()
-        raise DataError(
-            f"{path}: row {number} has {', '.join(chosen.loc[number])} for {', '.join(labels)}; one must be 1"
-        )
-    empty = numbers.columns[numbers.sum() == 0]
-    if len(empty):
-        raise DataError(f"{path}: the label {empty[0]!r} has no images; take it out of `one_hot`")
+    cases = (
+        f"row {number} has {', '.join(chosen.loc[number])} for {', '.join(labels)}" for number in wrong.index[wrong]
+    )
+    _tell(on_fault, path, cases, "one must be 1")
+    numbers = numbers[~wrong]
+    empty = (f"the label {label!r} has no images" for label in numbers.columns[numbers.sum() == 0])
+    _tell(on_fault, path, empty, "take it out of `one_hot`")
     named: pd.Series[str] = numbers.idxmax(axis=1)
     return named
 

@@ -141,7 +141,7 @@ BAD = {
         {},
         r"lesion 'L' is 'mel' in row 2 and 'nv' in row 4; give it one label",
     ),
-    "a missing image": ("file,dx\na,mel\nx,nv\ny,nv\n", {}, r"row 3: no image 'x' below .*\(2 rows lack theirs\)"),
+    "a missing image": ("file,dx\na,mel\nx,nv\ny,nv\n", {}, r"row 3: no image 'x' below .*\(and 1 more\)"),
     "a label with no images": (FOUR, {"labels": ["mel", "vasc"]}, r"label 'vasc' has no images; labels there: mel, nv"),
     "a misspelt label": (FOUR, {"labels": ["mel", "mle"]}, r"label 'mle' has no images; labels there: mel"),
     "a renamed label with no images": (FOUR, {"rename": {"bcc": "x"}}, r"label 'bcc' has no images"),
@@ -160,6 +160,66 @@ def test_a_bad_table_is_refused_in_one_line_with_file_row_and_mend(folder, table
         read(folder, table, **settings)
     assert "\n" not in str(refused.value)
     assert str(folder) in str(refused.value)
+
+
+def collected(folder, table, **settings):
+    """All faults of a table, and the ids of the images that are left."""
+    faults = []
+    (folder / "table.csv").write_text(table)
+    config = parse(DataConfig, {**CONFIG, "folder": str(folder), **settings}, "c.yaml")
+    left = load_manifest(config, folder, on_fault=faults.append).table["image_id"].tolist()
+    assert all(fault.where.startswith(str(folder)) for fault in faults)
+    return [fault.cases for fault in faults], left
+
+
+def test_all_faults_of_a_table_can_be_had_at_once_and_the_rows_without(folder):
+    table = "file,dx,lesion_id\na,mel,L\nb,nv,L\nb,nv,\nb.jpg,mel,\nc,nv\nx,nv,\ny,Nv,\n,nv,\nphotos/d.JPG,,\nd,mel,\n"
+    faults, left = collected(folder, table, labels=["Nv", "bcc", "mel", "nv", ""])
+    assert faults == [
+        ("row 6 has 2 fields, the header 3",),
+        ("the label 'bcc' has no images",),
+        ("row 9 has no image_id",),
+        ("row 10 has no label",),
+        ("rows 3 and 4 both are image 'b'", "rows 3 and 5 both are image 'b' as 'nv' and 'mel'"),
+        ("the labels Nv and nv differ in case alone",),
+        ("lesion 'L' is 'mel' in row 2 and 'nv' in row 3",),
+        (f"row 7: no image 'x' below {folder}", f"row 8: no image 'y' below {folder}"),
+    ]
+    assert left == ["a", "b", "d"]
+
+
+def test_all_faults_of_one_hot_and_further_tables_can_be_had_at_once(folder):
+    (folder / "more.csv").write_text("file,lesion\na,1\na,2\nc,3\nc,4\n")
+    faults, left = collected(
+        folder, "file,MEL,NV,BCC\na,1,0,0\nb,1,1,0\nc,0,1,0\nd,0,0,0\n", further=["more.csv"],
+        columns={"image": "file", "one_hot": ["MEL", "NV", "BCC"]},
+    )  # fmt: skip
+    assert faults == [
+        ("row 3 repeats image 'a'", "row 5 repeats image 'c'"),
+        ("has no row for image 'b' of table.csv, row 3", "has no row for image 'd' of table.csv, row 5"),
+        ("row 3 has 1, 1, 0 for MEL, NV, BCC", "row 5 has 0, 0, 0 for MEL, NV, BCC"),
+        ("the label 'BCC' has no images",),
+    ]
+    assert left == ["a", "c"]
+
+
+def test_all_columns_that_are_missing_are_named(folder):
+    with pytest.raises(DataError, match=r"no column 'dx', 'mole'; it has file, who: name one under `columns`"):
+        read(folder, "file,who\na,P\n", columns={"image": "file", "label": "dx", "lesion": "mole"})
+
+
+def test_all_faults_of_folders_can_be_had_at_once(tmp_path):
+    write_images(tmp_path, ["mel/a.jpg", "mel/a.png", "nv/a.jpg", "nv/a.png", "nv/b.jpg"])
+    (tmp_path / "vasc").mkdir()
+    (tmp_path / "df").mkdir()
+    faults = []
+    left = load_manifest(DataConfig(source="folders", folder=str(tmp_path)), tmp_path, on_fault=faults.append)
+    assert [str(fault).removeprefix(str(tmp_path)) for fault in faults] == [
+        "/df: the label has no images; add some or remove the folder",
+        "/vasc: the label has no images; add some or remove the folder",
+        ": mel/a.jpg and mel/a.png differ in their ending alone; rename one (and 1 more)",
+    ]
+    assert left.table["path"].tolist() == ["mel/a.jpg", "nv/a.jpg", "nv/b.jpg"]
 
 
 def test_further_tables_must_know_every_image_and_each_once(folder):
