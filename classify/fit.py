@@ -25,6 +25,7 @@ from torch.nn import functional
 from classify.metrics import balanced_accuracy
 from classify.model import build, device, logits, normalise
 from classify.sampling import draws, learning_rate_share, loss_weights
+from classify.stand_in import ARCHITECTURE, STAND_IN
 from data.config import STRICT
 from data.errors import TrainingError
 from data.pixels import train_augmentation
@@ -43,7 +44,7 @@ class ClassifierConfig:
     """How one classifier is trained. The defaults learn from scratch in four thousand small images."""
 
     model: str = "efficientnet_b0"  # of timm
-    weights: str = "none"  # or "pretrained" (from the hub), or a file or model folder
+    weights: str = "none"  # "pretrained" (from the hub), "stand-in" (from a package), a file or a model folder
     steps: Positive = 128  # of the optimiser, in every arm
     batch_size: Annotated[int, Field(ge=2)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3  # at its highest
@@ -56,6 +57,11 @@ class ClassifierConfig:
     average: Share = 0.98  # decay of the running average of the weights, which is what is judged; 0 = none
     validate_every: Positive = 32  # steps
     threads: Positive | None = None  # of the processor; None = as torch finds it
+
+    def __post_init__(self) -> None:
+        """Refuse weights of another network by name; those in files are looked at when they are read."""
+        if self.weights == STAND_IN and self.model != ARCHITECTURE:
+            raise ValueError(f"weights: {STAND_IN} are those of {ARCHITECTURE}; set model: {ARCHITECTURE}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +209,7 @@ class _Run:
             group["lr"] = self.config.learning_rate * share
         # Never on a processor: depthwise convolutions run at half the speed there in 16 bits, with AMX too.
         with torch.autocast(self.on.type, torch.bfloat16, enabled=self.on.type == "cuda"):
-            outputs = self.network(normalise(images, self.on))
+            outputs = self.network(normalise(images, self.network))
         each = functional.cross_entropy(
             outputs.float(), classes, reduction="none", label_smoothing=self.config.label_smoothing
         )

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from classify.stand_in import ARCHITECTURE, STAND_IN, in_order, stand_in_file
 from data.config import parse, to_dict
 from data.errors import BaseError, InputError
 from data.pixels import PixelConfig
@@ -48,14 +48,16 @@ def build(
 ) -> nn.Module:
     """Make a network with `n_classes` logits. What the weights do not fill is drawn from the seed.
 
-    `weights`: "none", "pretrained" (timm's, from the hub), or a file or model folder of this architecture, whose
-    last layer may be of other classes. Raises BaseError.
+    `weights`: "none", "pretrained" (timm's, from the hub), "stand-in" (EfficientNet-Lite0's, from a package), or a
+    file or model folder of this architecture, whose last layer may be of other classes. Raises BaseError.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _create(architecture, n_classes, drop_rate, pretrained=str(weights) == "pretrained")
     if str(weights) == "none":
         _start_as_skips(network)
+    elif str(weights) == STAND_IN:
+        _fill_by_stand_in(network, architecture)
     elif str(weights) != "pretrained":
         path = Path(weights) / WEIGHTS if Path(weights).is_dir() else Path(weights)
         _fill(network, read_weights(path), path, any_head=True)
@@ -106,8 +108,8 @@ def save(classifier: Classifier, folder: Path) -> None:
                 "crop_pct": 1.0,
                 "crop_mode": _CROP_MODES[pixels.geometry],
                 "interpolation": "bilinear",  # of those that timm knows nearest to our pixel path's area resampling
-                "mean": list(IMAGENET_DEFAULT_MEAN),
-                "std": list(IMAGENET_DEFAULT_STD),
+                "mean": list(network.pretrained_cfg["mean"]),
+                "std": list(network.pretrained_cfg["std"]),
                 "num_classes": len(classifier.labels),
                 "first_conv": network.pretrained_cfg["first_conv"],
                 "classifier": network.pretrained_cfg["classifier"],
@@ -123,49 +125,57 @@ def load(folder: Path) -> Classifier:
         config = read_json(folder / CONFIG)
         architecture, labels = config["architecture"], tuple(str(label) for label in config["label_names"])
         pixels = parse(PixelConfig, config["pixels"], f"{folder / CONFIG}: pixels")
+        normalised = {name: tuple(config["pretrained_cfg"][name]) for name in ("mean", "std")}
     except OSError as fault:
         raise InputError(f"{folder}: holds no {CONFIG}; give a run folder or a classifier's model folder") from fault
     except (KeyError, TypeError) as fault:
         raise InputError(f"{folder / CONFIG}: lacks {fault}; it was not written by this program") from fault
-    network = _create(architecture, len(labels), 0.0, pretrained=False)
+    network = _create(architecture, len(labels), 0.0, pretrained=False, pretrained_cfg_overlay=normalised)
     _fill(network, read_weights(folder / WEIGHTS), folder / WEIGHTS, any_head=False)
     channels_last = network.to(memory_format=torch.channels_last)
     return Classifier(network=channels_last.eval(), labels=labels, pixels=pixels)
 
 
-def normalise(pixels: UInt8[np.ndarray, "n h w 3"], on: torch.device) -> Float[Tensor, "n 3 h w"]:
-    """Pixels as the network takes them: ImageNet's mean and deviation, channels last in memory."""
+def normalise(pixels: UInt8[np.ndarray, "n h w 3"], network: nn.Module) -> Float[Tensor, "n 3 h w"]:
+    """Pixels as the network takes them: its own mean and deviation, on its device, channels last in memory."""
+    on, own = next(network.parameters()).device, cast("Any", network).pretrained_cfg
     raw = torch.from_numpy(np.ascontiguousarray(pixels)).to(on, non_blocking=True).float().div_(255)
-    mean, deviation = torch.tensor(IMAGENET_DEFAULT_MEAN, device=on), torch.tensor(IMAGENET_DEFAULT_STD, device=on)
+    mean, deviation = torch.tensor(own["mean"], device=on), torch.tensor(own["std"], device=on)
     return raw.sub_(mean).div_(deviation).permute(0, 3, 1, 2)  # a view: NHWC bytes are channels last
 
 
 def logits(network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int = 128) -> Float[Tensor, "n k"]:
     """Judge images as they are, in evaluation mode, batch by batch; the network's mode is as before afterwards."""
-    on, was_training = next(network.parameters()).device, network.training
+    was_training = network.training
     network.eval()
     with torch.inference_mode():
         parts = [
-            network(normalise(pixels[start : start + batch_size], on)).float().cpu()
+            network(normalise(pixels[start : start + batch_size], network)).float().cpu()
             for start in range(0, len(pixels), batch_size)
         ]
     network.train(was_training)
     return torch.cat(parts)
 
 
-def _create(architecture: str, n_classes: int, drop_rate: float, *, pretrained: bool) -> nn.Module:
+def _create(architecture: str, n_classes: int, drop_rate: float, **how: Any) -> nn.Module:  # noqa: ANN401 - timm's
     try:
-        return cast(
-            "nn.Module",
-            timm.create_model(architecture, pretrained=pretrained, num_classes=n_classes, drop_rate=drop_rate),
-        )
+        return cast("nn.Module", timm.create_model(architecture, num_classes=n_classes, drop_rate=drop_rate, **how))
     except Exception as fault:  # timm and the hub's client raise whatever went wrong below them
-        if pretrained:
+        if how["pretrained"]:
             raise BaseError(
-                f"pretrained weights of {architecture} cannot be fetched ({_line(fault)}); "
-                "set classifier.weights to a .safetensors file, or to none"
+                f"pretrained weights of {architecture} cannot be fetched ({_line(fault)}); set classifier.weights to a "
+                f".safetensors file, to {STAND_IN} (with model: {ARCHITECTURE}), or to none"
             ) from fault
         raise BaseError(f"timm makes no {architecture!r} ({_line(fault)}); give one of timm.list_models()") from fault
+
+
+def _fill_by_stand_in(network: nn.Module, architecture: str) -> None:
+    if architecture != ARCHITECTURE:
+        raise BaseError(f"classifier.weights: {STAND_IN} are weights of {ARCHITECTURE}; set classifier.model to that")
+    path = stand_in_file()
+    with torch.random.fork_rng(devices=[]):
+        whole = _create(architecture, 1000, 0.0, pretrained=False).state_dict()  # ImageNet's classes
+    _fill(network, in_order(read_weights(path), whole, path), path, any_head=True)
 
 
 def _start_as_skips(network: nn.Module) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from classify.arms import compose, fill_counts, limit_to_shots
 from classify.predict import predict
+from classify.stand_in import STAND_IN, stand_in_file
 from classify.train import train_arm
 from data.manifest import Manifest
 from data.splits import Split
@@ -43,7 +44,7 @@ def arm_step(
         synthetic={label: step.digest for label, step in drawn.items()} if arm == "synthetic" else {},
         pixels=settings(config.pixels),
         classifier=settings(config.classifier, "threads"),
-        weights=_weights(config.classifier.weights),
+        weights=weights_identity(config.classifier.weights),
     )
 
     def make(folder: Path, watch: Watch) -> None:
@@ -61,7 +62,9 @@ def arm_step(
     return Step(stage="arm", what=what, folder=config.folder / "arm" / f"{arm}-{seed}", inputs=depends, make=make)
 
 
-def _weights(source: str) -> str:
-    """Identify pretrained weights by their bytes where they lie on disk."""
+def weights_identity(source: str) -> str:
+    """Identify pretrained weights by their bytes where they lie on disk. Raises BaseError for an absent stand-in."""
+    if source == STAND_IN:
+        return file_sha256(stand_in_file())
     path = Path(source) / "model.safetensors" if Path(source).is_dir() else Path(source)
     return file_sha256(path) if path.is_file() else source

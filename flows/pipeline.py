@@ -9,7 +9,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
-from flows.compare import arm_step, counts_to_draw, train_part
+from flows.compare import arm_step, counts_to_draw, train_part, weights_identity
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
 from flows.steps import Conductor, Step
@@ -40,6 +40,7 @@ def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
 
 def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     record = Record(config=config, started=datetime.now(UTC))
+    weights_identity(config.classifier.weights)  # what is not installed is said before anything is trained
     images = conduct("read images", config.data.source, lambda watch: read_images(config, watch))
 
     dividing = split_step(config, images)

@@ -98,6 +98,24 @@ def regime(summary: Summary) -> str:
     return "shots: only the generator is limited to a few images of each rare class; the classifier sees all of train"
 
 
+def classifier(summary: Summary) -> str:
+    """The classifier's network and what it began with."""
+    config = summary.config.get("classifier", {})
+    network, weights = str(config.get("model", "unknown")), str(config.get("weights", "none"))
+    match weights:
+        case "none":
+            return f"{network}, from scratch"
+        case "pretrained":
+            return f"{network}, begun with timm’s pretrained weights"
+        case "stand-in":
+            return (
+                f"{network}, begun with EfficientNet-Lite0’s ImageNet weights: a stand-in for EfficientNet-B0, taken "
+                "where that one’s own weights cannot be fetched; levels are not comparable with EfficientNet-B0’s"
+            )
+        case _:
+            return f"{network}, begun with the weights in {weights}"
+
+
 def class_name(label: str) -> str:
     """The class in words, where there are better ones than its label."""
     words = words_for(label)

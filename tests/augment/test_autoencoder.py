@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from augment.autoencoder import AutoencoderConfig, as_tensor, centre_latents, moments, psnr, strewn, train_autoencoder, varied
+from augment.autoencoder import (
+    AutoencoderConfig,
+    as_tensor,
+    centre_latents,
+    moments,
+    psnr,
+    strewn,
+    train_autoencoder,
+    varied,
+)
 from augment.checkpoint import Checkpoint
 from augment.compact import CompactConfig, build
 from data.errors import TrainingError

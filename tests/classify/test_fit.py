@@ -74,9 +74,9 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes(fitted, tmp_path):
 def test_a_loss_that_is_no_number_ends_with_the_step_and_keeps_the_checkpoint(monkeypatch, tmp_path):
     true, calls = classify.fit.normalise, []
 
-    def broken(pixels, on):
+    def broken(pixels, network):
         calls.append(1)
-        return true(pixels, on) * (math.nan if len(calls) == 10 else 1)
+        return true(pixels, network) * (math.nan if len(calls) == 10 else 1)
 
     monkeypatch.setattr(classify.fit, "normalise", broken)
     with pytest.raises(TrainingError, match=r"the loss is nan at step 10 of 24; lower classifier.learning_rate"):

@@ -53,9 +53,31 @@ def test_efficientnet_b0_is_kept_and_loaded_by_timm(tmp_path):
     network = build("none", 3, seed=0)
     save(Classifier(network=network, labels=LABELS, pixels=PixelConfig(size=32)), tmp_path)
     theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
-    raw = normalise(images(2), torch.device("cpu"))
+    raw = normalise(images(2), network)
     with torch.inference_mode():
         torch.testing.assert_close(theirs(raw), logits(network, images(2)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_another_normalisation_keeps_it(tmp_path):
+    network = build("none", 3, architecture="tf_efficientnet_lite0", seed=0).eval()
+    assert network.pretrained_cfg["mean"] == network.pretrained_cfg["std"] == (0.5, 0.5, 0.5)
+    assert normalise(np.full((1, 2, 2, 3), 255, np.uint8), network).unique().tolist() == [1.0]
+    save(Classifier(network=network, labels=LABELS, pixels=PixelConfig(size=32)), tmp_path)
+    theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    setup = timm.data.resolve_data_config({}, model=theirs)
+    raw = torch.from_numpy(images()).permute(0, 3, 1, 2).float() / 255
+    mean, deviation = (torch.tensor(setup[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    ours = logits(network, images())
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs((raw - mean) / deviation), ours, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits(load(tmp_path).network, images()), ours, rtol=0, atol=0)
+
+
+def test_a_kept_classifier_is_read_with_the_normalisation_that_it_was_kept_with(kept):
+    config = json.loads((kept / "config.json").read_text())
+    config["pretrained_cfg"] |= {"mean": [0.25, 0.25, 0.25], "std": [0.75, 0.75, 0.75]}
+    (kept / "config.json").write_text(json.dumps(config))
+    assert normalise(np.full((1, 1, 1, 3), 255, np.uint8), load(kept).network).unique().tolist() == [1.0]
 
 
 def test_the_same_seed_draws_the_same_weights_and_leaves_the_global_generator_alone():

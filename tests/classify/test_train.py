@@ -64,9 +64,9 @@ def test_the_same_seed_writes_the_same_model_bytes(manifest, tmp_path):
 def test_failed_training_says_which_arm_and_keeps_the_checkpoint(manifest, tmp_path, monkeypatch):
     true, calls = classify.fit.normalise, []
 
-    def broken(pixels, on):
+    def broken(pixels, network):
         calls.append(1)
-        return true(pixels, on) * (float("nan") if len(calls) == 4 else 1)
+        return true(pixels, network) * (float("nan") if len(calls) == 4 else 1)
 
     monkeypatch.setattr(classify.fit, "normalise", broken)
     with pytest.raises(TrainingError, match="arm 'real', seed 1: the loss is nan at step 4"):

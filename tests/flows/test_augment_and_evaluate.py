@@ -61,6 +61,7 @@ def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(firs
         (["data.source=folders", "data.folder=nowhere"], "nowhere: no such folder"),
         (["split.rare=[zebra]"], "zebra"),
         (["classifier.weights=nowhere.safetensors"], "nowhere.safetensors"),
+        (["classifier.weights=stand-in"], "set model: tf_efficientnet_lite0"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(small_study, overrides, words, capsys):

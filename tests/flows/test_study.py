@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import ConfigError
+from data.errors import BaseError, ConfigError
 from data.manifest import COLUMNS, Manifest
 from data.splits import Split
-from flows.compare import arm_step, counts_to_draw
+from data.store import file_sha256
+from flows.compare import arm_step, counts_to_draw, weights_identity
 from flows.prepare import Images, split_step
 from flows.study import StudyConfig, load_study, settings
 from flows.synthesize import finetune_step, images_step
@@ -45,6 +46,18 @@ def test_a_setting_that_cannot_be_meant_is_refused_in_one_line(override, words):
 def test_settings_leave_out_only_fields_that_there_are():
     with pytest.raises(KeyError, match="bach_size"):
         settings(StudyConfig().generate, "bach_size")
+
+
+def test_the_stand_in_s_weights_are_identified_by_their_bytes_and_missed_before_anything_runs(monkeypatch, tmp_path):
+    file = tmp_path / "lite0.pth"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr("flows.compare.stand_in_file", lambda: file)
+    assert weights_identity("stand-in") == file_sha256(file)
+    assert weights_identity("none") == "none"
+    monkeypatch.undo()
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(BaseError, match="is not installed"):
+        weights_identity("stand-in")
 
 
 def manifest(tmp_path, prefix, labels):

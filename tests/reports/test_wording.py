@@ -53,6 +53,21 @@ def test_a_single_arm_has_nothing_to_be_compared_with(make_run):
     assert summary.differences == ()
 
 
+@pytest.mark.parametrize(
+    ("model", "weights", "said"),
+    [
+        ("efficientnet_b0", "none", "efficientnet_b0, from scratch"),
+        ("efficientnet_b0", "pretrained", "efficientnet_b0, begun with timm’s pretrained weights"),
+        ("tf_efficientnet_lite0", "stand-in", "a stand-in for EfficientNet-B0"),
+        ("efficientnet_b0", "mine.safetensors", "begun with the weights in mine.safetensors"),
+    ],
+)
+def test_what_the_classifier_began_with_is_named(make_run, model, weights, said):
+    summary = summarise(make_run())
+    summary.config["classifier"] |= {"model": model, "weights": weights}
+    assert said in wording.classifier(summary)
+
+
 def test_without_an_oversampled_arm_re_balancing_is_named_as_a_cause(make_run):
     summary = summarise(make_run(arms=("real", "synthetic")))
     assert "re-balancing may be part of the effect" in wording.caveat(summary)
