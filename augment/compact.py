@@ -40,12 +40,12 @@ sharp blurred dirty clean artifact drawing benign malignant cancer tumor
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CompactConfig:
-    """Sizes of a compact base. Defaults are the embedded one's: 9.8 million parameters."""
+    """Sizes of a compact base. Defaults are the embedded one's: 9.6 million parameters."""
 
     image_size: int = 64  # pixels
-    vae_channels: tuple[int, ...] = (24, 48, 96, 96)  # a level; each level after the first halves the image
-    latent_channels: int = 12
-    unet_channels: tuple[int, ...] = (96, 160)  # a level
+    vae_channels: tuple[int, ...] = (24, 48, 96)  # a level; each level after the first halves the image
+    latent_channels: int = 8
+    unet_channels: tuple[int, ...] = (48, 112, 160)  # a level; the first has no attention
     unet_layers: int = 1  # ResNet blocks a level
     attention_heads: int = 8
     text_width: int = 128
@@ -126,8 +126,8 @@ def _unet(config: CompactConfig, latent_size: int) -> UNet2DConditionModel:
         out_channels=config.latent_channels,
         layers_per_block=config.unet_layers,
         block_out_channels=config.unet_channels,
-        down_block_types=("CrossAttnDownBlock2D",) * levels,
-        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * (levels - 1)),
+        up_block_types=(*("CrossAttnUpBlock2D",) * (levels - 1), "UpBlock2D"),
         cross_attention_dim=config.text_width,
         attention_head_dim=config.attention_heads,  # diffusers' old name for the number of heads
         norm_num_groups=16,
