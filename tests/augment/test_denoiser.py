@@ -51,13 +51,13 @@ def test_stopping_and_resuming_changes_nothing(latents: tuple[torch.Tensor, torc
 
 
 def test_the_prompt_is_heard(tmp_path: Path):
-    mean = torch.cat([torch.ones(4, 12, 4, 4), -torch.ones(4, 12, 4, 4)])
+    mean = torch.cat([torch.ones(4, 8, 4, 4), -torch.ones(4, 8, 4, 4)])
     prompts = ["dermoscopy of a melanoma"] * 4 + ["dermoscopy of a benign keratosis"] * 4
     pipe = build(SMALL)
     config = DenoiserConfig(steps=100, batch_size=8, learning_rate=3e-3, ema=0.9)
     train_denoiser(pipe, mean, torch.full_like(mean, 0.1), prompts, config, Checkpoint(tmp_path / "c"), 0, ignore)
     with torch.inference_mode():
         embedded, _ = pipe.encode_prompt([prompts[0], prompts[-1]], "cpu", 1, do_classifier_free_guidance=False)
-        velocity = pipe.unet(torch.zeros(2, 12, 4, 4), torch.tensor([999, 999]), embedded).sample.mean((1, 2, 3))
+        velocity = pipe.unet(torch.zeros(2, 8, 4, 4), torch.tensor([999, 999]), embedded).sample.mean((1, 2, 3))
     assert velocity[0] < -0.5  # from noise, the velocity is minus the clean latents
     assert velocity[1] > 0.5
