@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+_UNKNOWN = "unexpected_keyword_argument"
 STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
@@ -45,9 +46,10 @@ def parse(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
     try:
         return TypeAdapter(cls).validate_python(mapping)
     except ValidationError as fault:
-        first, *others = fault.errors()
-        more = f" (and {len(others)} more)" if others else ""
-        raise ConfigError(f"{where}: {_sentence(cls, cast('dict[str, Any]', first))}{more}") from fault
+        errors = cast("list[dict[str, Any]]", fault.errors())
+        first = next((error for error in errors if error["type"] == _UNKNOWN), errors[0])  # it may be why others miss
+        more = f" (and {len(errors) - 1} more)" if errors[1:] else ""
+        raise ConfigError(f"{where}: {_sentence(cls, first)}{more}") from fault
 
 
 def to_dict(config: object) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def _lay_over(mapping: dict[str, Any], override: str) -> None:
 def _sentence(cls: type, error: dict[str, Any]) -> str:
     path = [str(part) for part in error["loc"]]
     name = ".".join(path)
-    if error["type"] == "unexpected_keyword_argument":
+    if error["type"] == _UNKNOWN:
         nearest = difflib.get_close_matches(path[-1], _fields(cls, path[:-1]), n=1, cutoff=0.4)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(_fields(cls, path[:-1]))}"
         return f"{name}: unknown key{hint}"
@@ -86,10 +88,17 @@ def _sentence(cls: type, error: dict[str, Any]) -> str:
 
 def _fields(cls: Any, path: list[str]) -> list[str]:  # noqa: ANN401 - a type, nested as the config is
     for part in path:
-        hints = {f.name: f.type for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
-        fields = getattr(cls, "__pydantic_fields__", {})
-        cls = fields[part].annotation if part in fields else hints.get(part)
-    return [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+        if dataclasses.is_dataclass(cls):  # else the part is a row's number or says which of a union's types is meant
+            hints = {f.name: f.type for f in dataclasses.fields(cls)}
+            fields = getattr(cls, "__pydantic_fields__", {})
+            cls = fields[part].annotation if part in fields else hints.get(part)
+    return [f.name for inner in _dataclasses_in(cls) for f in dataclasses.fields(inner)]
+
+
+def _dataclasses_in(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type, or a union or tuple of them
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _dataclasses_in(inner)]
 
 
 def _reason(fault: Exception) -> str:

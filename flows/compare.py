@@ -12,6 +12,7 @@ from classify.train import train_arm
 from data.manifest import Manifest
 from data.splits import Split
 from data.store import file_sha256
+from flows.elsewhere import Elsewhere, elsewhere_of
 from flows.prepare import Images
 from flows.steps import Step, Watch
 from flows.study import StudyConfig, inputs, settings
@@ -28,10 +29,23 @@ def counts_to_draw(config: StudyConfig, train: Manifest) -> dict[str, int]:
     return fill_counts(train, config.split.rare, config.fill_to) if "synthetic" in config.arms else {}
 
 
+def folder_images(config: StudyConfig, images: Images, split: Split, train: Manifest) -> dict[str, Elsewhere]:
+    """Choose the images of every arm that was made elsewhere, as many as the other arms add."""
+    wanted = fill_counts(train, config.split.rare, config.fill_to)
+    return {arm.name: elsewhere_of(config, arm, images, split, wanted) for arm in config.folder_arms}
+
+
 def arm_step(
-    config: StudyConfig, images: Images, split: Split, train: Manifest, arm: str, seed: int, drawn: Mapping[str, Step]
+    config: StudyConfig,
+    images: Images,
+    split: Split,
+    train: Manifest,
+    arm: str,
+    seed: int,
+    drawn: Mapping[str, Step],
+    given: Elsewhere | None = None,
 ) -> Step:
-    """Train one arm's classifier with one seed, and let it name the test part."""
+    """Train one arm's classifier with one seed, and let it name the test part; `given` are images made elsewhere."""
     counts = {} if arm == "real" else fill_counts(train, config.split.rare, config.fill_to)
     depends = inputs(
         "arm",
@@ -41,7 +55,7 @@ def arm_step(
         validation=images.identity_of(split.validation),
         test=images.identity_of(split.test),
         filled={label: count for label, count in counts.items() if count},
-        synthetic={label: step.digest for label, step in drawn.items()} if arm == "synthetic" else {},
+        synthetic=_added(arm, drawn, given),
         pixels=settings(config.pixels),
         classifier=settings(config.classifier, "threads"),
         weights=weights_identity(config.classifier.weights),
@@ -49,8 +63,8 @@ def arm_step(
 
     def make(folder: Path, watch: Watch) -> None:
         refuse_leaks(split, drawn)
-        made = read_synthetic(config, drawn) if arm == "synthetic" and drawn else None
-        table = compose(arm, train, made, config.split.rare, config.fill_to)
+        made = given.read() if given else read_synthetic(config, drawn) if arm == "synthetic" and drawn else None
+        table = compose("synthetic" if given else arm, train, made, config.split.rare, config.fill_to)
         cache = Path(config.runs) / "cache"
         train_arm(
             arm, seed, table, split.validation, config.pixels, config.classifier, folder, cache,
@@ -60,6 +74,13 @@ def arm_step(
 
     what = f"{arm} {seed}"
     return Step(stage="arm", what=what, folder=config.folder / "arm" / f"{arm}-{seed}", inputs=depends, make=make)
+
+
+def _added(arm: str, drawn: Mapping[str, Step], given: Elsewhere | None) -> dict[str, str]:
+    """Digests of the synthetic images that the arm trains on."""
+    if given:
+        return {"folder": given.step.digest}
+    return {label: step.digest for label, step in drawn.items()} if arm == "synthetic" else {}
 
 
 def weights_identity(source: str) -> str:

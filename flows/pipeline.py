@@ -9,7 +9,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
-from flows.compare import arm_step, counts_to_draw, train_part, weights_identity
+from flows.compare import arm_step, counts_to_draw, folder_images, train_part, weights_identity
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
 from flows.steps import Conductor, Step
@@ -20,7 +20,7 @@ from flows.synthesize import finetune_step, images_step
 def steps_of(config: StudyConfig) -> int:
     """Count the steps of a run, if every rare class needs images."""
     classes = len(config.split.rare) if "synthetic" in config.arms else 0
-    return 3 + 2 * classes + len(config.arms) * len(config.seeds)
+    return 3 + 2 * classes + len(config.folder_arms) + len(config.arms) * len(config.seeds)
 
 
 def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
@@ -49,6 +49,10 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     shots = shots_of(config, split)
     train = train_part(config, split, shots)
 
+    given = folder_images(config, images, split, train)
+    for name, folder in given.items():
+        record.add("folder", name, done=conduct("folder", name, folder.step))
+
     drawn: dict[str, Step] = {}
     for label, count in counts_to_draw(config, train).items():
         if count:
@@ -57,9 +61,9 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
             drawn[label] = images_step(config, label, count, tuning)
             record.add("images", label, done=conduct("images", label, drawn[label]))
 
-    for arm in config.arms:
+    for arm in config.arm_names:
         for seed in config.seeds:
-            step = arm_step(config, images, split, train, arm, seed, drawn)
+            step = arm_step(config, images, split, train, arm, seed, drawn, given.get(arm))
             record.add("arm", arm, str(seed), done=conduct(step.stage, step.what, step))
 
-    return conduct("report", "", lambda _: report(record, split, drawn))
+    return conduct("report", "", lambda _: report(record, split, drawn, given))

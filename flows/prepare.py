@@ -30,7 +30,12 @@ class Images(Done):
 
     def identity_of(self, part: Manifest) -> str:
         """Digest of a part's table and of its images' bytes, wherever they lie."""
-        return digest(part.digest(), [self.contents[image] for image in part.table["image_id"]])
+        return self.identity(part, self.contents)
+
+    @staticmethod
+    def identity(part: Manifest, contents: Mapping[str, str]) -> str:
+        """Digest of a table and of its images' bytes, whose SHA-256 are given by id."""
+        return digest(part.digest(), [contents[image] for image in part.table["image_id"]])
 
 
 def read_images(config: StudyConfig, watch: Watch) -> Images:
@@ -44,7 +49,7 @@ def read_images(config: StudyConfig, watch: Watch) -> Images:
 
     folder = Path(config.runs) / "data"
     manifest = load_manifest(config.data, folder, drawing)
-    contents = _contents(manifest, Path(config.runs) / "cache" / "contents.json")
+    contents = contents_of(manifest, Path(config.runs) / "cache" / "contents.json")
     seconds = round(time.perf_counter() - start, 2)
     done = Done(stage="read images", what=config.data.source, seconds=seconds, reused=not drawn, folder=folder)
     return Images(**vars(done), manifest=manifest, contents=contents)
@@ -112,7 +117,7 @@ def _counts(part: Manifest) -> dict[str, Any]:
     }
 
 
-def _contents(manifest: Manifest, known: Path) -> dict[str, str]:
+def contents_of(manifest: Manifest, known: Path) -> dict[str, str]:
     """Hash every image; a file whose path, size and mtime are as before is not read again."""
     try:
         before = read_json(known)

@@ -21,6 +21,7 @@ from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
 from data.splits import Split
 from data.store import read_json, write_json
+from flows.elsewhere import Elsewhere
 from flows.steps import COST, Done, Step
 from flows.study import LIBRARIES, StudyConfig
 from flows.synthesize import read_synthetic
@@ -61,7 +62,7 @@ class Record:
     def write(self, classes: tuple[str, ...]) -> None:
         """Write run.json."""
         config = self.config
-        arm = config.folder / self.artifacts["arm"][config.arms[0]][str(config.seeds[0])]
+        arm = config.folder / self.artifacts["arm"][config.arm_names[0]][str(config.seeds[0])]
         names = sorted({name for names in LIBRARIES.values() for name in names} | {"prefect"})
         run = {
             "name": config.name,
@@ -74,7 +75,7 @@ class Record:
             "base": base_identity(config.base),
             "regime": "limited" if config.split.limit_real_to_shots else "shots",
             "rare": config.split.rare,
-            "arms": config.arms,
+            "arms": config.arm_names,
             "classes": classes,
             "artifacts": self.artifacts,
             "timings": self.timings,
@@ -82,13 +83,15 @@ class Record:
         write_json(config.folder / "run.json", run)
 
 
-def report(record: Record, split: Split, drawn: Mapping[str, Step]) -> Finding:
+def report(record: Record, split: Split, drawn: Mapping[str, Step], given: Mapping[str, Elsewhere]) -> Finding:
     """Write run.json and thumbnails, then summary and report."""
     start = time.perf_counter()
     config = record.config
     _write_thumbs(config.folder / "thumbs", split.train, "real")
     if drawn:
         _write_thumbs(config.folder / "thumbs", read_synthetic(config, drawn), "synthetic")
+    for name, folder in given.items():
+        _write_thumbs(config.folder / "thumbs", folder.read(), f"arm.{name}.")
     record.write(split.train.labels)
     page = write_report(config.folder)
     summary = config.folder / "summary.json"

@@ -12,28 +12,34 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from augment.base import BaseConfig
 from augment.finetune import FinetuneConfig
 from augment.generate import GenerateConfig
+from classify.arms import ARMS
 from classify.train import ClassifierConfig
 from data import config as configs
 from data.config import STRICT
+from data.elsewhere import FolderArm
 from data.pixels import PixelConfig
 from data.sources import DataConfig
 from data.splits import SplitConfig
 from data.store import digest
 
-Arm = Literal["real", "oversampled", "synthetic"]
+Arm = Annotated[
+    Annotated[Literal["real", "oversampled", "synthetic"], Tag("arm")] | Annotated[FolderArm, Tag("folder")],
+    Discriminator(lambda given: "folder" if isinstance(given, (Mapping, FolderArm)) else "arm"),
+]
 
 # Raise a stage's number when its code makes other results from the same inputs.
-STAGE_VERSIONS = {"split": 1, "fine-tune": 1, "images": 1, "arm": 1}
+STAGE_VERSIONS = {"split": 1, "fine-tune": 1, "images": 1, "folder": 1, "arm": 1}
 LIBRARIES = {
     "split": ("numpy", "pandas", "scikit-learn"),
     "fine-tune": ("torch", "diffusers", "transformers", "peft"),
     "images": ("torch", "diffusers", "transformers", "peft", "pillow"),
+    "folder": ("numpy", "pandas", "opencv-python-headless", "pillow"),
     "arm": ("torch", "timm", "albumentations"),
 }
 
@@ -60,11 +66,24 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no study could mean."""
-        for name, values in (("arms", self.arms), ("seeds", self.seeds), ("split.rare", self.split.rare)):
+        for name, values in (("arms", self.arm_names), ("seeds", self.seeds), ("split.rare", self.split.rare)):
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must name at least one, each once, not {list(values)}")
         if self.arms[0] != "real":
             raise ValueError("arms must begin with 'real', which the others are compared with")
+        taken = sorted({arm.name for arm in self.folder_arms} & set(ARMS))
+        if taken:
+            raise ValueError(f"arms: a folder cannot be called {taken[0]!r}, which is another arm; give it a name")
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """What the arms are called, in order."""
+        return tuple(arm.name if isinstance(arm, FolderArm) else arm for arm in self.arms)
+
+    @property
+    def folder_arms(self) -> tuple[FolderArm, ...]:
+        """The arms of images made elsewhere."""
+        return tuple(arm for arm in self.arms if isinstance(arm, FolderArm))
 
     @property
     def folder(self) -> Path:

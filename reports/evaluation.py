@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from classify.comparison import Estimate
 
+_AGAINST = ("oversampled", "real", "synthetic")  # what an arm of another name is compared with
 _HEADLINES = (("synthetic", "oversampled"), ("synthetic", "real"), ("oversampled", "real"))
 
 
@@ -69,8 +70,10 @@ class Judged:
         return tuple(tuple(int(n) for n in row) for row in np.asarray(summed))
 
     def differences(self) -> tuple[Difference, ...]:
-        """The comparisons that the arms allow; arms of other names are compared in their order."""
-        pairs = [pair for pair in _HEADLINES if set(pair) <= set(self.named)]
+        """The comparisons that the arms allow, the headline first."""
+        known = {arm for pair in _HEADLINES for arm in pair}
+        others = [(arm, second) for arm in self.named if arm not in known for second in _AGAINST]
+        pairs = [pair for pair in (*_HEADLINES[:2], *others, *_HEADLINES[2:]) if set(pair) <= set(self.named)]
         return tuple(self.difference(*pair) for pair in pairs or [(b, a) for a, b in pairwise(self.named)])
 
     def difference(self, first: str, second: str) -> Difference:

@@ -61,6 +61,7 @@ def render(summary: Summary, run_folder: Path) -> str:
         words=wording,
         figures=figures,
         ordered=ordered,
+        filled=[label for label in ordered if label in summary.finetunes or _made(summary, label)],
         axes={
             "balanced": figures.axis_round(balanced, whole=(0.0, 1.0)),
             "weighted": figures.axis_round(weighted, whole=(0.0, 1.0)),
@@ -125,6 +126,11 @@ def _environment() -> jinja2.Environment:
         "hundredths": wording.hundredths, "whole_points": wording.whole_points, "unbroken": wording.unbroken,
     }  # fmt: skip
     return environment
+
+
+def _made(summary: Summary, label: str) -> bool:
+    """Whether there are pictures of the class that are not real."""
+    return any(paths for source, paths in summary.gallery.get(label, {}).items() if source != "real")
 
 
 def _pictures(summary: Summary) -> Iterable[str]:

@@ -89,6 +89,17 @@ class FineTune:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """The images of an arm that another program made."""
+
+    folder: str  # as the config names it
+    images: int  # that the arm trains on
+    different: int  # files among them
+    seen: int | None  # leakage groups that their generator saw; None: unknown
+    copies_of_train: int  # images that are nearly a training photograph; of validation and test there is none
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """One part of the split."""
 
@@ -154,7 +165,8 @@ class Summary:
     confusion: dict[str, tuple[tuple[int, ...], ...]]  # arm -> [true class][named class], images summed over seeds
     training: dict[str, Training]  # arm ->
     finetunes: dict[str, FineTune]  # label ->
-    gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real" | "synthetic" -> paths within the run folder
+    gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real" | arm -> paths within the run folder
+    elsewhere: dict[str, Elsewhere]  # arm ->, where its images were made elsewhere
     split: SplitCounts
     base: dict[str, Any]
     timings: tuple[Timing, ...]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from data.errors import InputError
 from reports.evaluation import Judged
-from reports.results import FineTune, Leak, Part, SplitCounts, Summary, Timing, Training
+from reports.results import Elsewhere, FineTune, Leak, Part, SplitCounts, Summary, Timing, Training
 from reports.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _summarise(run: RunFolder) -> Summary:
         training={arm: _training(run, arm, judged.seeds) for arm in arms},
         finetunes={label: _finetune(run, label) for label in record["artifacts"].get("finetune", {})},
         gallery={label: _thumbs(run, label) for label in judged.classes},
+        elsewhere={arm: _elsewhere(run, arm) for arm in record["artifacts"].get("folder", {})},
         split=_split(run),
         base=record["base"],
         timings=tuple(
@@ -140,10 +141,23 @@ def _some(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _thumbs(run: RunFolder, label: str) -> dict[str, tuple[str, ...]]:
+    names = {"real": "real", "synthetic": "synthetic"}
+    names |= {arm: f"arm.{arm}." for arm in run.record["artifacts"].get("folder", {})}
     if PurePosixPath(label).name != label:
-        return {"real": (), "synthetic": ()}
+        return dict.fromkeys(names, ())
     folder = run.path / "thumbs" / label
-    return {source: run.pictures(folder, f"{source}-*") for source in ("real", "synthetic")}
+    return {source: run.pictures(folder, f"{name}-*") for source, name in names.items()}
+
+
+def _elsewhere(run: RunFolder, arm: str) -> Elsewhere:
+    found = run.json(run.artifact("folder", arm), "elsewhere.json")
+    return Elsewhere(
+        folder=found["folder"],
+        images=found["images"],
+        different=found["different"],
+        seen=None if found["seen"] is None else len(found["seen"]),
+        copies_of_train=len({image for image, _ in found["copies_of_train"]}),
+    )
 
 
 def _split(run: RunFolder) -> SplitCounts:

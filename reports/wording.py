@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from augment.prompts import words_for
 
 if TYPE_CHECKING:
-    from reports.results import Change, Difference, Score, Summary
+    from reports.results import Change, Difference, Elsewhere, Score, Summary
 
 MINUS = "\N{MINUS SIGN}"
 _VERDICTS = {
@@ -28,7 +28,7 @@ _QUESTIONS = {
     ("synthetic", "real"): "what content and re-balancing bring together",
     ("oversampled", "real"): "what re-balancing alone brings",
 }
-ARM_NOTES = {
+_ARM_NOTES = {
     "real": "the training images as they are",
     "oversampled": "rare classes repeated, with ordinary augmentation, up to the same counts as with synthetic images",
     "synthetic": "rare classes filled up with synthetic images to those counts",
@@ -40,21 +40,53 @@ def answer(summary: Summary) -> str:
     if not summary.differences:
         return f"This run has one arm only, {summary.arms[0]}, and so nothing to compare it with."
     first = summary.differences[0]
-    sentence = f"{subject(first)} {_VERDICTS[first.verdict]}: {_against(summary, first)}."
-    if first.first != "synthetic":
+    sentence = f"{subject(summary, first)} {_VERDICTS[first.verdict]}: {_against(summary, first)}."
+    if first.first not in {"synthetic", *summary.elsewhere}:
         return f"This run has no synthetic arm and does not say whether synthetic images help. {sentence}"
     return sentence
 
 
-def subject(difference: Difference) -> str:
+def subject(summary: Summary, difference: Difference) -> str:
     """What the first arm did, as a sentence's subject."""
+    if difference.first in summary.elsewhere:
+        return f"Images made elsewhere ({difference.first})"
     return _SUBJECTS.get((difference.first, difference.second), f"The arm {difference.first}")
 
 
-def question(difference: Difference) -> str:
+def question(summary: Summary, difference: Difference) -> str:
     """What the difference measures."""
     pair = (difference.first, difference.second)
+    if difference.first in summary.elsewhere and difference.second == "synthetic":
+        return "what images made elsewhere bring over this program’s: the counts are equal"
+    if difference.first in summary.elsewhere:
+        pair = ("synthetic", difference.second)
     return _QUESTIONS.get(pair, f"what {difference.first} brings over {difference.second}")
+
+
+def arm_note(summary: Summary, arm: str) -> str:
+    """What an arm trains on."""
+    made = summary.elsewhere.get(arm)
+    if made:
+        return f"rare classes filled up to the same counts with images made elsewhere, from {made.folder}"
+    return _ARM_NOTES.get(arm, "")
+
+
+def lineage(made: Elsewhere) -> str:
+    """What is known of images that were made elsewhere, and what was looked at."""
+    copies = count(made.copies_of_train, "image")
+    text = f"{count(made.images, 'image')} from {made.folder}"
+    if made.different < made.images:
+        text += f", only {made.different:,} of them different files"
+    text += ". " + (
+        "Their lineage is unknown: what their generator has seen, no one here can say, and it may be images of the "
+        "test part."
+        if made.seen is None
+        else f"A record beside them says that their generator has seen {count(made.seen, 'leakage group')} of train."
+    )
+    return (
+        f"{text} None is nearly the same as an image of the validation or test part; {copies} "
+        f"{'is' if made.copies_of_train == 1 else 'are'} nearly the same as one of the train part."
+    )
 
 
 def verdict(difference: Difference) -> str:
@@ -83,7 +115,7 @@ def caveat(summary: Summary) -> str:
             text = f"The whole interval lies {word} zero, judged on {tested}."
     if summary.without_test_images and first.verdict != "undefined":
         text += f" Without test images, and so left out: {listing(summary.without_test_images)}."
-    if first.second != "oversampled" and first.first == "synthetic":
+    if first.second != "oversampled" and first.first in {"synthetic", *summary.elsewhere}:
         text += " With no oversampled arm, re-balancing may be part of the effect."
     return text
 

@@ -46,8 +46,14 @@ def write_run(
     regime: str = "shots",
     source: str = "phantom",
     thumbs: int = 3,
+    elsewhere: Mapping[str, Sequence[str] | None] | None = None,
 ) -> Path:
-    """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test."""
+    """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test.
+
+    `elsewhere`: what the generators of further arms have seen, None where it is not known.
+    """
+    made = dict(elsewhere or {})
+    arms = (*arms, *made)
     rng = np.random.default_rng(7)
     folder.mkdir(parents=True)
     strength = dict.fromkeys(arms, 1.5) | dict(skill or {})
@@ -67,6 +73,9 @@ def write_run(
             artifacts["arm"].setdefault(arm, {})[str(seed)] = path
             logits = rng.normal(size=(sum(test.values()), len(classes)))
             _write_arm(folder / path, arm, seed, classes, rare, train, test, logits, strength[arm])
+    for arm, seen in made.items():
+        artifacts.setdefault("folder", {})[arm] = f"folder/{arm}-55"
+        _write_elsewhere(folder, arm, seen, rare, thumbs)
     for number, label in enumerate(classes):
         _write_thumbs(folder / "thumbs" / label, number, thumbs, ("real", "synthetic") if label in rare and synthetic
                       else ("real",))  # fmt: skip
@@ -162,12 +171,21 @@ def _write_arm(
         counts[label] = {
             "real": n,
             "repeated": added * (arm == "oversampled"),
-            "synthetic": added * (arm == "synthetic"),
+            "synthetic": added * (arm not in ("real", "oversampled")),
         }
     write_json(folder / "arm.json", {
         "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2,
         "labels": list(classes), "images": {"train": counts, "validation": {}},
     })  # fmt: skip
+
+
+def _write_elsewhere(folder: Path, arm: str, seen: Sequence[str] | None, rare: Sequence[str], thumbs: int) -> None:
+    pairs = [["0.png", "a"], ["0.png", "b"], ["1.png", "a"]]
+    found = {"folder": f"/made/{arm}", "images": 30, "different": 29, "seen": seen, "copies_of_train": pairs}
+    write_json(folder / f"folder/{arm}-55/elsewhere.json", found)
+    for number, label in enumerate(rare):
+        for i in range(thumbs):
+            _picture(folder / "thumbs" / label / f"arm.{arm}.-{i}.jpg", (90 - 9 * number, 150 - 7 * i, 200))
 
 
 def _write_thumbs(folder: Path, hue: int, count: int, sources: Iterable[str]) -> None:

@@ -68,6 +68,15 @@ def test_the_headline_is_synthetic_against_oversampled():
     assert pairs == [("synthetic", "oversampled"), ("synthetic", "real"), ("oversampled", "real")]
 
 
+def test_an_arm_of_another_name_is_compared_after_the_headline():
+    judged = _judged(real=[TRUTH], oversampled=[TRUTH], synthetic=[TRUTH], theirs=[TRUTH])
+    pairs = [(d.first, d.second) for d in judged.differences()]
+    theirs = [("theirs", "oversampled"), ("theirs", "real"), ("theirs", "synthetic")]
+    assert pairs == [("synthetic", "oversampled"), ("synthetic", "real"), *theirs, ("oversampled", "real")]
+    alone = _judged(real=[TRUTH], oversampled=[TRUTH], theirs=[TRUTH])
+    assert alone.differences()[0].second == "oversampled"
+
+
 def test_equal_arms_are_not_told_apart():
     assert _judged(real=[_noisy(0, 0.5)], synthetic=[_noisy(0, 0.5)]).differences()[0].verdict == "unclear"
 

@@ -260,3 +260,13 @@ def test_the_command_ends_with_two_and_one_line_for_what_it_cannot_use(arguments
     said = capsys.readouterr().err.strip()
     assert said
     assert "\n" not in said
+
+
+def test_an_arm_of_images_made_elsewhere_stands_with_its_pictures_and_what_is_known_of_it(make_run):
+    run = make_run(arms=("real", "oversampled"), elsewhere={"theirs": None})
+    _, _, page = _page(run)
+    assert "Images made elsewhere (theirs)" in page.text
+    assert "Their lineage is unknown" in page.text
+    shown = [image["alt"] for image in page.all("img")]
+    assert sum(alt.startswith("theirs image") for alt in shown) == 9
+    assert not any(alt.startswith("synthetic image") for alt in shown)

@@ -116,7 +116,8 @@ def test_both_regimes_are_named(make_run):
     assert wording.regime(summarise(make_run(name="few", regime="limited"))).startswith("limited: of each rare class")
 
 
-def test_arms_of_other_names_are_compared_too():
+def test_arms_of_other_names_are_compared_too(make_run):
+    summary = summarise(make_run())
     difference = Difference(
         first="mixup",
         second="real",
@@ -128,5 +129,24 @@ def test_arms_of_other_names_are_compared_too():
         by_class={},
         varied="",
     )
-    assert wording.subject(difference) == "The arm mixup"
-    assert wording.question(difference) == "what mixup brings over real"
+    assert wording.subject(summary, difference) == "The arm mixup"
+    assert wording.question(summary, difference) == "what mixup brings over real"
+
+
+def test_images_made_elsewhere_answer_the_question_where_there_are_no_own(make_run):
+    summary = summarise(make_run(arms=("real", "oversampled"), elsewhere={"theirs": None}))
+    assert wording.answer(summary).startswith("Images made elsewhere (theirs) made no clear difference")
+    assert "content of the synthetic images" in wording.question(summary, summary.differences[0])
+    assert wording.arm_note(summary, "theirs").endswith("made elsewhere, from /made/theirs")
+    assert "re-balancing may be part" not in wording.caveat(summary)
+    alone = summarise(make_run(name="alone", arms=("real",), elsewhere={"theirs": None}))
+    assert "re-balancing may be part" in wording.caveat(alone)
+
+
+def test_what_is_known_of_images_made_elsewhere_is_said(make_run):
+    summary = summarise(make_run(elsewhere={"theirs": None, "ours": ["g-1", "g-2"]}))
+    unknown, known = (wording.lineage(summary.elsewhere[arm]) for arm in ("theirs", "ours"))
+    assert "30 images from /made/theirs, only 29 of them different files. Their lineage is unknown" in unknown
+    assert "2 images are nearly the same as one of the train part" in unknown
+    assert "their generator has seen 2 leakage groups of train" in known
+    assert "unknown" not in known

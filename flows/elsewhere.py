@@ -1,0 +1,103 @@
+"""From a folder of images made elsewhere to an arm's share: as many as are wanted, none a copy of what judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.elsewhere import FolderArm, choose, copies, read_elsewhere
+from data.errors import DataError
+from data.manifest import Manifest
+from data.pixels import PixelConfig, load_pixels
+from data.splits import Split
+from data.store import read_json, write_json
+from flows.prepare import Images, contents_of
+from flows.steps import Step, Watch
+from flows.study import StudyConfig, inputs, settings
+
+TABLE, RECORD = "chosen.csv", "elsewhere.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """The images of one folder that an arm trains on, and the step that looks them over."""
+
+    arm: FolderArm
+    chosen: Manifest
+    step: Step
+
+    def read(self) -> Manifest:
+        """Read what the step let through."""
+        return Manifest.read(self.step.target / TABLE, self.chosen.roots)
+
+
+def elsewhere_of(
+    config: StudyConfig, arm: FolderArm, images: Images, split: Split, wanted: Mapping[str, int]
+) -> Elsewhere:
+    """Choose an arm's images and plan the step that refuses copies of validation and test images."""
+    chosen = choose(read_elsewhere(arm, images.manifest.labels), wanted, config.study_seed)
+    cache = Path(config.runs) / "cache"
+    contents = contents_of(chosen, cache / "contents.json")
+    depends = inputs(
+        "folder",
+        arm=arm.name,
+        images=Images.identity(chosen, contents),
+        parts={name: images.identity_of(part) for name, part in split.parts().items()},
+        pixels=settings(config.pixels),
+        seen=_seen(chosen),
+    )
+
+    def make(folder: Path, watch: Watch) -> None:
+        load_pixels(chosen, config.pixels, cache, watch)  # one that cannot be read is met here, before any training
+        found = _copies(config, chosen, split, cache)
+        _refuse_copies(chosen, split, found)
+        split.refuse_seen(depends["seen"] or (), by=f"the generator of {chosen.roots[f'arm {arm.name}']}")
+        chosen.write(folder / TABLE)
+        write_json(
+            folder / RECORD,
+            {
+                "folder": arm.folder,
+                "images": len(chosen),
+                "different": len(set(contents.values())),
+                "seen": depends["seen"],
+                "copies_of_train": [_pair(chosen, split.train, pair) for pair in found["train"]],
+            },
+        )
+
+    place = config.folder / "folder" / arm.name
+    step = Step(stage="folder", what=arm.name, folder=place, inputs=depends, make=make, heavy=False)
+    return Elsewhere(arm=arm, chosen=chosen, step=step)
+
+
+def _copies(config: StudyConfig, chosen: Manifest, split: Split, cache: Path) -> dict[str, list[tuple[int, int]]]:
+    small = PixelConfig(size=64, geometry=config.pixels.geometry)  # the split's own, so the photographs are cached
+    pixels = load_pixels(chosen, small, cache)
+    return {name: copies(pixels, load_pixels(part, small, cache)) for name, part in split.parts().items()}
+
+
+def _refuse_copies(chosen: Manifest, split: Split, found: Mapping[str, list[tuple[int, int]]]) -> None:
+    for name in ("validation", "test"):
+        if found[name]:
+            image, photograph = _pair(chosen, split.parts()[name], found[name][0])
+            n = len({made for made, _ in found[name]})
+            raise DataError(
+                f"{image}: shows nearly the same as {photograph} of the {name} part ({n} such images in all), so its "
+                "generator has seen what judges the classifier; make the images anew from the train part alone"
+            )
+
+
+def _pair(chosen: Manifest, part: Manifest, pair: tuple[int, int]) -> tuple[str, str]:
+    """Name a made image by its path and a photograph by its id."""
+    return str(chosen.paths()[pair[0]]), str(part.table["image_id"].iloc[pair[1]])
+
+
+def _seen(chosen: Manifest) -> list[str] | None:
+    """Give the leakage groups behind a folder that this program drew; None where no record says."""
+    (folder,) = chosen.roots.values()
+    try:
+        record: dict[str, Any] = read_json(folder / "generation.json")
+        return [str(group) for group in record["seen"]["group_ids"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
