@@ -20,13 +20,13 @@ import torch
 from jaxtyping import Float, Int
 
 from classify.model import CONFIG, device, load, logits
+from data.archives import SUFFIXES, image_files
 from data.errors import DataError, InputError
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.store import read_json, write_text
 
 ISIC_COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 _ROUNDING = 1e-6  # by which a probability may leave [0, 1]
 
 log = logging.getLogger(__name__)
@@ -138,9 +138,9 @@ def folder_of_images(folder: Path) -> Manifest:
     """List the images under a folder, sorted by path; their classes are not known. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
-    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = [path.relative_to(folder) for path in image_files(folder)]
     if not paths:
-        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}); give a folder that does")
+        raise DataError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}); give a folder that does")
     stems = Counter(path.stem for path in paths)
     ids = [path.stem if stems[path.stem] == 1 else path.as_posix() for path in paths]
     rows: dict[str, Any] = dict.fromkeys(COLUMNS, "")

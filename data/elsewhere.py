@@ -19,11 +19,11 @@ from jaxtyping import UInt8
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from data.archives import image_files
 from data.config import STRICT
 from data.duplicates import near_duplicates
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
-from data.tables import image_files
 
 METADATA = "metadata.csv"  # with the columns `file_name` and `label`, as `augment.generate` writes and `datasets` reads
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from data.archives import open_file
 from data.errors import DataError, Fault, OnFault, refuse
 from data.store import digest, write_text
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image_id", "root", "path", "label", "group_id", "lesion_id", "patient_id", "source", "lineage")
 SOURCES = ("real", "synthetic")
+PART = "part"  # a further column, of data with an official test set: "test" for its images, else empty
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse)
     pandas shifts columns in silence where every row has a field too many, so rows are read by `csv`.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             header, *rows = list(csv.reader(file, delimiter=delimiter, strict=True)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise DataError(f"{path}: cannot be read as a table ({fault}); save it as CSV in UTF-8") from fault

@@ -11,22 +11,27 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal, cast
+from typing import IO, Annotated, Literal, cast
 
 import filelock
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from data import archives
 from data.config import STRICT
+from data.dicom import SUFFIXES as DICOM
+from data.dicom import read_dicom
 from data.errors import DataError
 from data.manifest import Manifest
 from data.store import digest
 
 _FLUSH = 256  # images decoded between two records of the cache
 _KEY = 64 + 1  # bytes of one line of its index: a SHA-256 in hex and a newline
+_BITS_PER_SAMPLE = 258  # TIFF tag
 _DRAFT = 4  # a JPEG is decoded at least this many times larger than needed, each way
 
 
@@ -41,11 +46,11 @@ class PixelConfig:
 def read_image(path: Path, config: PixelConfig) -> UInt8[np.ndarray, "size size 3"]:
     """Read one image as sRGB pixels, turned upright by its EXIF orientation. Raises DataError."""
     try:
-        with Image.open(path) as image:
+        with archives.open_file(path) as file, _open(path, file) as image:
             _refuse_frames(path, image)
             image.draft(image.mode, (_DRAFT * config.size,) * 2)
             upright = ImageOps.exif_transpose(image)
-            return np.asarray(_fit(_rgb(path, upright), config))
+            return np.asarray(_fit(_rgb(path, upright, _white(image)), config))
     except FileNotFoundError as fault:
         raise DataError(f"{path}: no such image; restore it or remove its row") from fault
     except UnidentifiedImageError as fault:
@@ -136,17 +141,27 @@ def _albumentations() -> ModuleType:
     return cast("ModuleType", albumentations)
 
 
+def _open(path: Path, file: IO[bytes]) -> Image.Image:
+    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file)
+
+
+def _white(image: Image.Image) -> int:
+    """What white is in a grey image of more than 8 bits; a TIFF may have 12, which Pillow leaves as they are."""
+    bits = image.tag_v2.get(_BITS_PER_SAMPLE, (16,)) if isinstance(image, TiffImageFile) else (16,)
+    return int(2 ** bits[0] - 1)
+
+
 def _refuse_frames(path: Path, image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a telephone's JPEG with a preview behind it
         raise DataError(f"{path}: holds {frames} pictures; save the one that is meant as a file of its own")
 
 
-def _rgb(path: Path, image: Image.Image) -> Image.Image:
+def _rgb(path: Path, image: Image.Image, white: int) -> Image.Image:
     """Eight bits a channel, whatever the file has; what would lose its meaning on the way is refused."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion turns all above 255 white
         wide = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+        image = Image.fromarray(((wide * 255 + white // 2) // white).astype(np.uint8))
     if image.mode in {"I", "F", "LAB", "HSV"}:
         raise DataError(f"{path}: mode {image.mode} has no one meaning as a photograph; export it as 8-bit RGB")
     if image.has_transparency_data:
@@ -176,10 +191,10 @@ def _fit(image: Image.Image, config: PixelConfig) -> Image.Image:
 def _identity(path: Path) -> str:
     """Tell one version of one file from another without reading it."""
     try:
-        stat = path.stat()
+        stamp = archives.stamp_of(path)
     except OSError as fault:
         raise DataError(f"{path}: no such image; restore it or remove its row") from fault
-    return digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    return digest(str(path.resolve()), *stamp)
 
 
 def _recover(folder: Path, config: PixelConfig) -> dict[str, int]:

@@ -1,7 +1,11 @@
-"""Where images come from: the drawn phantoms, HAM10000, any table beside a folder, or a folder a class."""
+"""Where images come from: the drawn phantoms, a published data set, any table beside a folder, or a folder a class.
+
+What is known of HAM10000 and the ISIC data sets stands in `data.published`; here is what any data set goes through.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import logging
 import os
@@ -14,12 +18,15 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 import data
+from data.archives import image_files, without_suffix
 from data.config import STRICT, to_dict
 from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import COLUMNS, Manifest
+from data.official import OfficialTest, hold_out
 from data.phantom import PhantomConfig, write_phantoms
+from data.published import LAYOUTS, Layout, form_of_test, places_in, table_in
 from data.store import building, digest, file_sha256, finished
-from data.tables import Columns, check_rows, find_images, image_files, read_rows, without_suffix
+from data.tables import Columns, check_rows, find_images, less, read_rows
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +35,15 @@ log = logging.getLogger(__name__)
 class DataConfig:
     """The images and their table."""
 
-    source: Literal["phantom", "ham10000", "table", "folders"] = "phantom"
-    folder: str | None = None  # of the images; ~ and $VARIABLES are filled in
+    source: Literal["phantom", "ham10000", "isic", "isic2018", "isic2019", "table", "folders"] = "phantom"
+    folder: str | None = None  # of the images, or their zips; ~ and $VARIABLES are filled in
     table: str | None = None  # CSV, or separated by tabs or semicolons; relative to `folder`
     further: tuple[str, ...] = ()  # more tables of the same images, joined by the image column
-    columns: Columns = Columns()  # of `table`; the other sources know theirs
+    columns: Columns = Columns()  # of `table`; a published data set's are known, and what is named here goes first
     rename: Mapping[str, str] = field(default_factory=dict)  # a label as it is written: as it is called here
     labels: tuple[str, ...] = ()  # keep these alone; () = all
+    leave_out: tuple[str, ...] = ()  # ids of images that are not to be used
+    test: OfficialTest | None = None  # stands as the test part; None: the split cuts one off
     phantom: PhantomConfig = PhantomConfig()
 
     def __post_init__(self) -> None:
@@ -59,14 +68,14 @@ def load_manifest(
     """
     if config.source == "phantom":
         table = _phantoms(config.phantom, workdir, progress)
-        return _from_table(config, table, ["images"], Columns(label="dx"), on_fault)
-    folder = _folder(config)
-    if config.source == "ham10000":
-        places = _ham10000_places(folder)
-        return _from_table(config, _ham10000_table(config, folder), places, Columns(label="dx"), on_fault)
-    if config.source == "table":
-        return _from_table(config, folder / str(config.table), ["."], config.columns, on_fault, folder)
-    return _from_folders(config, folder, on_fault)
+        return _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), on_fault)
+    folder = _folder(str(config.folder))
+    if config.source == "folders":
+        manifest, columns = _from_folders(config, folder, on_fault), config.columns
+    else:
+        path, places, layout = _published(config, folder)
+        manifest, columns = _from_table(config, path, places, layout, on_fault, folder), layout.columns
+    return _with_test(config, config.test, manifest, columns, on_fault) if config.test else manifest
 
 
 def _phantoms(config: PhantomConfig, workdir: Path, progress: Callable[[int, int], None] | None) -> Path:
@@ -80,8 +89,8 @@ def _phantoms(config: PhantomConfig, workdir: Path, progress: Callable[[int, int
     return folder / "metadata.csv"
 
 
-def _folder(config: DataConfig) -> Path:
-    folder = Path(os.path.expandvars(str(config.folder))).expanduser()
+def _folder(written: str) -> Path:
+    folder = Path(os.path.expandvars(written)).expanduser()
     if "$" in str(folder):
         raise DataError(f"{folder}: that environment variable is not set; set it, or write the folder itself")
     if not folder.is_dir():
@@ -89,39 +98,50 @@ def _folder(config: DataConfig) -> Path:
     return folder
 
 
-def _ham10000_table(config: DataConfig, folder: Path) -> Path:
-    """Find the table as Dataverse and Kaggle name it."""
-    names = [config.table] if config.table else [f"HAM10000_metadata{suffix}" for suffix in (".csv", ".tab", "")]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(f"{folder}: no {names[0]} here; put the data set's table beside its image folders")
-
-
-def _ham10000_places(folder: Path) -> list[str]:
-    """Find the image folders, so that masks and the test set beside them are not taken for them."""
-    parts = [p.name for p in sorted(folder.iterdir()) if "images_part" in p.name.lower()]
-    packed = [name for name in parts if name.lower().endswith(".zip") and name[:-4] not in parts]
-    if packed:
-        raise DataError(f"{folder / packed[0]}: is still packed; unpack it to the folder {packed[0][:-4]} beside it")
-    return [name for name in parts if (folder / name).is_dir()] or ["."]
+def _published(config: DataConfig, folder: Path) -> tuple[Path, list[str], Layout]:
+    """Find the table and the image folders; what the config names goes before what is known of the data set."""
+    if config.source == "table":
+        return folder / str(config.table), ["."], Layout(tables=(), columns=config.columns)
+    known = LAYOUTS[config.source]
+    tables = (config.table,) if config.table else known.tables
+    default = Columns()
+    named = {key: value for key, value in vars(config.columns).items() if value != getattr(default, key)}
+    layout = dataclasses.replace(known, tables=tables, columns=dataclasses.replace(known.columns, **named))
+    return table_in(folder, layout), places_in(folder, layout), layout
 
 
 def _from_table(
     config: DataConfig,
     path: Path,
     places: list[str],
-    columns: Columns,
+    layout: Layout,
     on_fault: OnFault,
     folder: Path | None = None,
 ) -> Manifest:
     folder = folder or path.parent
-    further = [folder / name for name in config.further]
-    rows = _chosen(config, str(path), read_rows(path, further, columns, on_fault), on_fault)
+    further = [folder / name for name in (*layout.further, *config.further)]
+    rows = read_rows(path, further, layout.columns, on_fault)
+    rows = _chosen(config, str(path), rows.assign(label=rows["label"].replace(layout.rename)), on_fault)
     rows = check_rows(path, rows, on_fault)
     found = find_images(path, rows, folder, places, on_fault)
     rows = rows.loc[found.index].assign(root=config.source, path=found)
     return _manifest(config, rows.drop(columns="file"), folder)
+
+
+def _with_test(
+    config: DataConfig, test: OfficialTest, manifest: Manifest, columns: Columns, on_fault: OnFault
+) -> Manifest:
+    """Join the official test set to the images."""
+    folder = _folder(test.folder or str(config.folder))
+    path = folder / test.table
+    columns, known = (test.columns, {}) if test.columns else form_of_test(path, columns)
+    rows = read_rows(path, [folder / name for name in test.further], columns, on_fault)
+    rows = rows.assign(label=rows["label"].replace(known).replace(config.rename))
+    rows = less(path, rows, test.leave_out, on_fault)
+    rows = rows[rows["label"].isin(config.labels)] if config.labels else rows
+    held = hold_out(manifest, path, rows, folder, on_fault)
+    _one_system(path, held)
+    return held
 
 
 def _from_folders(config: DataConfig, folder: Path, on_fault: OnFault) -> Manifest:
@@ -150,7 +170,8 @@ def _from_folders(config: DataConfig, folder: Path, on_fault: OnFault) -> Manife
 
 
 def _chosen(config: DataConfig, where: str, rows: pd.DataFrame, on_fault: OnFault) -> pd.DataFrame:
-    """Rename labels, then keep those that are asked for."""
+    """Leave out images, rename labels, then keep those that are asked for."""
+    rows = less(where, rows, config.leave_out, on_fault)
     for asked, present in (
         (tuple(config.rename), rows["label"]),
         (config.labels, rows["label"].replace(config.rename)),
@@ -169,5 +190,17 @@ def _manifest(config: DataConfig, rows: pd.DataFrame, folder: Path) -> Manifest:
     manifest = Manifest(rows[[*COLUMNS, *others]].reset_index(drop=True), {config.source: folder})
     if len(manifest.labels) < 2:  # noqa: PLR2004 - nothing to tell apart
         raise DataError(f"{folder}: all images are {', '.join(manifest.labels)!r}; there must be two labels at least")
+    _one_system(folder, manifest)
     log.info("%s: %d images, %s", folder, len(manifest), manifest.counts())
     return manifest
+
+
+def _one_system(where: Path, manifest: Manifest) -> None:
+    """Refuse lesion ids of both the ISIC Archive and HAM10000: one lesion would count as two."""
+    kinds = manifest.table["lesion_id"].str.extract(r"^(IL|HAM|HAMTEST)_", expand=False)
+    if "IL" in set(kinds) and {"HAM", "HAMTEST"} & set(kinds):
+        ours = [str(manifest.table["lesion_id"][(kinds == "IL") == archive].iloc[0]) for archive in (False, True)]
+        raise DataError(
+            f"{where}: lesion ids of two systems, such as {' and '.join(ours)}, which call the same lesion by two "
+            "names; take all tables from one of them"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,7 +16,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from data.config import STRICT
 from data.errors import DataError
-from data.manifest import Manifest
+from data.manifest import PART, Manifest
+
+log = logging.getLogger(__name__)
 
 Share = Annotated[float, Field(gt=0, lt=0.9)]
 
@@ -24,8 +27,8 @@ Share = Annotated[float, Field(gt=0, lt=0.9)]
 class SplitConfig:
     """How the images are divided, and what the generator may see."""
 
-    test: Share = 0.3  # share of the images, read once at the end
-    validation: Share = 0.2  # share of the images, for choosing a checkpoint
+    test: Share = 0.3  # share of the images, read once at the end; an official test set stands in its place
+    validation: Share = 0.2  # share of the images (less an official test set), for choosing a checkpoint
     rare: tuple[str, ...] = ("akiec", "df", "vasc")  # classes that get synthetic images
     shots: Annotated[int, Field(ge=1)] = 16  # images a rare class, of distinct lesions; at most
     limit_real_to_shots: bool = False  # True: the classifier's rare classes are these images too
@@ -70,17 +73,14 @@ class Split:
 def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
     """Stratified by label, never across a group; the shares hold as nearly as the groups allow.
 
-    Raises DataError for a rare class that the data lack and for a class with fewer groups than parts.
+    An official test set (`part` is "test") is the test part as it stands: what shares a group with it is left out of
+    the others, so that its figures compare with those of others. Raises DataError for a rare class that the data lack
+    and for a class with fewer groups than parts.
     """
     missing = sorted(set(config.rare) - set(manifest.labels))
     if missing:
         raise DataError(f"split.rare names {missing[0]!r}, which no image bears; labels: {', '.join(manifest.labels)}")
-    if config.test + config.validation >= 1:
-        raise DataError(f"split: test {config.test} + validation {config.validation} leaves nothing to train on")
-    _enough_groups(manifest)
-    rest, test = _cut(manifest, config.test, seed)
-    train, validation = _cut(rest, config.validation / (1 - config.test), seed + 1)
-    split = Split(train, validation, test)
+    split = _held_out(manifest, config, seed) if PART in manifest.table else _by_shares(manifest, config, seed)
     for name, part in split.parts().items():
         absent = sorted(set(manifest.labels) - set(part.labels))
         if absent:
@@ -121,13 +121,39 @@ def random_split_leakage(manifest: Manifest, test: float, seed: int) -> pd.DataF
     return counted.assign(share=counted["leaked"] / counted["images"].clip(lower=1))
 
 
-def _enough_groups(manifest: Manifest) -> None:
+def _by_shares(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
+    if config.test + config.validation >= 1:
+        raise DataError(f"split: test {config.test} + validation {config.validation} leaves nothing to train on")
+    _enough_groups(manifest, "train", "validation", "test")
+    rest, test = _cut(manifest, config.test, seed)
+    train, validation = _cut(rest, config.validation / (1 - config.test), seed + 1)
+    return Split(train, validation, test)
+
+
+def _held_out(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
+    """Take the official test set as it stands, and divide what shares no leakage group with it."""
+    official = manifest.table[PART] == "test"
+    shared = ~official & manifest.table["group_id"].isin(set(manifest.table.loc[official, "group_id"]))
+    if shared.any():
+        log.warning(
+            "%d images share a leakage group with the official test set and are left out of train and validation, "
+            "first %s",
+            shared.sum(),
+            manifest.table.loc[shared, "image_id"].iloc[0],
+        )
+    rest = manifest.where(~official & ~shared)
+    _enough_groups(rest, "train", "validation")
+    train, validation = _cut(rest, config.validation, seed + 1)
+    return Split(train, validation, manifest.where(official))
+
+
+def _enough_groups(manifest: Manifest, *parts: str) -> None:
     groups = manifest.table.groupby("label")["group_id"].nunique()
-    poor = groups[groups < 3]  # noqa: PLR2004 - train, validation, test
+    poor = groups[groups < len(parts)]
     if len(poor):
         raise DataError(
-            f"{poor.index[0]!r} has {poor.iloc[0]} lesion groups; train, validation and test need at least "
-            "one each: add lesions or leave the class out"
+            f"{poor.index[0]!r} has {poor.iloc[0]} lesion groups; {' and '.join(parts)} need at least one each: add "
+            "lesions or leave the class out"
         )
 
 

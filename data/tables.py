@@ -6,7 +6,7 @@ is raised; with an `on_fault` that returns, each function tells all of them and 
 
 from __future__ import annotations
 
-import filecmp
+import io
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +15,12 @@ from pathlib import Path
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
+from data.archives import image_files, open_file, same_bytes, without_suffix
 from data.config import STRICT
 from data.errors import DataError, Fault, OnFault, refuse
-from data.manifest import COLUMNS, numbered_table
+from data.manifest import COLUMNS, PART, numbered_table
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -29,7 +28,7 @@ class Columns:
     """What a table's columns are called."""
 
     image: str = "image_id"  # file name or path below the folder, with or without its ending
-    label: str = "label"
+    label: str | tuple[str, ...] = "label"  # or several, of which the first that is there and filled in counts
     one_hot: tuple[str, ...] = ()  # one column a label, one of them 1 and the others 0, instead of `label`
     lesion: str | None = None  # None = lesion_id, if there is such a column
     patient: str | None = None  # None = patient_id, if there is such a column
@@ -47,8 +46,9 @@ def read_rows(path: Path, further: Sequence[Path], columns: Columns, on_fault: O
     if given.empty:
         raise DataError(f"{path}: has no rows; give a table with a row an image")
     asked = (columns.lesion, columns.patient, columns.group)
-    _need(path, given, [*(columns.one_hot or [columns.label]), *filter(None, asked)])
-    labels = _one_hot(path, given, columns.one_hot, on_fault) if columns.one_hot else given[columns.label]
+    label = _label_columns(given, columns.label)
+    _need(path, given, [*(columns.one_hot or label), *filter(None, asked)])
+    labels = _one_hot(path, given, columns.one_hot, on_fault) if columns.one_hot else _first_known(given, label)
     given = given.loc[labels.index]
     rows = pd.DataFrame({"file": given[columns.image], "image_id": given[columns.image].map(without_suffix)})
     rows["label"] = labels
@@ -59,7 +59,7 @@ def read_rows(path: Path, further: Sequence[Path], columns: Columns, on_fault: O
     read = {columns.image, columns.label, columns.group, *columns.one_hot}
     read |= {columns.lesion or "lesion_id", columns.patient or "patient_id"}
     others = [name for name in given.columns if name not in read]
-    names = {name: f"table_{name}" if name in {*COLUMNS, "file"} else name for name in others}
+    names = {name: f"table_{name}" if name in {*COLUMNS, PART, "file"} else name for name in others}
     return rows.join(given[others].rename(columns=names))
 
 
@@ -85,7 +85,7 @@ def find_images(
         candidates = images.get(name.replace("\\", "/"), [])
         if not candidates:
             missing.append(f"row {number}: no image {name!r} below {folder}")
-        elif any(not filecmp.cmp(folder / candidates[0], folder / other, shallow=False) for other in candidates[1:]):
+        elif any(not same_bytes(folder / candidates[0], folder / other) for other in candidates[1:]):
             unclear.append(f"row {number}: {name!r} may be {candidates[0]} or {candidates[1]}")
         else:
             found[number] = candidates[0]
@@ -96,16 +96,16 @@ def find_images(
     return paths[~paths.duplicated()]
 
 
-def image_files(folder: Path) -> list[Path]:
-    """List all images below a folder, sorted; not the hidden ones that macOS leaves in archives."""
-    paths = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    return sorted(p for p in paths if not any(part.startswith((".", "__")) for part in p.relative_to(folder).parts))
+def less(where: object, rows: pd.DataFrame, images: Sequence[str], on_fault: OnFault = refuse) -> pd.DataFrame:
+    """Leave out these images."""
+    unknown = sorted(set(images) - set(rows["image_id"]))
+    _tell(on_fault, where, (f"has no image {image!r}" for image in unknown), "take it out of `leave_out`")
+    return rows[~rows["image_id"].isin(images)]
 
 
-def without_suffix(name: str) -> str:
-    """Cut an image's ending off its name; `scan.v2` keeps its own."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot + suffix.lower() in SUFFIXES else name
+def header_of(path: Path) -> list[str]:
+    """Tell a table's columns. Raises DataError."""
+    return list(_stripped(path, [], lambda _: None).columns)
 
 
 def _repeated_images(rows: pd.DataFrame) -> Iterator[str]:
@@ -138,16 +138,16 @@ def _repeated(values: pd.Series[str]) -> Iterator[tuple[str, int, int]]:
         yield from ((str(value), first, other) for other in others)
 
 
-def _tell(on_fault: OnFault, path: Path, cases: Iterable[str], mend: str) -> None:
+def _tell(on_fault: OnFault, where: object, cases: Iterable[str], mend: str) -> None:
     found = tuple(cases)
     if found:
-        on_fault(Fault(str(path), found, mend))
+        on_fault(Fault(str(where), found, mend))
 
 
 def _stripped(path: Path, needed: Sequence[str], on_fault: OnFault) -> pd.DataFrame:
     """Read a table, its separator told from its header."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(open_file(path), encoding="utf-8-sig") as file:
             header = file.readline()
     except (OSError, UnicodeDecodeError) as fault:
         raise DataError(f"{path}: cannot be read as a table ({fault}); give a CSV file in UTF-8") from fault
@@ -176,6 +176,20 @@ def _need(path: Path, table: pd.DataFrame, needed: Sequence[str]) -> None:
         raise DataError(
             f"{path}: no column {', '.join(lacking)}; it has {', '.join(table.columns)}: name one under `columns`"
         )
+
+
+def _label_columns(table: pd.DataFrame, asked: str | tuple[str, ...]) -> list[str]:
+    """Tell which of the columns that may hold the label are there; the first asked for where none is."""
+    names = [asked] if isinstance(asked, str) else list(asked)
+    return [name for name in names if name in table.columns] or names[:1]
+
+
+def _first_known(table: pd.DataFrame, names: Sequence[str]) -> pd.Series[str]:
+    """Take each row's first text that is not empty."""
+    found = table[names[0]]
+    for name in names[1:]:
+        found = found.where(found != "", table[name])
+    return found
 
 
 def _column(table: pd.DataFrame, name: str | None, standard: str = "") -> pd.Series[str]:

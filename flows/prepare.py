@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from augment.base import base_identity, seen_by
+from data.archives import sha256_of, stamp_of
 from data.duplicates import Links, leakage_groups
-from data.manifest import Manifest
+from data.manifest import PART, Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.sources import load_manifest
 from data.splits import Split, few_shot, make_split, random_split_leakage
-from data.store import digest, file_sha256, read_json, write_json
+from data.store import digest, read_json, write_json
 from flows.steps import Done, Step, Watch
 from flows.study import StudyConfig, inputs, settings
 
@@ -91,10 +92,15 @@ def shots_of(config: StudyConfig, split: Split) -> dict[str, Manifest]:
 
 def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -> dict[str, Any]:
     """Record what was joined and divided, and what would have leaked otherwise."""
-    leaked = random_split_leakage(joined, config.split.test, config.study_seed)
+    official = PART in joined.table
+    share = len(split.test) / len(joined) if official else config.split.test
+    leaked = random_split_leakage(joined, share, config.study_seed)
     shots = shots_of(config, split)
     groups = [set(part.table["group_id"]) for part in split.parts().values()]
+    kept = {image for part in split.parts().values() for image in part.table["image_id"]}
     return {
+        "test": "official" if official else "by share",
+        "left_out": sorted(set(joined.table["image_id"]) - kept),  # share a group with an official test set
         "groups": joined.table["group_id"].nunique(),
         "links": asdict(links),
         "parts": {name: _counts(part) for name, part in split.parts().items()},
@@ -125,9 +131,9 @@ def contents_of(manifest: Manifest, known: Path) -> dict[str, str]:
         before = {}
     after, found = dict(before), {}
     for image, path in zip(manifest.table["image_id"], manifest.paths(), strict=True):
-        stat = path.stat()
-        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-        after[key] = found[image] = before.get(key) or file_sha256(path)
+        size, mtime_ns = stamp_of(path)
+        key = f"{path.resolve()}|{size}|{mtime_ns}"
+        after[key] = found[image] = before.get(key) or sha256_of(path)
     if after != before:
         write_json(known, after)
     return found

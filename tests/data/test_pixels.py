@@ -1,8 +1,10 @@
 import io
 import os
+import struct
 import time
 import tracemalloc
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,6 +118,48 @@ def test_sixteen_bits_are_scaled_and_do_not_turn_white(tmp_path):
     wide = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
     pixels = read_image(save(tmp_path / "a.png", Image.fromarray(wide)), PixelConfig(size=16))
     assert (pixels[..., 0] == np.arange(256).reshape(16, 16)).all()
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3)])
+def test_a_tiff_of_eight_bits_reads_as_its_pixels(tmp_path, compression, shape):
+    stored = NOISE[..., 0] if len(shape) == 2 else NOISE
+    path = save(tmp_path / "a.tif", Image.fromarray(stored), compression=compression)
+    expected = np.broadcast_to(stored.reshape(48, 64, -1), NOISE.shape)
+    assert (read_image(path, PixelConfig(size=48)) == expected[:, 8:56]).all()
+
+
+@pytest.mark.parametrize(("bits", "order"), [(12, "<"), (16, "<"), (16, ">")])
+def test_a_grey_tiff_of_more_than_eight_bits_is_scaled_and_does_not_turn_white_or_black(tmp_path, bits, order):
+    wide = np.linspace(0, 2**bits - 1, 256).round().astype(np.uint16)
+    path = tmp_path / "a.tif"
+    path.write_bytes(grey_tiff(wide, bits, order))
+    assert np.abs(read_image(path, PixelConfig(size=16))[..., 0].ravel() - np.arange(256.0)).max() <= 1
+
+
+def test_a_colour_tiff_of_sixteen_bits_is_scaled(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.tif"), NOISE[..., ::-1].astype(np.uint16) * 257)
+    assert (read_image(tmp_path / "a.tif", PixelConfig(size=48)) == NOISE[:, 8:56]).all()
+
+
+def grey_tiff(values, bits, order):
+    """A TIFF of 16 x 16 as a microscope writes it, which Pillow reads and does not write."""
+    if bits == 12:
+        pairs = values.reshape(-1, 2).astype(int)
+        packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], axis=1)
+        data = packed.astype(np.uint8).tobytes()
+    else:
+        data = values.astype(f"{order}u2").tobytes()
+    short, long = 3, 4
+    tags = [(256, long, 16), (257, long, 16), (258, short, bits), (259, short, 1), (262, short, 1), (273, long, 8)]
+    tags += [(277, short, 1), (278, long, 16), (279, long, len(data))]
+    fields = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, 1) + struct.pack(f"{order}{'HH' if kind == short else 'I'}", *value)
+        for tag, kind, one in tags
+        for value in [(one, 0) if kind == short else (one,)]
+    )
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(data))
+    return head + data + struct.pack(f"{order}H", len(tags)) + fields + b"\0\0\0\0"
 
 
 def test_a_floating_point_image_is_refused_in_words(tmp_path):

@@ -103,6 +103,25 @@ def test_labels_can_be_renamed_merged_and_chosen(folder):
     assert read(folder, table, rename=rename, labels=["akiec", "nv"]).counts() == {"akiec": 2, "nv": 1}
 
 
+def test_a_label_is_the_first_of_several_columns_that_is_filled_in(folder):
+    columns = {"image": "file", "label": ["gone", "fine", "coarse"]}
+    manifest = read(folder, "file,coarse,fine\na,benign,nevus\nb,malignant,\n", columns=columns)
+    assert manifest.table["label"].tolist() == ["nevus", "malignant"]
+    assert manifest.table["fine"].tolist() == ["nevus", ""]
+
+
+def test_images_that_are_left_out_need_not_be_there_but_must_be_named_rightly(folder):
+    assert len(read(folder, FOUR + "gone,bcc,1\n", leave_out=["gone"])) == 4
+    with pytest.raises(DataError, match=r"table\.csv: has no image 'gnoe'; take it out of `leave_out`"):
+        read(folder, FOUR, leave_out=["gnoe"])
+
+
+def test_lesion_ids_of_the_archive_and_of_ham10000_do_not_mix(folder):
+    with pytest.raises(DataError, match=r"lesion ids of two systems, such as HAM_1 and IL_1"):
+        read(folder, "file,dx,lesion_id\na,mel,HAM_1\nb,nv,IL_1\n")
+    assert len(read(folder, "file,dx,lesion_id\na,mel,HAM_1\nb,nv,BCN_1\n")) == 2
+
+
 def test_what_is_not_chosen_need_not_be_there(folder):
     manifest = read(folder, FOUR + "gone,bcc,1\n", labels=["mel", "nv"])
     assert len(manifest) == 4
@@ -325,15 +344,9 @@ def test_ham10000_reads_from_one_folder_and_with_kaggle_s_second_copies(tmp_path
     assert len(load_manifest(config, tmp_path)) == 3
 
 
-def test_ham10000_still_packed_or_without_its_table_says_so(tmp_path):
-    config = DataConfig(source="ham10000", folder=str(tmp_path))
-    with pytest.raises(DataError, match=r"no HAM10000_metadata\.csv here"):
-        load_manifest(config, tmp_path)
-    ham10000(tmp_path)
-    shutil.rmtree(tmp_path / "HAM10000_images_part_2")
-    (tmp_path / "HAM10000_images_part_2.zip").touch()
-    with pytest.raises(DataError, match=r"HAM10000_images_part_2\.zip: is still packed"):
-        load_manifest(config, tmp_path)
+def test_ham10000_without_its_table_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"no HAM10000_metadata\.csv here; put the data set's table beside"):
+        load_manifest(DataConfig(source="ham10000", folder=str(tmp_path)), tmp_path)
 
 
 def test_a_folder_may_stand_in_an_environment_variable(tmp_path, monkeypatch):
@@ -376,6 +389,7 @@ def test_phantoms_are_drawn_once_and_again_for_another_config_or_a_lost_file(tmp
         ({"phantom": {"image": 3}}, "phantom.image: unknown key; did you mean 'images'"),
         ({"columns": {"lable": "dx"}}, "columns.lable: unknown key; did you mean 'label'"),
         ({"source": "ham10000"}, "the source ham10000 needs `folder`"),
+        ({"test": {"table": "x", "foldre": "x"}}, "test.foldre: unknown key; did you mean 'folder'"),
         ({"source": "table", "folder": "x"}, "the source table needs `table`"),
     ],
 )
@@ -395,5 +409,8 @@ def test_the_real_ham10000_counts_as_published(tmp_path):
     manifest = load_manifest(DataConfig(source="ham10000", folder=str(HAM10000)), tmp_path)
     counts = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
     assert manifest.counts() == counts
+    assert len(manifest) == 10015
+    lesions = {"akiec": 228, "bcc": 327, "bkl": 727, "df": 73, "mel": 614, "nv": 5403, "vasc": 98}
+    assert manifest.table.groupby("label")["lesion_id"].nunique().to_dict() == lesions
     assert manifest.table["lesion_id"].nunique() == 7470
     assert (manifest.table["age"] == "").sum() == 57

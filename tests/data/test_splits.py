@@ -56,6 +56,43 @@ def test_shares_and_classes_come_out_as_asked():
             assert part.counts()[label] / n == pytest.approx(share, abs=0.06)
 
 
+def with_official(whole: Manifest, held: set[str]) -> Manifest:
+    part = whole.table["image_id"].isin(held).map({True: "test", False: ""})
+    return Manifest(whole.table.assign(part=part), whole.roots)
+
+
+def test_an_official_test_set_is_the_test_part_as_it_stands(caplog: pytest.LogCaptureFixture):
+    whole = drawn({"nv": 60, "df": 20}, images_a_group=2)
+    held = {"real0", "real1", "real3", "real120", "real121"}  # of the second mole, a twin stays behind
+    split = make_split(with_official(whole, held), SplitConfig(rare=("df",), test=0.85, validation=0.3), 0)
+    assert set(split.test.table["image_id"]) == held
+    rest = {*split.train.table["image_id"], *split.validation.table["image_id"]}
+    assert rest == set(whole.table["image_id"]) - held - {"real2"}
+    assert "1 images share a leakage group with the official test set and are left out" in caplog.text
+    assert "first real2" in caplog.text
+    assert len(split.validation) / len(rest) == pytest.approx(0.3, abs=0.05)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), held=st.sets(st.integers(0, 119), min_size=12))
+def test_no_group_crosses_to_an_official_test_set(seed: int, held: set[int]):
+    whole = with_official(drawn({"nv": 30, "df": 10}, images_a_group=3), {f"real{n}" for n in held})
+    try:
+        split = make_split(whole, SplitConfig(rare=("df",)), seed)
+    except DataError as fault:
+        assert "got no image" in str(fault) or "lesion groups" in str(fault)  # noqa: PT017 - all that may be refused
+        return
+    groups = [set(part.table["group_id"]) for part in split.parts().values()]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert set(split.test.table["image_id"]) == {f"real{n}" for n in held}
+
+
+def test_a_class_that_the_official_test_set_leaves_too_few_lesions_is_named():
+    whole = with_official(drawn({"nv": 9, "df": 3}), {"real0", "real18", "real20"})
+    with pytest.raises(DataError, match="'df' has 1 lesion groups; train and validation need at least one each"):
+        make_split(whole, SplitConfig(rare=("df",)), 0)
+
+
 def test_the_same_seed_gives_the_same_split_and_another_another():
     whole = drawn({"nv": 30, "df": 10})
     first, again, other = (make_split(whole, SplitConfig(rare=("df",)), seed) for seed in (1, 1, 2))

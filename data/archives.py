@@ -1,0 +1,135 @@
+"""One door to the bytes of images and tables: a file, or a member of a zip that stands in for a folder.
+
+`images_part_1.zip/ISIC_0024306.jpg` is a path like any other, so a manifest names an image in a zip as it names a
+file, and nothing is ever unpacked. Whoever opens, lists or stats what a data set holds comes here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+from data.errors import DataError
+
+SUFFIXES = frozenset({".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+ZIP = ".zip"
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List all images below a folder or in a zip, sorted; not the hidden ones that macOS leaves in archives.
+
+    A zip below the folder counts as the folder that it would unpack to; it is passed over where that one stands
+    beside it.
+    """
+    found = []
+    for path in [folder / name for name in _members(folder)] if _is_zip(folder) else folder.rglob("*"):
+        if _hidden(path.relative_to(folder)):
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            found.append(path)
+        elif _is_zip(path) and not path.with_suffix("").is_dir():
+            found += image_files(path)
+    return sorted(found)
+
+
+def open_file(path: Path) -> io.BytesIO | io.BufferedReader:
+    """Open a file or a zip's member for reading.
+
+    Raises FileNotFoundError for one that is not there, DataError for a broken zip.
+    """
+    inside = _inside(path)
+    return io.BytesIO(_read(*inside)) if inside else path.open("rb")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, or such a member of a zip."""
+    inside = _inside(path)
+    return inside[1] in _members(inside[0]) if inside else path.is_file()
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Tell size in bytes and mtime in ns, a zip's for its members: what shows a change without reading.
+
+    Raises FileNotFoundError.
+    """
+    inside = _inside(path)
+    if inside is None:
+        stat = path.stat()
+        return stat.st_size, stat.st_mtime_ns
+    archive, member = inside
+    if member not in (members := _members(archive)):
+        raise FileNotFoundError(f"{path}: no such member")
+    return members[member].file_size, archive.stat().st_mtime_ns
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 in hex of a file's or member's bytes."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    """Whether two files or members hold the same bytes."""
+    return stamp_of(one)[0] == stamp_of(other)[0] and sha256_of(one) == sha256_of(other)
+
+
+def without_suffix(name: str) -> str:
+    """Cut an image's ending off its name; `scan.v2` keeps its own."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix.lower() in SUFFIXES else name
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.parts)
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ZIP and path.is_file()
+
+
+def _inside(path: Path) -> tuple[Path, str] | None:
+    """Divide a path through a zip into the zip and its member's name; None for a plain path."""
+    for n, part in enumerate(path.parts[:-1], start=1):
+        if part.lower().endswith(ZIP) and _is_zip(archive := Path(*path.parts[:n])):
+            return archive, "/".join(path.parts[n:])
+    return None
+
+
+def _members(archive: Path) -> dict[str, zipfile.ZipInfo]:
+    return _opened(archive)[1]
+
+
+def _read(archive: Path, member: str) -> bytes:
+    """Read one member whole. Raises FileNotFoundError, or DataError for what is broken or locked."""
+    opened, members = _opened(archive)
+    if member not in members:
+        raise FileNotFoundError(f"{archive / member}: no such member")
+    try:
+        return opened.read(members[member])
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as fault:
+        raise DataError(f"{archive}: {member} is broken in it ({fault}); download the zip anew") from fault
+    except (RuntimeError, NotImplementedError) as fault:  # a password, a compression that Python lacks
+        folder = archive.with_suffix("").name
+        raise DataError(f"{archive}: {member} cannot be read in place ({fault}); unpack to {folder}") from fault
+
+
+def _opened(archive: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Open a zip once a process, and again when it has changed."""
+    stat = archive.stat()
+    return _open(archive, stat.st_size, stat.st_mtime_ns, os.getpid())
+
+
+@functools.lru_cache(maxsize=8)
+def _open(archive: Path, size: int, mtime_ns: int, process: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Read a zip's directory; `process` is a key since a fork would share the file's position."""
+    del mtime_ns, process
+    try:
+        opened = zipfile.ZipFile(archive)
+    except (zipfile.BadZipFile, OSError) as fault:
+        raise DataError(f"{archive}: broken or cut short at {size:,} bytes ({fault}); download the zip anew") from fault
+    return opened, {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
