@@ -10,7 +10,7 @@ between 0.57 (the most alike of different moles) and 0.72 (the least alike of tr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 log = logging.getLogger(__name__)
 
+_KNOWN = ("lesion_id", "patient_id", "group_id")  # in the order in which links are counted
 _TURNS = 8  # four rotations, each with and without a flip
 _BLOCK = 512  # images compared with all later ones at a time
 _SMALLEST = 64  # pixels a side; below that detail is gone
@@ -59,27 +60,39 @@ def leakage_groups(manifest: Manifest, pixels: UInt8[np.ndarray, "n s s 3"]) -> 
 
     A group is named by the first of its image ids. `pixels` are the manifest's, 64 px a side or more.
     """
+    duplicates = near_duplicates(pixels, known_groups(manifest))
+    ids = manifest.table["image_id"]
+    for one, other in duplicates:
+        log.info("near-duplicates in different groups: %s and %s", ids[one], ids[other])
+    return link(manifest, duplicates)
+
+
+def known_groups(manifest: Manifest) -> Int64[np.ndarray, " n"]:
+    """Number the groups that the table tells: same lesion, same patient, same group."""
+    return _components(len(manifest), np.concatenate([_chain(manifest.table[name]) for name in _KNOWN]))
+
+
+def link(manifest: Manifest, duplicates: Int64[np.ndarray, "pairs 2"]) -> tuple[Manifest, Links]:
+    """Set `group_id` as `leakage_groups` does, the near-duplicates being known."""
     table = manifest.table
     n_groups, groups, edges = [len(table)], np.arange(len(table)), np.empty((0, 2), np.int64)
-    for column in ("lesion_id", "patient_id", "group_id"):
-        edges = np.concatenate([edges, _chain(table[column])])
+    for more in (*(_chain(table[name]) for name in _KNOWN), duplicates):
+        edges = np.concatenate([edges, more])
         groups = _components(len(table), edges)
         n_groups.append(len(set(groups)))
-    duplicates = near_duplicates(pixels, groups)
-    for one, other in duplicates:
-        log.info("near-duplicates in different groups: %s and %s", table["image_id"][one], table["image_id"][other])
-    groups = _components(len(table), np.concatenate([edges, duplicates]))
-    n_groups.append(len(set(groups)))
     names = table["image_id"].groupby(groups).transform("min")
     return Manifest(table.assign(group_id=names), manifest.roots), Links(*(-np.diff(n_groups)).tolist())
 
 
 def near_duplicates(
-    pixels: UInt8[np.ndarray, "n s s 3"], groups: NDArray[np.int64] | None = None
+    pixels: UInt8[np.ndarray, "n s s 3"],
+    groups: NDArray[np.int64] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Int64[np.ndarray, "pairs 2"]:
     """Find the pairs of rows that show nearly the same photograph, also turned or flipped.
 
     Pairs within one of `groups` are not looked at. Time grows with n squared: 10,000 images take a minute or two.
+    `progress` is told how many of how many images, each in eight turns, have been compared with all later ones.
     """
     if len(pixels) and pixels.shape[1] < _SMALLEST:
         raise ValueError(f"pixels are {pixels.shape[1]} a side; near-duplicates need {_SMALLEST} or more")
@@ -89,12 +102,14 @@ def near_duplicates(
     coarse, fine, hashes = _detail(gray, 24, 1.5, 3.0), _detail(gray, 48, 2.0, 6.0), perceptual_hashes(gray)
     best: dict[tuple[int, int], tuple[float, int]] = {}
     for turn in range(_TURNS):
-        for alike in _alike(coarse, _turned(coarse, turn), hashes[0], hashes[turn]):
+        for block, alike in enumerate(_alike(coarse, _turned(coarse, turn), hashes[0], hashes[turn]), start=1):
             apart = alike if groups is None else alike[groups[alike[:, 0]] != groups[alike[:, 1]]]
             for one, other in apart.tolist():
                 score = _shifted_correlation(fine[one], _turned(fine[other], turn))
                 if score > max(_FINE, best.get((one, other), (0.0, 0))[0]):
                     best[one, other] = (score, turn)
+            if progress is not None:
+                progress(turn * len(gray) + min(len(gray), block * _BLOCK), _TURNS * len(gray))
     sure = [pair for pair, (_, turn) in sorted(best.items()) if _same_photograph(gray, pair, turn)]
     return np.array(sure, np.int64).reshape(-1, 2)
 

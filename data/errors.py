@@ -30,14 +30,15 @@ class TrainingError(RuntimeError):
 class Fault:
     """What is wrong in one place, in one case or many alike, and how it is mended."""
 
-    where: str  # the file or folder
+    where: str  # the file or folder; may be empty where the case says it
     cases: tuple[str, ...]  # each names its row, where there are rows
     mend: str
 
     def __str__(self) -> str:
         """Say the first case, the mend and how many more there are, in one line."""
         more = f" (and {len(self.cases) - 1} more)" if self.cases[1:] else ""
-        return f"{self.where}: {self.cases[0]}; {self.mend}{more}"
+        where = f"{self.where}: " if self.where else ""
+        return f"{where}{self.cases[0]}; {self.mend}{more}"
 
 
 OnFault = Callable[[Fault], None]  # a reader goes on without what is at fault if this returns

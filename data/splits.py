@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated
 
@@ -15,11 +15,12 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from sklearn.model_selection import StratifiedGroupKFold
 
 from data.config import STRICT
-from data.errors import DataError
+from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import PART, Manifest
 
 log = logging.getLogger(__name__)
 
+PARTS = ("train", "validation", "test")
 Share = Annotated[float, Field(gt=0, lt=0.9)]
 
 
@@ -27,11 +28,24 @@ Share = Annotated[float, Field(gt=0, lt=0.9)]
 class SplitConfig:
     """How the images are divided, and what the generator may see."""
 
-    test: Share = 0.3  # share of the images, read once at the end; an official test set stands in its place
+    test: Share = 0.3  # share of the images, read once at the end; a fold or an official test set stands in its place
     validation: Share = 0.2  # share of the images (less an official test set), for choosing a checkpoint
+    folds: Annotated[int, Field(ge=2)] | None = None  # k of a k-fold cross-validation; None = one split
+    fold: Annotated[int, Field(ge=0)] = 0  # which of the k folds, counted from 0, is the test part
     rare: tuple[str, ...] = ("akiec", "df", "vasc")  # classes that get synthetic images
     shots: Annotated[int, Field(ge=1)] = 16  # images a rare class, of distinct lesions; at most
     limit_real_to_shots: bool = False  # True: the classifier's rare classes are these images too
+
+    def __post_init__(self) -> None:
+        """Refuse a fold that is none of the k."""
+        if self.fold >= (self.folds or 1):
+            last = "`folds` is not set" if self.folds is None else f"the last of {self.folds} is {self.folds - 1}"
+            raise ValueError(f"there is no fold {self.fold}: {last}")
+
+    @property
+    def test_share(self) -> float:
+        """Share of the images in the test part."""
+        return 1 / self.folds if self.folds else self.test
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ class Split:
 
     def parts(self) -> dict[str, Manifest]:
         """The parts by name, in order."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+        return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
     def refuse_seen(self, groups: Iterable[str], by: str) -> None:
         """Raise DataError where something that was trained on these groups would be judged by one of them."""
@@ -75,11 +89,9 @@ def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
 
     An official test set (`part` is "test") is the test part as it stands: what shares a group with it is left out of
     the others, so that its figures compare with those of others. Raises DataError for a rare class that the data lack
-    and for a class with fewer groups than parts.
+    and for a class with too few groups.
     """
-    missing = sorted(set(config.rare) - set(manifest.labels))
-    if missing:
-        raise DataError(f"split.rare names {missing[0]!r}, which no image bears; labels: {', '.join(manifest.labels)}")
+    check_classes(manifest, config)
     split = _held_out(manifest, config, seed) if PART in manifest.table else _by_shares(manifest, config, seed)
     for name, part in split.parts().items():
         absent = sorted(set(manifest.labels) - set(part.labels))
@@ -88,6 +100,31 @@ def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
                 f"the {name} part got no image of {absent[0]!r}; give that class more lesions or leave it out"
             )
     return split
+
+
+def make_folds(manifest: Manifest, config: SplitConfig, seed: int) -> Iterator[Split]:
+    """Make the splits of a k-fold cross-validation: each image is in the test part of exactly one."""
+    return (make_split(manifest, replace(config, fold=fold), seed) for fold in range(config.folds or 1))
+
+
+def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = refuse) -> None:
+    """Refuse rare classes that no image bears, and classes that cannot be in every part."""
+    missing = tuple(
+        f"split.rare names {label!r}, which no image bears" for label in sorted(set(config.rare) - set(manifest.labels))
+    )
+    if missing:
+        on_fault(Fault("", missing, f"labels: {', '.join(manifest.labels)}"))
+    official = PART in manifest.table
+    if official and config.folds:
+        asked = f"split.folds is {config.folds}, but `data.test` holds the test part"
+        on_fault(Fault("", (asked,), "take one of the two out of the config"))
+    divided, parts = (_apart_from_test(manifest), PARTS[:2]) if official else (manifest, PARTS)
+    folds = 0 if official else config.folds or 0
+    groups = divided.table.groupby("label")["group_id"].nunique().reindex(manifest.labels, fill_value=0)
+    poor = tuple(f"{label!r} has {n} lesion groups" for label, n in groups.items() if n < max(len(parts), folds))
+    if poor:
+        what = f"the test parts of {folds} folds" if folds > len(parts) else " and ".join(parts)
+        on_fault(Fault("", poor, f"{what} need at least one each: add lesions or leave the class out"))
 
 
 def few_shot(train: Manifest, label: str, shots: int, seed: int) -> Manifest:
@@ -122,18 +159,22 @@ def random_split_leakage(manifest: Manifest, test: float, seed: int) -> pd.DataF
 
 
 def _by_shares(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
-    if config.test + config.validation >= 1:
-        raise DataError(f"split: test {config.test} + validation {config.validation} leaves nothing to train on")
-    _enough_groups(manifest, "train", "validation", "test")
-    rest, test = _cut(manifest, config.test, seed)
-    train, validation = _cut(rest, config.validation / (1 - config.test), seed + 1)
+    shares = f"test {config.test_share:g} + validation {config.validation:g}"
+    if config.test_share + config.validation >= 1:
+        raise DataError(f"split: {shares} leaves nothing to train on; lower one")
+    if config.folds:
+        rest, test = _parted(manifest, config.folds, seed, [config.fold])
+    else:
+        rest, test = _cut(manifest, config.test, seed)
+    train, validation = _cut(rest, config.validation / (1 - config.test_share), seed + 1)
     return Split(train, validation, test)
 
 
 def _held_out(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
     """Take the official test set as it stands, and divide what shares no leakage group with it."""
-    official = manifest.table[PART] == "test"
-    shared = ~official & manifest.table["group_id"].isin(set(manifest.table.loc[official, "group_id"]))
+    rest = _apart_from_test(manifest)
+    official = manifest.where(manifest.table[PART] == "test")
+    shared = ~manifest.table["image_id"].isin({*rest.table["image_id"], *official.table["image_id"]})
     if shared.any():
         log.warning(
             "%d images share a leakage group with the official test set and are left out of train and validation, "
@@ -141,30 +182,29 @@ def _held_out(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
             shared.sum(),
             manifest.table.loc[shared, "image_id"].iloc[0],
         )
-    rest = manifest.where(~official & ~shared)
-    _enough_groups(rest, "train", "validation")
     train, validation = _cut(rest, config.validation, seed + 1)
-    return Split(train, validation, manifest.where(official))
+    return Split(train, validation, official)
 
 
-def _enough_groups(manifest: Manifest, *parts: str) -> None:
-    groups = manifest.table.groupby("label")["group_id"].nunique()
-    poor = groups[groups < len(parts)]
-    if len(poor):
-        raise DataError(
-            f"{poor.index[0]!r} has {poor.iloc[0]} lesion groups; {' and '.join(parts)} need at least one each: add "
-            "lesions or leave the class out"
-        )
+def _apart_from_test(manifest: Manifest) -> Manifest:
+    """Give the images that share no leakage group with the official test set."""
+    tested = set(manifest.table.loc[manifest.table[PART] == "test", "group_id"])
+    return manifest.where(~manifest.table["group_id"].isin(tested))
 
 
 def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
     """Cut off about `share` of the images: as many of 20 (or fewer) stratified grouped folds as come nearest."""
-    labels, groups = manifest.table["label"], manifest.table["group_id"]
     scarce = int(manifest.table.groupby("label")["group_id"].nunique().min())
     folds = min(20, max(2, scarce))
     taken = min(folds - 1, max(1, round(share * folds)))
+    return _parted(manifest, folds, seed, range(taken))
+
+
+def _parted(manifest: Manifest, folds: int, seed: int, taken: Iterable[int]) -> tuple[Manifest, Manifest]:
+    """Divide into stratified grouped folds; give all others, and those taken."""
+    labels, groups = manifest.table["label"], manifest.table["group_id"]
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [held for _, held in splitter.split(np.zeros(len(labels)), labels, groups)]
     cut = pd.Series(data=False, index=manifest.table.index)
-    cut.iloc[np.concatenate(parts[:taken])] = True
+    cut.iloc[np.concatenate([parts[fold] for fold in taken])] = True
     return manifest.where(~cut), manifest.where(cut)

@@ -14,12 +14,10 @@ from data.duplicates import Links, leakage_groups
 from data.manifest import PART, Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.sources import load_manifest
-from data.splits import Split, few_shot, make_split, random_split_leakage
+from data.splits import PARTS, Split, few_shot, make_split, random_split_leakage
 from data.store import digest, read_json, write_json
 from flows.steps import Done, Step, Watch
 from flows.study import StudyConfig, inputs, settings
-
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +59,7 @@ def split_step(config: StudyConfig, images: Images) -> Step:
     depends = inputs(
         "split",
         images=images.identity_of(images.manifest),
-        split=settings(config.split),
+        split=settings(config.split, *(() if config.split.folds else ("folds", "fold"))),  # as before there were folds
         seed=config.study_seed,
         base=base_identity(config.base),
     )
@@ -93,7 +91,7 @@ def shots_of(config: StudyConfig, split: Split) -> dict[str, Manifest]:
 def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -> dict[str, Any]:
     """Record what was joined and divided, and what would have leaked otherwise."""
     official = PART in joined.table
-    share = len(split.test) / len(joined) if official else config.split.test
+    share = len(split.test) / len(joined) if official else config.split.test_share
     leaked = random_split_leakage(joined, share, config.study_seed)
     shots = shots_of(config, split)
     groups = [set(part.table["group_id"]) for part in split.parts().values()]

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import DataError
+from data.config import parse
+from data.duplicates import link
+from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS, Manifest
-from data.splits import Split, SplitConfig, few_shot, make_split, random_split_leakage
+from data.splits import (
+    Split,
+    SplitConfig,
+    check_classes,
+    few_shot,
+    make_folds,
+    make_split,
+    random_split_leakage,
+)
 
 
 def manifest(labels: list[str], groups: list[str], source: str = "real") -> Manifest:
@@ -46,6 +56,124 @@ def test_no_group_crosses_the_split_and_nothing_is_lost(seed: int, sizes: list[i
     assert sorted(i for part in split.parts().values() for i in part.table["image_id"]) == sorted(
         whole.table["image_id"]
     )
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from(["nv", "mel", "df"]), st.integers(0, 120), st.integers(0, 120)), min_size=30, max_size=120
+)
+PAIRS = st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=6)
+
+
+def linked(rows: list[tuple[str, int, int]], duplicates: list[tuple[int, int]]) -> Manifest:
+    """A table of (label, lesion, patient), 0 being unknown, whose patients have lesions of several classes."""
+    labels, lesions, patients = zip(*rows, strict=True)
+    whole = manifest(list(labels), [f"image{n}" for n in range(len(rows))])
+    names = {
+        name: [f"{name}{n}" if n else "" for n in ids]
+        for name, ids in (("lesion_id", lesions), ("patient_id", patients))
+    }
+    table = whole.table.assign(**names)
+    return link(Manifest(table, whole.roots), np.array(duplicates, np.int64).reshape(-1, 2))[0]
+
+
+def assert_nothing_is_shared(split: Split, duplicates: list[tuple[int, int]]) -> None:
+    """Held against the table's own columns and the pairs, not against the groups made of them."""
+    part_of = {image: name for name, part in split.parts().items() for image in part.table["image_id"]}
+    for column in ("lesion_id", "patient_id", "group_id"):
+        held = [set(part.table[column]) - {""} for part in split.parts().values()]
+        assert sum(map(len, held)) == len(set.union(*held)), column
+    assert all(part_of[f"real{one}"] == part_of[f"real{other}"] for one, other in duplicates)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10_000), rows=ROWS, duplicates=PAIRS, folds=st.sampled_from([None, 2, 3, 5]))
+def test_no_lesion_patient_or_duplicate_crosses_any_fold_and_each_image_is_tested_once(
+    seed: int, rows: list[tuple[str, int, int]], duplicates: list[tuple[int, int]], folds: int | None
+):
+    whole = linked(rows, duplicates)
+    try:
+        splits = list(make_folds(whole, SplitConfig(rare=(), folds=folds), seed))
+    except DataError as fault:
+        assert "got no image" in str(fault) or "need at least one each" in str(fault)  # noqa: PT017 - no other refusal
+        return
+    for split in splits:
+        assert_nothing_is_shared(split, duplicates)
+        assert sorted(i for part in split.parts().values() for i in part.table["image_id"]) == sorted(
+            whole.table["image_id"]
+        )
+    tested = [image for split in splits for image in split.test.table["image_id"]]
+    assert len(tested) == len(set(tested))
+    if folds is not None:
+        assert set(tested) == set(whole.table["image_id"])
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 10_000),
+    sizes=st.lists(st.integers(2, 5), min_size=18, max_size=40),
+    ends=st.permutations(["train", "validation", "test"]),
+    pick=st.integers(0, 10_000),
+)
+def test_no_image_can_be_moved_away_from_its_group(seed: int, sizes: list[int], ends: list[str], pick: int):
+    labels = [("nv", "mel", "df")[group % 3] for group, size in enumerate(sizes) for _ in range(size)]
+    groups = [f"g{group}" for group, size in enumerate(sizes) for _ in range(size)]
+    parts = make_split(manifest(labels, groups), SplitConfig(rare=("df",)), seed).parts()
+    start, end, _ = ends
+    moved = parts[start].table["image_id"] == parts[start].table["image_id"].iloc[pick % len(parts[start])]
+    torn = {
+        **parts,
+        start: parts[start].where(~moved),
+        end: Manifest.concat(parts[end], parts[start].where(moved)),
+    }
+    with pytest.raises(DataError, match="1 leakage groups stand in both"):
+        Split(**torn)
+
+
+def test_folds_have_the_share_of_each_class():
+    whole = drawn({"nv": 100, "mel": 30, "df": 10})
+    splits = list(make_folds(whole, SplitConfig(rare=("df",), folds=5, validation=0.2), 0))
+    assert len(splits) == 5
+    for split in splits:
+        assert split.test.counts() == {"df": 4, "mel": 12, "nv": 40}
+        assert {label: n / whole.counts()[label] for label, n in split.train.counts().items()} == pytest.approx(
+            {"df": 0.6, "mel": 0.6, "nv": 0.6}, abs=0.05
+        )
+
+
+def test_a_fold_is_the_same_wherever_it_is_made():
+    whole = drawn({"nv": 30, "df": 10})
+    config = SplitConfig(rare=("df",), folds=4, fold=2)
+    third = list(make_folds(whole, SplitConfig(rare=("df",), folds=4), 7))[2]
+    assert make_split(whole, config, 7).test.digest() == third.test.digest()
+
+
+# Digests of the three parts before there were folds, with scikit-learn 1.9.
+BEFORE = {0: ["20c7e865", "493d618c", "1f7e8b29"], 1: ["be63acf2", "9a1a348a", "ba09defb"]}
+
+
+@pytest.mark.parametrize(("seed", "digests"), BEFORE.items())
+def test_one_split_is_as_it_was_before_there_were_folds(seed: int, digests: list[str]):
+    split = make_split(drawn({"nv": 30, "mel": 17, "df": 7}), SplitConfig(rare=("df",)), seed)
+    assert [part.digest()[:8] for part in split.parts().values()] == digests
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 5, "fold": 5}, "there is no fold 5: the last of 5 is 4"),
+        ({"fold": 1}, "there is no fold 1: `folds` is not set"),
+        ({"folds": 1}, "folds: .* greater than or equal to 2"),
+    ],
+)
+def test_a_fold_that_cannot_be_is_refused(settings: dict[str, float], message: str):
+    with pytest.raises(ConfigError, match=message):
+        parse(SplitConfig, settings, "split")
+
+
+@pytest.mark.parametrize("shares", [{"test": 0.5, "validation": 0.5}, {"folds": 2, "validation": 0.6}])
+def test_shares_that_leave_nothing_to_train_on_are_refused(shares: dict[str, float]):
+    with pytest.raises(DataError, match=r"test 0.5 \+ validation 0.. leaves nothing to train on"):
+        make_split(drawn({"nv": 9, "df": 9}), SplitConfig(rare=("df",), **shares), 0)
 
 
 def test_shares_and_classes_come_out_as_asked():
@@ -128,6 +256,29 @@ def test_a_class_with_too_few_lesions_is_named():
 def test_a_rare_class_that_no_image_bears_is_named():
     with pytest.raises(DataError, match="'vasc', which no image bears"):
         make_split(drawn({"nv": 9, "df": 9}), SplitConfig(rare=("vasc",)), 0)
+
+
+def test_a_class_with_fewer_groups_than_folds_is_named():
+    with pytest.raises(DataError, match="'df' has 4 lesion groups; the test parts of 5 folds need at least one each"):
+        make_split(drawn({"nv": 9, "df": 4}), SplitConfig(rare=("df",), folds=5), 0)
+
+
+def test_an_official_test_set_and_folds_exclude_each_other():
+    official = drawn({"nv": 9, "df": 9})
+    official = Manifest(official.table.assign(part=["test" if n % 6 < 2 else "" for n in range(36)]), official.roots)
+    assert make_split(official, SplitConfig(rare=("df",)), 0).test.table["part"].eq("test").all()
+    with pytest.raises(DataError, match=r"split.folds is 3, but `data.test` holds the test part; take one of the two"):
+        make_split(official, SplitConfig(rare=("df",), folds=3), 0)
+
+
+def test_all_that_is_wrong_with_the_classes_can_be_had_at_once():
+    faults = []
+    whole = drawn({"nv": 9, "df": 2, "mel": 1})
+    check_classes(whole, SplitConfig(rare=("vasc", "df", "akiec")), faults.append)
+    assert [fault.cases for fault in faults] == [
+        ("split.rare names 'akiec', which no image bears", "split.rare names 'vasc', which no image bears"),
+        ("'df' has 2 lesion groups", "'mel' has 1 lesion groups"),
+    ]
 
 
 def test_shots_come_from_distinct_lesions():
