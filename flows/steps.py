@@ -16,16 +16,12 @@ from typing import Any, Protocol, TypeVar
 
 import filelock
 
+from data.progress import Watch
 from data.store import building, digest, finished, read_json, write_json
 
+__all__ = ["COST", "Conductor", "Done", "Finished", "Step", "Watch"]
+
 COST = "cost.json"  # seconds and device, inside an artifact
-
-
-class Watch(Protocol):
-    """What a step calls while it works: done of total, and a note such as the loss."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Tell how far the work is; called often, so it must be cheap."""
 
 
 @dataclass(frozen=True, kw_only=True)

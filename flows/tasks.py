@@ -25,9 +25,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from data.errors import InputError
+from data.progress import Spoken
 from flows.record import Finding
 from flows.steps import Done, Finished, Watch
-from flows.terminal import Spoken, outcome
+from flows.terminal import outcome
 from reports.results import Summary
 from reports.wording import share
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.steps import Done
-from flows.terminal import Spoken, Terminal, outcome
+from flows.terminal import Terminal, outcome
 
 
 def done(*, reused):
@@ -17,21 +17,6 @@ def test_each_step_is_a_line_with_its_number_and_what_became_of_it():
     terminal("arm", "real 0", lambda watch: done(reused=False))
     terminal("arm", "real 1", lambda watch: done(reused=True))
     assert out.getvalue().splitlines() == [" 1/2 arm real 0: 12 s", " 2/2 arm real 1: kept from before (took 12 s)"]
-
-
-def test_progress_is_said_now_and_then_but_not_at_the_end():
-    lines = []
-    watch = Spoken(lines.append, every=0)
-    watch(1, 4, "loss 0.6")  # the first tells where an interrupted run goes on
-    watch(2, 4, "loss 0.5")
-    watch(4, 4, "loss 0.4")
-    assert len(lines) == 1
-    assert lines[0].startswith("2 of 4, about ")
-    assert lines[0].endswith(" s left, loss 0.5")
-    patient = Spoken(lines.append, every=60)
-    patient(1, 4)
-    patient(2, 4)
-    assert len(lines) == 1
 
 
 def test_outcome_tells_kept_work_from_new():
