@@ -59,7 +59,7 @@ def split_step(config: StudyConfig, images: Images) -> Step:
     depends = inputs(
         "split",
         images=images.identity_of(images.manifest),
-        split=settings(config.split, *(() if config.split.folds else ("folds", "fold"))),  # as before there were folds
+        split=settings(config.split, *(() if config.split.folds else ("folds", "fold"))),
         seed=config.study_seed,
         base=base_identity(config.base),
     )
@@ -92,12 +92,13 @@ def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -
     """Record what was joined and divided, and what would have leaked otherwise."""
     official = PART in joined.table
     share = len(split.test) / len(joined) if official else config.split.test_share
+    by_share = f"fold {config.split.fold} of {config.split.folds}" if config.split.folds else "by share"
     leaked = random_split_leakage(joined, share, config.study_seed)
     shots = shots_of(config, split)
     groups = [set(part.table["group_id"]) for part in split.parts().values()]
     kept = {image for part in split.parts().values() for image in part.table["image_id"]}
     return {
-        "test": "official" if official else "by share",
+        "test": "official" if official else by_share,
         "left_out": sorted(set(joined.table["image_id"]) - kept),  # share a group with an official test set
         "groups": joined.table["group_id"].nunique(),
         "links": asdict(links),

@@ -70,3 +70,19 @@ def test_images_in_a_zip_have_the_contents_of_the_files(folder, tmp_path):
     assert zipped.manifest.table["path"][0].startswith("HAM10000_images_part_1.zip/")
     for name, one in split.parts().items():
         assert one.table["image_id"].tolist() == plain.parts()[name].table["image_id"].tolist()
+
+
+def test_a_fold_reaches_the_digest_and_the_ledger_and_no_folds_leave_both_as_they_were(folder, tmp_path):
+    folder, _, _ = folder
+    digests, tested = [], []
+    for split in ({}, {"folds": 3}, {"folds": 3, "fold": 1}):
+        data = {"source": "ham10000", "folder": str(folder), "labels": ("bkl", "df", "nv")}
+        config = StudyConfig(name="s", data=data, split={"rare": ("df",), **split}, runs=str(tmp_path / "runs"))
+        images, digest, made, ledger = split_of(config)
+        asked = split_step(config, images).inputs["split"]
+        assert ("folds" in asked, "fold" in asked) == (bool(split), bool(split))
+        assert ledger["test"] == (f"fold {split.get('fold', 0)} of 3" if split else "by share")
+        digests.append(digest)
+        tested.append(set(made.test.table["image_id"]))
+    assert len(set(digests)) == 3
+    assert not tested[1] & tested[2]
