@@ -4,6 +4,7 @@ It is kept as timm's own `local-dir:` folder, so `timm.create_model("local-dir:F
 anywhere; `config.json` also holds our pixel path's settings, which say how an image becomes its input.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from data.store import read_json, write_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CROP_MODES: dict[str, Literal["center", "border", "squash"]] = {"crop": "center", "pad": "border", "squash": "squash"}
+_IMAGENET_ALONE = re.compile(r"([a-z]+\d*_)?in1k")  # timm's tags: a recipe, then the data sets
 _WRAPPERS = ("state_dict", "model_ema", "model")  # under which torch files keep the weights
 
 
@@ -62,6 +64,14 @@ def build(
         path = Path(weights) / WEIGHTS if Path(weights).is_dir() else Path(weights)
         _fill(network, read_weights(path), path, any_head=True)
     return network.to(memory_format=torch.channels_last)
+
+
+def trained_on(weights: str, architecture: str) -> str | None:
+    """Say what the weights that a network begins with were trained on: "nothing", "ImageNet-1k" or None, unknown."""
+    if weights == "none":
+        return "nothing"
+    own = timm.models.get_pretrained_cfg(architecture) if weights == "pretrained" else None
+    return "ImageNet-1k" if weights == STAND_IN or (own and _IMAGENET_ALONE.fullmatch(own.tag or "")) else None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

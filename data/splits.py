@@ -158,6 +158,17 @@ def random_split_leakage(manifest: Manifest, test: float, seed: int) -> pd.DataF
     return counted.assign(share=counted["leaked"] / counted["images"].clip(lower=1))
 
 
+def expected_leakage(manifest: Manifest, test: float) -> dict[str, float]:
+    """Share of test images that random splits by image would leak on average, by label, and of `all`; exact.
+
+    Each of the other images of its group is in test too with probability `test`; it leaks unless all of them are.
+    """
+    size = manifest.table.groupby("group_id")["image_id"].transform("size")
+    leaks = 1 - test ** (size - 1)
+    by_label = {label: float(leaks[manifest.table["label"] == label].mean()) for label in manifest.labels}
+    return {**by_label, "all": float(leaks.mean())}
+
+
 def _by_shares(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
     shares = f"test {config.test_share:g} + validation {config.validation:g}"
     if config.test_share + config.validation >= 1:

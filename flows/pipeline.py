@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
 from flows.compare import arm_step, counts_to_draw, folder_images, train_part, weights_identity
+from flows.ledger import write_ledger
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
 from flows.steps import Conductor, Step
@@ -66,4 +67,5 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
             step = arm_step(config, images, split, train, arm, seed, drawn, given.get(arm))
             record.add("arm", arm, str(seed), done=conduct(step.stage, step.what, step))
 
+    write_ledger(config, split, train, drawn, given)
     return conduct("report", "", lambda _: report(record, split, drawn, given))

@@ -114,9 +114,21 @@ class Leak:
     """What a random split of images would have leaked from one class's test images."""
 
     label: str
-    images: int
+    images: int  # in the test part of one random split
     leaked: int
-    share: float | None
+    share: float | None  # on average over all random splits; of that one, for a run of before that was kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Leakage groups that one part of a run has seen along its lineage, by part of the split."""
+
+    kind: str  # base, generator, elsewhere, weights, classifier, checkpoint or figures
+    name: str  # its class, arm or source
+    train: int
+    validation: int
+    test: int
+    known: bool  # False: it may have seen more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +140,7 @@ class SplitCounts:
     shared_groups: int  # groups that stand in two parts: 0, or the study is void
     parts: dict[str, Part]
     random_split: tuple[Leak, ...]
+    seen: tuple[Seen, ...]  # the ledger; none for a run of before there was one
     base_has_seen: str  # "unknown" for a base from a hub
 
 

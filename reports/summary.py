@@ -10,7 +10,7 @@ import pandas as pd
 
 from data.errors import InputError
 from reports.evaluation import Judged
-from reports.results import Elsewhere, FineTune, Leak, Part, SplitCounts, Summary, Timing, Training
+from reports.results import Elsewhere, FineTune, Leak, Part, Seen, SplitCounts, Summary, Timing, Training
 from reports.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ def _elsewhere(run: RunFolder, arm: str) -> Elsewhere:
 
 def _split(run: RunFolder) -> SplitCounts:
     ledger: dict[str, Any] = run.json(run.artifact("split"), "ledger.json")
+    whole = run.json(run.path, "ledger.json") if (run.path / "ledger.json").is_file() else {}
+    expected: dict[str, float] = whole.get("random_split", {})
     return SplitCounts(
         groups=ledger["groups"],
         links=ledger["links"],
@@ -171,8 +173,17 @@ def _split(run: RunFolder) -> SplitCounts:
             for name, p in ledger["parts"].items()
         },
         random_split=tuple(
-            Leak(label=r["label"], images=r["images"], leaked=r["leaked"], share=r["share"] if r["images"] else None)
+            Leak(
+                label=r["label"],
+                images=r["images"],
+                leaked=r["leaked"],
+                share=expected.get(r["label"], r["share"] if r["images"] else None),
+            )
             for r in ledger["random_split"]
+        ),
+        seen=tuple(
+            Seen(**{name: row[name] for name in ("kind", "name", "train", "validation", "test", "known")})
+            for row in whole.get("seen", ())
         ),
         base_has_seen=_said(ledger.get("seen", {}).get("base", "unknown")),
     )

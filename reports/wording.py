@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from augment.prompts import words_for
 
 if TYPE_CHECKING:
-    from reports.results import Change, Difference, Elsewhere, Score, Summary
+    from reports.results import Change, Difference, Elsewhere, Score, Seen, Summary
 
 MINUS = "\N{MINUS SIGN}"
 _VERDICTS = {
@@ -118,6 +118,44 @@ def caveat(summary: Summary) -> str:
     if first.second != "oversampled" and first.first in {"synthetic", *summary.elsewhere}:
         text += " With no oversampled arm, re-balancing may be part of the effect."
     return text
+
+
+def who(seen: Seen) -> str:
+    """A row of the ledger by name."""
+    match seen.kind:
+        case "generator":
+            return f"Generator of {seen.name}"
+        case "elsewhere":
+            return f"Makers of {seen.name}"
+        case "classifier":
+            return f"Classifier {seen.name}"
+        case kind:
+            return {
+                "base": "Base model",
+                "weights": "First weights",
+                "checkpoint": "Choice of checkpoints",
+                "figures": "This report’s figures",
+            }.get(kind, kind)
+
+
+def what_for(seen: Seen) -> str:
+    """What that part of the run does with what it has seen."""
+    if seen.kind == "classifier" and seen.name in ("real", "oversampled"):
+        return "the images that it is trained on"
+    return {
+        "base": f"every generator continues it: {seen.name}",
+        "generator": "its few images, and what its base has seen",
+        "elsewhere": "drew that arm’s images, outside of this program",
+        "weights": f"every classifier begins with them: {seen.name}",
+        "classifier": "its real images, and what those who drew the others have seen",
+        "checkpoint": "says which step of a classifier is kept",
+        "figures": "read once, at the end",
+    }.get(seen.kind, "")
+
+
+def groups_seen(n: int, known: bool) -> str:
+    """A cell of the ledger: a number of groups, with a question mark where there may be more."""
+    return f"{n:,}" if known else f"{n:,} + ?" if n else "?"
 
 
 def regime(summary: Summary) -> str:

@@ -6,7 +6,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from classify.model import Classifier, build, load, logits, normalise, save
+from classify.model import Classifier, build, load, logits, normalise, save, trained_on
 from data.errors import BaseError, InputError
 from data.pixels import PixelConfig
 
@@ -177,3 +177,18 @@ def test_judging_leaves_the_mode_of_the_network_as_it_was(classifier):
     assert classifier.network.training
     together, alone = logits(classifier.network, images()), logits(classifier.network, images(), batch_size=1)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "architecture", "seen"),
+    [
+        ("none", "efficientnet_b0", "nothing"),
+        ("pretrained", "efficientnet_b0", "ImageNet-1k"),
+        ("stand-in", "tf_efficientnet_lite0", "ImageNet-1k"),
+        ("pretrained", "tf_efficientnet_b0", None),  # by a teacher that saw a data set of its own
+        ("pretrained", "convnext_base", None),
+        ("mine.safetensors", "efficientnet_b0", None),
+    ],
+)
+def test_what_the_first_weights_have_seen_is_known_for_imagenet_alone(weights, architecture, seen):
+    assert trained_on(weights, architecture) == seen

@@ -1,5 +1,6 @@
 """No leakage group stands on two sides, whatever the table."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,19 @@ from data.config import parse
 from data.duplicates import link
 from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS, Manifest
+from data.sources import DataConfig, load_manifest
 from data.splits import (
     Split,
     SplitConfig,
     check_classes,
+    expected_leakage,
     few_shot,
     make_folds,
     make_split,
     random_split_leakage,
 )
+
+HAM10000 = Path(os.environ.get("HAM10000", "../shared/ham10000"))
 
 
 def manifest(labels: list[str], groups: list[str], source: str = "real") -> Manifest:
@@ -301,3 +306,28 @@ def test_what_a_random_split_leaks_is_what_the_groups_say():
     assert float(twins["share"].iloc[0]) == pytest.approx(0.8, abs=0.04)  # the twin is in train with chance 0.8
     assert list(twins["label"]) == ["df", "all"]
     assert np.all(alone["leaked"] == 0)
+
+
+def test_what_random_splits_leak_on_average_is_what_they_leak_one_by_one():
+    table = Manifest.concat(
+        drawn({"df": 40, "nv": 30}, images_a_group=3), manifest(["mel"] * 50, list("abcde") * 10, "synthetic")
+    )
+    table = table.where(~table.table["image_id"].isin(["real5", "synthetic3"]))
+    expected = expected_leakage(table, test=0.25)
+    draws = [random_split_leakage(table, 0.25, seed).set_index("label") for seed in range(400)]
+    for label, share in expected.items():
+        leaked, images = (sum(draw.loc[label, name] for draw in draws) for name in ("leaked", "images"))
+        assert leaked / images == pytest.approx(share, abs=0.02)
+    assert expected["df"] == pytest.approx(1 - 0.25**2, abs=0.005)  # two others, both in test with chance 1/16
+
+
+@pytest.mark.skipif(not HAM10000.is_dir(), reason="HAM10000 is not here; name its folder in $HAM10000")
+def test_a_random_split_of_ham10000_leaks_two_thirds_of_the_melanomas(tmp_path):
+    ham10000 = load_manifest(DataConfig(source="ham10000", folder=str(HAM10000)), tmp_path)
+    assert (len(ham10000), ham10000.table["group_id"].nunique()) == (10015, 7470)
+    expected = expected_leakage(ham10000, test=0.2)
+    assert expected["mel"] == pytest.approx(0.68, abs=0.01)
+    assert expected["all"] == pytest.approx(0.39, abs=0.01)
+    draws = [random_split_leakage(ham10000, 0.2, seed).set_index("label")["share"] for seed in range(8)]
+    assert np.mean([draw["mel"] for draw in draws]) == pytest.approx(0.68, abs=0.05)
+    assert np.mean([draw["all"] for draw in draws]) == pytest.approx(0.39, abs=0.02)

@@ -79,6 +79,7 @@ def write_run(
     for number, label in enumerate(classes):
         _write_thumbs(folder / "thumbs" / label, number, thumbs, ("real", "synthetic") if label in rare and synthetic
                       else ("real",))  # fmt: skip
+    _write_ledger(folder, arms, made)
     write_json(folder / "run.json", _record(folder.name, classes, rare, arms, seeds, regime, source, artifacts))
     return folder
 
@@ -128,6 +129,22 @@ def _write_split(folder: Path, train: Mapping[str, int], test: Mapping[str, int]
         "seen": {"base": "phantoms of bcc, bkl, mel and nv, from other seeds", "finetune": {}},
     }  # fmt: skip
     write_json(folder / "ledger.json", ledger)
+
+
+def _write_ledger(folder: Path, arms: Sequence[str], elsewhere: Mapping[str, Sequence[str] | None]) -> None:
+    """The whole run's, from a base of unknown lineage."""
+
+    def row(kind: str, name: str, train: int, validation: int = 0, test: int = 0, known: bool = True) -> dict[str, Any]:
+        return {"kind": kind, "name": name, "known": known, "train": train, "validation": validation, "test": test,
+                "groups": train + validation + test, "sha256": "ab" * 32}  # fmt: skip
+
+    makers = [row("elsewhere", arm, len(seen or ()), known=seen is not None) for arm, seen in elsewhere.items()]
+    generators = [row("generator", "df", 8, known=False)] if "synthetic" in arms else []
+    classifiers = [row("classifier", arm, 214, known=arm in ("real", "oversampled")) for arm in arms]
+    seen = [row("base", "hub", 0, known=False), *generators, *makers, *classifiers, row("checkpoint", "", 0, 21),
+            row("figures", "", 0, 0, 76)]  # fmt: skip
+    leaks = dict.fromkeys((*CLASSES, "all"), 0.39) | {"mel": 0.683}
+    write_json(folder / "ledger.json", {"groups": {}, "seen": seen, "random_split": leaks})
 
 
 def _write_finetune(folder: Path, label: str, rng: np.random.Generator) -> None:

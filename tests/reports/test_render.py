@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -270,3 +271,20 @@ def test_an_arm_of_images_made_elsewhere_stands_with_its_pictures_and_what_is_kn
     shown = [image["alt"] for image in page.all("img")]
     assert sum(alt.startswith("theirs image") for alt in shown) == 9
     assert not any(alt.startswith("synthetic image") for alt in shown)
+
+
+def test_the_ledger_says_what_each_has_seen_and_marks_what_no_one_knows(make_run):
+    summary, text, page = _page(make_run(elsewhere={"theirs": None}))
+    table = text.split('<table class="plain ledger">')[1].split("</table>")[0]
+    rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.findall(r"<tr>.*?</tr>", table)]
+    assert "Generator of df its few images, and what its base has seen 8 + ? ? ?" in rows
+    assert "Makers of theirs drew that arm’s images, outside of this program ? ? ?" in rows
+    assert "Classifier real the images that it is trained on 214 0 0" in rows
+    assert "Choice of checkpoints says which step of a classifier is kept 0 21 0" in rows
+    assert "A question mark: its lineage is not known in full" in page.text
+    assert "68 %" in page.text
+    known = [replace(seen, known=True) for seen in summary.split.seen]
+    run = make_run(name="other")
+    summary = summarise(run)
+    told = render.render(replace(summary, split=replace(summary.split, seen=tuple(known))), run)
+    assert "A question mark" not in told

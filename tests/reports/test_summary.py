@@ -24,6 +24,18 @@ def test_a_run_is_summarised_with_everything_it_holds(make_run):
     assert summary.gallery["nv"]["synthetic"] == ()
     assert summary.split.shared_groups == 0
     assert summary.split.random_split[-1].label == "all"
+    assert summary.split.random_split[-1].share == 0.39
+    ledger = {(seen.kind, seen.name): seen for seen in summary.split.seen}
+    assert (ledger["base", "hub"].known, ledger["classifier", "real"].known) == (False, True)
+    assert (ledger["generator", "df"].train, ledger["figures", ""].test) == (8, 76)
+
+
+def test_a_run_of_before_there_was_a_ledger_is_summarised_without_it(make_run):
+    run = make_run()
+    (run / "ledger.json").unlink()
+    split = summarise(run).split
+    assert split.seen == ()
+    assert split.random_split[-1].share == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_a_summary_is_read_back_equal(make_run, tmp_path):
