@@ -55,7 +55,9 @@ def train_denoiser(
     model = nn.ModuleDict({"unet": pipe.unet, "text": pipe.text_encoder}).train()
     pipe.unet.to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(requires_grad=False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(config.steps, warmup=200))
     parts: dict[str, Stateful] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     first = checkpoint.restore(parts)
