@@ -1,4 +1,4 @@
-"""The one door to a base model: hub id, diffusers folder, single file, or the embedded `tiny`."""
+"""The one door to a base model: hub id, diffusers folder, single file, the embedded `tiny`, or a study's own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from pydantic.dataclasses import dataclass
 
+from augment.base_training import OwnBaseConfig, groups_of
 from augment.compact import CompactConfig, build
 from data.config import STRICT
 from data.errors import BaseError
+from data.manifest import Manifest
 from data.store import digest, file_sha256, read_json
 
 TINY = Path(__file__).parent / "tiny"
+OWN = "pretrain"  # the source of a base that the study itself trains
 _log = logging.getLogger(__name__)
 
 
@@ -24,9 +27,25 @@ _log = logging.getLogger(__name__)
 class BaseConfig:
     """Which Stable Diffusion the study starts from."""
 
-    source: str = "tiny"  # hub id, diffusers folder, .safetensors or .ckpt file, or `tiny`
+    source: str = "tiny"  # hub id, diffusers folder, .safetensors or .ckpt file, `tiny`, or `pretrain`: its own
     revision: str | None = None  # of a hub id: branch, tag or commit
     config: str | None = None  # of a single file: a diffusers folder with its configs and tokenizer
+    pretrain: OwnBaseConfig = OwnBaseConfig()  # how the study trains its own, on its train part alone
+
+    def __post_init__(self) -> None:
+        """Refuse training settings for a base that is not trained here."""
+        if self.pretrain != OwnBaseConfig() and self.source != OWN:
+            raise ValueError(f"`pretrain` says how the study trains a base, but source is {self.source!r}, not {OWN!r}")
+
+    @property
+    def own(self) -> OwnBaseConfig | None:
+        """How the study trains its own base; None for a base that is there."""
+        return self.pretrain if self.source == OWN else None
+
+    def start(self) -> BaseConfig | None:
+        """What the study's own base is continued from; None: it begins with random weights."""
+        own = self.own
+        return None if own is None or own.start == "scratch" else BaseConfig(source=own.start)
 
 
 def load_base(config: BaseConfig) -> StableDiffusionPipeline:
@@ -35,6 +54,8 @@ def load_base(config: BaseConfig) -> StableDiffusionPipeline:
     Raises BaseError for what is not there, is not safe to load, or holds numbers that are not finite.
     """
     path = Path(config.source)
+    if config.source == OWN:
+        raise BaseError(f"base {OWN}: is trained by a study's run; give the folder that it left, runs/<name>/base-…")
     if config.source == "tiny":
         pipe = _from_folder(TINY)
     elif path.is_dir():
@@ -58,12 +79,22 @@ def random_tiny(seed: int = 0) -> StableDiffusionPipeline:
 
 
 def base_identity(config: BaseConfig) -> dict[str, Any]:
-    """What tells one base from another, as plain JSON: the weights' digest, or hub id and commit."""
+    """What tells one base from another, as plain JSON: the weights' digest, or hub id and commit.
+
+    A study's own is told, until it is trained, by what it starts from and which classes it may see.
+    """
+    if config.own is not None:
+        start = config.start()
+        return {
+            "source": OWN,
+            "start": "scratch" if start is None else base_identity(start),
+            "classes": list(config.own.classes),
+        }
     path = TINY if config.source == "tiny" else Path(config.source)
     if path.is_dir():
         weights = sorted(path.rglob("*.safetensors")) + sorted(path.rglob("*.json")) + sorted(path.rglob("*.txt"))
         return {
-            "source": config.source,
+            "source": config.source if config.source == "tiny" else path.name,
             "sha256": digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in weights]),
         }
     if path.is_file():
@@ -72,12 +103,35 @@ def base_identity(config: BaseConfig) -> dict[str, Any]:
 
 
 def seen_by(config: BaseConfig) -> dict[str, Any]:
-    """What the base has been trained on, as far as it is known: its own record, else unknown."""
+    """What the base has been trained on, as far as it is known: its own record, else unknown.
+
+    A study's own has seen nothing yet but what it starts from.
+    """
+    if config.own is not None:
+        start = config.start()
+        return {"images": 0} if start is None else seen_by(start)
     folder = TINY if config.source == "tiny" else Path(config.source)
     record = folder / "training.json"
     if record.is_file():
         return dict(read_json(record))
     return {"images": "unknown", "groups": "unknown"}
+
+
+def groups_seen(config: BaseConfig) -> list[str]:
+    """Leakage groups that the base's record names, sorted; none for drawn images and for an unknown training."""
+    groups = seen_by(config).get("groups")
+    return sorted(groups) if isinstance(groups, list) else []
+
+
+def seen_with(part: Manifest, start: BaseConfig | None) -> dict[str, Any]:
+    """What a base has seen that was trained on `part` and before that was `start`; None: nothing before."""
+    before = {} if start is None else seen_by(start)
+    seen: dict[str, Any] = {"images": len(part), "by_class": part.counts(), "part": "train"}
+    for name, new in groups_of(part).items():
+        old = before.pop(name, None) if isinstance(before.get(name), list) else None
+        seen[name] = sorted({*new, *(old or ())})
+    kept = ("images", "by_class", "groups", "part", "before")
+    return {**seen, "before": {name: before[name] for name in kept if name in before}} if before else seen
 
 
 def _from_folder(folder: Path) -> StableDiffusionPipeline:
@@ -105,7 +159,7 @@ def _pretrained(source: str, **options: Any) -> StableDiffusionPipeline:  # noqa
         )
     except (OSError, ValueError, KeyError, RuntimeError) as fault:
         raise BaseError(
-            f"base {source}: cannot be loaded ({_first_line(fault)}); check the name, the network or the folder"
+            f"base {source}: cannot be loaded ({first_line(fault)}); check the name, the network or the folder"
         ) from fault
     if not isinstance(pipe, StableDiffusionPipeline):
         raise BaseError(f"base {source}: is a {type(pipe).__name__}; only Stable Diffusion 1.x and 2.x fit")
@@ -126,7 +180,7 @@ def _from_file(path: Path, config: str | None) -> StableDiffusionPipeline:
             str(path), config=config, dtype=torch.float32, safety_checker=None, local_files_only=True
         )
     except Exception as fault:  # diffusers raises whatever its converters stumble over
-        raise BaseError(f"base {path}: cannot be read with the configs in {config} ({_first_line(fault)})") from fault
+        raise BaseError(f"base {path}: cannot be read with the configs in {config} ({first_line(fault)})") from fault
 
 
 def _require_safe_pickle(path: Path) -> None:
@@ -148,5 +202,6 @@ def _require_finite(pipe: StableDiffusionPipeline, source: str) -> None:
                 )
 
 
-def _first_line(fault: BaseException) -> str:
+def first_line(fault: BaseException) -> str:
+    """What a library complains of, in one line."""
     return " ".join(str(fault).split())[:200]

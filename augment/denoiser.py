@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from augment import device
 from augment.objective import min_snr_weights, noised, stratified_timesteps, target
 from augment.schedule import warm_cosine
 from data.config import STRICT
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
     from augment.checkpoint import Checkpoint, Stateful
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -46,15 +50,19 @@ def train_denoiser(
     checkpoint: Checkpoint,
     seed: int,
     progress: Callable[[int, int, float], None],
+    weights: Float[Tensor, " n"] | None = None,
 ) -> None:
     """Train UNet and text encoder in place and leave their moving averages in the pipe.
 
-    `mean, std` are the latents' posterior, `prompts[i]` goes with `mean[i]`; resumes from the checkpoint.
-    Raises TrainingError for a loss that is no number.
+    `mean, std` are the latents' posterior, `prompts[i]` goes with `mean[i]` and `weights[i]`, how often it is
+    drawn (None: all alike); resumes from the checkpoint. Raises TrainingError for a loss that is no number.
     """
-    model = nn.ModuleDict({"unet": pipe.unet, "text": pipe.text_encoder}).train()
+    where = device.device()
+    model = nn.ModuleDict({"unet": pipe.unet, "text": pipe.text_encoder}).train().to(where)
     pipe.unet.to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(requires_grad=False)
+    if device.compiles(where):
+        pipe.unet.compile()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
     )
@@ -62,17 +70,22 @@ def train_denoiser(
     parts: dict[str, Stateful] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     first = checkpoint.restore(parts)
     texts = list(dict.fromkeys(["", *prompts]))
-    tokens = pipe.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    number = torch.tensor([texts.index(prompt) for prompt in prompts])
+    tokens = _tokens(pipe, texts)
+    row = {text: index for index, text in enumerate(texts)}
+    number = torch.tensor([row[prompt] for prompt in prompts])
     for step in range(first, config.steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        chosen = torch.randint(len(mean), (config.batch_size,), generator=generator)
+        chosen = _drawn(len(mean), config.batch_size, weights, generator)
         noise = torch.randn((2, *mean[chosen].shape), generator=generator)
         latents = mean[chosen] + std[chosen] * noise[0]
         kept = torch.rand(config.batch_size, generator=generator) >= config.unprompted
         times = stratified_timesteps(config.batch_size, pipe.scheduler.config.num_train_timesteps, generator)
-        embedded = pipe.text_encoder(tokens).last_hidden_state[number[chosen] * kept]
-        loss = denoising_loss(pipe, latents, noise[1], times, embedded, config.min_snr)
+        heard, told = _heard(number[chosen] * kept, len(texts))
+        with device.autocast(where):
+            embedded = pipe.text_encoder(tokens[heard].to(where)).last_hidden_state[told.to(where)]
+            loss = denoising_loss(
+                pipe, latents.to(where), noise[1].to(where), times.to(where), embedded, config.min_snr
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -97,12 +110,40 @@ def denoising_loss(
     min_snr: float | None,
 ) -> Float[Tensor, ""]:
     """Squared error of what the denoiser says, weighted by noise level."""
-    alphas, kind = pipe.scheduler.alphas_cumprod[times], pipe.scheduler.config.prediction_type
+    alphas = pipe.scheduler.alphas_cumprod.to(times.device)[times]
+    kind = pipe.scheduler.config.prediction_type
     noisy = noised(latents, noise, alphas).contiguous(memory_format=torch.channels_last)
-    predicted = pipe.unet(noisy, times, embedded).sample
+    predicted = pipe.unet(noisy, times, embedded).sample.float()
     error = (predicted - target(latents, noise, alphas, kind)).square().mean((1, 2, 3))
     loss: Tensor = (min_snr_weights(alphas, kind, min_snr) * error).mean()
     return loss
+
+
+def _drawn(
+    n: int, batch_size: int, weights: Float[Tensor, " n"] | None, generator: torch.Generator
+) -> Int[Tensor, " {batch_size}"]:
+    if weights is None:
+        return torch.randint(n, (batch_size,), generator=generator)
+    return torch.multinomial(weights, batch_size, replacement=True, generator=generator)
+
+
+def _tokens(pipe: StableDiffusionPipeline, texts: Sequence[str]) -> Int[Tensor, "n tokens"]:
+    """What the text encoder reads of each prompt; one that it would not read to its end is told of."""
+    tokenizer = pipe.tokenizer
+    room = tokenizer.model_max_length
+    longest = max(texts, key=lambda text: len(tokenizer(text).input_ids))
+    if len(tokenizer(longest).input_ids) > room:
+        _log.warning("the base reads %d tokens of a prompt, which cuts the end off %r", room, longest)
+    tokens: Tensor = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return tokens
+
+
+def _heard(numbers: Int[Tensor, " n"], texts: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
+    """The texts to encode, and which of these goes with each sample: all where they are few, else the batch's own."""
+    if texts <= len(numbers):
+        return torch.arange(texts), numbers
+    heard, told = torch.unique(numbers, return_inverse=True)
+    return heard, told
 
 
 def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:

@@ -18,7 +18,7 @@ from augment import device
 from augment.base import BaseConfig, base_identity, load_base
 from augment.lesson import Lesson, posteriors, seed_for
 from augment.methods import RECORD
-from augment.prompts import class_prompt, instance_prompt, prompt_for
+from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
 from augment.sampler import SamplerConfig, encode, require_size, sample_latents
 from augment.training import FinetuneConfig, Progress, Training
 from data.config import to_dict
@@ -38,8 +38,11 @@ def finetune(
     out: Mapping[str, Path],
     seed: int,
     progress: Progress | None = None,
+    columns: PromptConfig | None = None,
 ) -> None:
     """Write an adapter for each class of `shots` into its folder of `out`.
+
+    With `columns` an image's prompt tells of these what the table knows.
 
     A folder holds the weights, adapter.json (written last), loss.csv and previews/; while training
     also checkpoint/, from which an interrupted call goes on. A class that is finished is left alone.
@@ -50,7 +53,8 @@ def finetune(
         raise DataError(f"no images to learn {', '.join(lacking)} from; give 5 to 20 a class or leave it out")
     identity = base_identity(base)
     keys = {
-        label: digest(identity, manifest.digest(), label, pixels, config, seed) for label, manifest in shots.items()
+        label: digest(identity, manifest.digest(), label, pixels, config, seed, *([columns] if columns else []))
+        for label, manifest in shots.items()
     }
     missing = [label for label in shots if not _is_finished(out[label], keys[label])]
     if not missing:
@@ -62,7 +66,7 @@ def finetune(
     prior = _prior_latents(pipe, config, pixels.size, seed)
     for label in missing:
         started = time.monotonic()
-        lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior)
+        lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior, columns or PromptConfig())
         training = Training(pipe, lesson, config, out[label], keys[label])
         training.run(progress)
         record = {"base": identity, "shots": _seen(shots[label]), "pixels": to_dict(pixels), "seed": seed}
@@ -77,10 +81,14 @@ def _lesson(
     config: FinetuneConfig,
     seed: int,
     prior: Tensor,
+    columns: PromptConfig,
 ) -> Lesson:
     prompt = instance_prompt(label, config.token) if config.token else prompt_for(label)
     means, deviations = posteriors(pipe, load_pixels(shots, pixels), flips=config.flips)
-    return Lesson(label, seed_for(seed, label), (prompt, class_prompt(), ""), means, deviations, prior)
+    own = [known.added_to(prompt) for known in attributes_of(shots, columns)]
+    prompts = tuple(dict.fromkeys([prompt, class_prompt(), "", *own]))
+    told = torch.tensor([prompts.index(each) for each in own])
+    return Lesson(label, seed_for(seed, label), prompts, means, deviations, prior, told)
 
 
 def _prior_latents(pipe: StableDiffusionPipeline, config: FinetuneConfig, size: int, seed: int) -> Tensor:

@@ -12,6 +12,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,9 +25,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from augment import device, sampler
-from augment.base import BaseConfig, base_identity, load_base
+from augment.base import BaseConfig, base_identity, groups_seen, load_base
 from augment.lesson import seed_for
 from augment.methods import apply_adapter, read_record
+from augment.prompts import Attributes
 from augment.sampler import SamplerConfig
 from data.config import STRICT, to_dict
 from data.errors import DataError
@@ -71,28 +73,33 @@ def generate(
     out: Path,
     size: int,
     progress: Progress | None = None,
+    known: Sequence[Attributes] = (),
 ) -> Manifest:
     """Write `count` images of `size` pixels under out/images and metadata.csv; gives their Manifest.
 
-    No adapter means the base as it is. Images that an interrupted call of the same inputs left are kept.
+    No adapter means the base as it is. `known` is what is known of each of the class's real images: an image's
+    prompt tells what is known of one of them, drawn by its seed. Images that an interrupted call of the same
+    inputs left are kept.
     """
-    plan = _plan(base, adapter, label, prompt, seed, config, size)
+    plan = _plan(base, adapter, label, prompt, seed, config, size, known)
     _claim(out, plan)
     names = [f"images/{label}-{index:06d}.{config.format}" for index in range(count)]
     seeds = [seed_for(seed, label, index) for index in range(count)]
+    drawn = [known[seed_for(each, "attributes") % len(known)] if known else Attributes() for each in seeds]
     for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - set(names):
         (out / surplus).unlink()
     missing = [index for index, name in enumerate(names) if not (out / name).is_file()]
     if missing:
         pipe = _ready(base, adapter, size, len(missing))
-        batches = _draw(pipe, prompt, [seeds[index] for index in missing], config, size)
+        prompts = [drawn[index].added_to(prompt) for index in missing] if known else prompt
+        batches = _draw(pipe, prompts, [seeds[index] for index in missing], config, size)
         with _Writer(out, config) as writer:
             for images in batches:
                 for image in images:
                     writer.add(names[missing[writer.added]], image)
                 if progress is not None:
                     progress(count - len(missing) + writer.added, count)
-    write_text(out / METADATA, _metadata(plan, names, seeds))
+    write_text(out / METADATA, _metadata(plan, names, seeds, drawn if known else None))
     return synthetic_manifest(out, "synthetic", {"synthetic": out})
 
 
@@ -123,10 +130,18 @@ def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) 
 
 
 def _plan(
-    base: BaseConfig, adapter: Path | None, label: str, prompt: str, seed: int, config: GenerateConfig, size: int
+    base: BaseConfig,
+    adapter: Path | None,
+    label: str,
+    prompt: str,
+    seed: int,
+    config: GenerateConfig,
+    size: int,
+    known: Sequence[Attributes],
 ) -> dict[str, Any]:
     """What the images depend on, and which leakage groups were seen on the way to them."""
     record = None if adapter is None else read_record(adapter)
+    attributes = {"attributes": {"images": len(known), "sha256": digest(list(known))}} if known else {}
     return {
         "label": label,
         "prompt": prompt,
@@ -136,8 +151,15 @@ def _plan(
         "size": size,
         "sampler": sampler.NAME,
         "config": to_dict(config),
-        "seen": {} if record is None else record["shots"],
+        "seen": _seen(base, {} if record is None else record["shots"]),
+        **attributes,
     }
+
+
+def _seen(base: BaseConfig, shots: dict[str, Any]) -> dict[str, Any]:
+    """What the adapter has seen, and the base's groups with its."""
+    groups = groups_seen(base)
+    return {**shots, "group_ids": sorted({*shots.get("group_ids", ()), *groups})} if groups else shots
 
 
 def _claim(out: Path, plan: Mapping[str, Any]) -> None:
@@ -167,11 +189,14 @@ def _ready(base: BaseConfig, adapter: Path | None, size: int, count: int) -> Sta
 
 
 def _draw(
-    pipe: StableDiffusionPipeline, prompt: str, seeds: Sequence[int], config: GenerateConfig, size: int
+    pipe: StableDiffusionPipeline, prompts: str | list[str], seeds: Sequence[int], config: GenerateConfig, size: int
 ) -> Iterator[UInt8[np.ndarray, "n size size 3"]]:
-    """Pixels, a batch at a time."""
-    told, untold = sampler.encode(pipe, prompt), sampler.encode(pipe, config.negative_prompt)
-    for latents in sampler.sample_batches(pipe, told, untold, seeds, config.sampling(), size):
+    """Pixels, a batch at a time. A prompt a seed, or one for all; each distinct one is encoded once."""
+    distinct = [prompts] if isinstance(prompts, str) else list(dict.fromkeys(prompts))
+    row = {prompt: index for index, prompt in enumerate(distinct)}
+    embedded, untold = sampler.encode_all(pipe, distinct), sampler.encode(pipe, config.negative_prompt)
+    told = None if isinstance(prompts, str) else [row[prompt] for prompt in prompts]
+    for latents in sampler.sample_batches(pipe, embedded, untold, seeds, config.sampling(), size, told):
         yield sampler.decode(pipe, latents, config.decode_batch)
 
 
@@ -206,7 +231,9 @@ class _Writer(contextlib.AbstractContextManager["_Writer"]):
         temporary.replace(path)
 
 
-def _metadata(plan: Mapping[str, Any], names: Sequence[str], seeds: Sequence[int]) -> str:
+def _metadata(
+    plan: Mapping[str, Any], names: Sequence[str], seeds: Sequence[int], drawn: Sequence[Attributes] | None
+) -> str:
     """One row an image; `file_name` first, as image folders want it."""
     config, base = plan["config"], plan["base"]
     common = {
@@ -221,8 +248,12 @@ def _metadata(plan: Mapping[str, Any], names: Sequence[str], seeds: Sequence[int
         "sampler": plan["sampler"],
         "recipe": digest(plan)[:12],
     }
+    rows = [{"file_name": name, **common, "seed": seed} for name, seed in zip(names, seeds, strict=True)]
+    for row, known in zip(rows, drawn or (), strict=bool(drawn)):
+        row["prompt"] = known.added_to(plan["prompt"])
+        row |= {f"prompt_{name}": value for name, value in asdict(known).items()}
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["file_name", *common, "seed"])
-    writer.writerows([name, *common.values(), seed] for name, seed in zip(names, seeds, strict=True))
+    writer = csv.DictWriter(buffer, list(rows[0]) if rows else ["file_name", *common, "seed"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return buffer.getvalue()

@@ -17,7 +17,7 @@ from torch import Tensor
 from augment.objective import stratified_timesteps
 from data.store import digest
 
-INSTANCE, PRIOR, EMPTY = 0, 1, 2  # rows of the embeddings: the class's prompt, any lesion's, none
+INSTANCE, PRIOR, EMPTY = 0, 1, 2  # rows of the embeddings: the class's prompt, any lesion's, none; then images' own
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class Lesson:
 
     label: str
     seed: int
-    prompts: tuple[str, str, str]  # INSTANCE, PRIOR, EMPTY
+    prompts: tuple[str, ...]  # INSTANCE, PRIOR, EMPTY, and those of images that have one of their own
     means: Float[Tensor, "shots views c h w"]
     deviations: Float[Tensor, "shots views c h w"]
     prior: Float[Tensor, "images c h w"]  # none for LoRA
+    told: Int[Tensor, " shots"] | None = None  # which prompt goes with which image; None: INSTANCE with all
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Batch:
     clean: Float[Tensor, "n c h w"]
     noise: Float[Tensor, "n c h w"]
     timesteps: Int[Tensor, " n"]
-    prompts: Int[Tensor, " n"]  # INSTANCE, PRIOR or EMPTY
+    prompts: Int[Tensor, " n"]  # rows of the embeddings
     weights: Float[Tensor, " n"]
 
 
@@ -83,7 +84,8 @@ def draw(lesson: Lesson, step: int, n: int, total: int, *, prior_weight: float, 
     view = torch.randint(views, (n,), generator=generator)
     posterior_noise = torch.randn(n, *shape, generator=generator)
     clean = lesson.means[image, view] + lesson.deviations[image, view] * posterior_noise
-    prompts = torch.where(torch.rand(n, generator=generator) < dropout, EMPTY, INSTANCE)
+    told = torch.full((n,), INSTANCE) if lesson.told is None else lesson.told[image]
+    prompts = torch.where(torch.rand(n, generator=generator) < dropout, EMPTY, told)
     timesteps = stratified_timesteps(n, total, generator)
     weights = torch.full((n,), 1 / n)
     if len(lesson.prior):

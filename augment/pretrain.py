@@ -1,4 +1,4 @@
-"""Trains a compact base from scratch: autoencoder, then denoiser and text encoder.
+"""Makes compact bases: the embedded one, and a study's own on its train part.
 
     python -m augment.pretrain configs/tiny-base.yaml
 
@@ -9,33 +9,37 @@ ones, as Stable Diffusion has not. Each stage resumes where it was stopped.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
+import shutil
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
+from diffusers import StableDiffusionPipeline
 from pydantic.dataclasses import dataclass
 
-from augment.autoencoder import AutoencoderConfig, centre_latents, moments, psnr, train_autoencoder
-from augment.checkpoint import Checkpoint
+from augment.autoencoder import AutoencoderConfig
+from augment.base import BaseConfig, base_identity, first_line, load_base, seen_with
+from augment.base_training import (
+    OwnBaseConfig,
+    Progress,
+    class_weights,
+    groups_of,
+    save_base,
+    train_base,
+    training_prompts,
+)
 from augment.compact import CompactConfig, build
-from augment.denoiser import DenoiserConfig, train_denoiser
-from augment.prompts import class_prompt, prompt_for
+from augment.denoiser import DenoiserConfig
+from augment.prompts import PromptConfig
+from augment.sampler import require_size
 from data.config import STRICT, load, to_dict
-from data.errors import InputError
+from data.errors import BaseError, ConfigError, InputError
+from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.sources import DataConfig, load_manifest
-from data.store import write_json
-
-if TYPE_CHECKING:
-    import numpy as np
-    from diffusers import StableDiffusionPipeline
-
-    from data.manifest import Manifest
 
 _log = logging.getLogger(__name__)
 
@@ -59,87 +63,88 @@ def pretrain(config: PretrainConfig) -> Path:
     """Make the base and return its folder; 16-bit safetensors, with `training.json` saying what it has seen."""
     work, started = Path(config.work), time.monotonic()
     manifest = load_manifest(config.data, work / "data")
-    images = load_pixels(manifest, config.pixels, work / "cache", _reporter("images"))
+    report = _Reporter()
+    images = load_pixels(manifest, config.pixels, work / "cache", lambda done, total: report("images", done, total))
     pipe = build(config.sizes, config.seed)
-    _make_autoencoder(pipe, images, config, work)
-    pipe.vae.eval()
-    mean, std = _latents(pipe, images, work / "latents.pt")
-    prompts = _prompts(manifest, config)
-    checkpoint = Checkpoint(work / "denoiser.pt")
-    train_denoiser(pipe, mean, std, prompts, config.denoiser, checkpoint, config.seed, _reporter("denoiser"))
-    return _save(pipe, manifest, config, time.monotonic() - started, images)
+    prompts = training_prompts(manifest, PromptConfig(), config.unnamed, 0.0, config.seed)
+    train_base(pipe, images, prompts, config.autoencoder, config.denoiser, work, config.seed, report)
+    drawn = config.data.source == "phantom"
+    seen = {"groups": "drawn by a program, none of a study's"} if drawn else groups_of(manifest)
+    about = {"config": to_dict(config), **seen, "seconds": round(time.monotonic() - started)}
+    return save_base(pipe, manifest, images, Path(config.out), about)
 
 
-def _make_autoencoder(pipe: StableDiffusionPipeline, images: np.ndarray, config: PretrainConfig, work: Path) -> None:
-    centred = Checkpoint(work / "autoencoder-centred.pt")
-    if centred.restore({"vae": pipe.vae}):
-        return
-    checkpoint = Checkpoint(work / "autoencoder.pt")
-    train_autoencoder(pipe.vae, images, config.autoencoder, checkpoint, config.seed, _reporter("autoencoder"))
-    centre_latents(pipe.vae, images[:4096])
-    _log.info("autoencoder: %.1f dB on its own images", sum(psnr(pipe.vae, images[:256])) / 256)
-    centred.save(config.autoencoder.steps, {"vae": pipe.vae})
+def pretrain_own(
+    base: BaseConfig,
+    part: Manifest,
+    pixels: PixelConfig,
+    columns: PromptConfig,
+    out: Path,
+    seed: int,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Train a study's own base on a part of its images and write it to `out`, a diffusers folder like any other.
 
-
-def _latents(pipe: StableDiffusionPipeline, images: np.ndarray, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Posterior of every image and of its mirror image."""
-    if path.is_file():
-        mean, std = torch.load(path, weights_only=True)
-        return mean, std
-    parts, report = [], _reporter("latents")
-    for start in range(0, len(images), 64):
-        batch = images[start : start + 64]
-        parts += [moments(pipe.vae, batch), moments(pipe.vae, batch[:, :, ::-1])]
-        report(start + len(batch), len(images), 0.0)
-    mean, std = (torch.cat([part[i] for part in parts[::2]] + [part[i] for part in parts[1::2]]) for i in (0, 1))
-    torch.save((mean, std), path)
-    return mean, std
-
-
-def _prompts(manifest: Manifest, config: PretrainConfig) -> list[str]:
-    generator = torch.Generator().manual_seed(config.seed)
-    labels = [*manifest.table["label"], *manifest.table["label"]]
-    unnamed = (torch.rand(len(labels), generator=generator) < config.unnamed).tolist()
-    return [class_prompt() if no_name else prompt_for(label) for label, no_name in zip(labels, unnamed, strict=True)]
-
-
-def _save(
-    pipe: StableDiffusionPipeline, manifest: Manifest, config: PretrainConfig, seconds: float, images: np.ndarray
-) -> Path:
-    out = Path(config.out)
-    record = {
-        "config": to_dict(config),
-        "images": len(manifest),
-        "by_class": manifest.counts(),
-        "groups": "drawn by a program, none of a study's"
-        if config.data.source == "phantom"
-        else sorted(set(manifest.table["group_id"])),
-        "autoencoder_psnr_db": round(sum(psnr(pipe.vae, images[:256])) / 256, 2),
-        "seconds": round(seconds),
-        "torch": torch.__version__,
+    Its training.json names the leakage groups that it has seen, those of the base that it is continued
+    from among them. An interrupted call is resumed from `out`. Raises ConfigError for sizes that cannot be.
+    """
+    own, start, began = base.own, base.start(), time.monotonic()
+    if own is None:
+        raise ValueError(f"the base {base.source} is not the study's own to train")
+    pipe = _opened(own, start, pixels.size, seed)
+    images = load_pixels(part, pixels, cache)
+    prompts = training_prompts(part, columns, own.unnamed, own.plain, seed)
+    weights = class_weights(part, own.balance) if own.balance else None
+    work, told = out / "checkpoint", progress or (lambda *_: None)
+    train_base(pipe, images, prompts, own.autoencoder, own.denoiser, work, seed, told, weights)
+    about = {
+        "config": to_dict(own),
+        **seen_with(part, start),
+        "start": base_identity(base)["start"],
+        "pixels": to_dict(pixels),
+        "prompts": to_dict(columns),
+        "seed": seed,
+        "seconds": round(time.monotonic() - began),
     }
-    pipe.to(torch.float16).save_pretrained(out)
-    write_json(out / "training.json", record)
-    return out
+    save_base(pipe, part, images, out, about)
+    shutil.rmtree(work)
 
 
-def _reporter(stage: str) -> Callable[..., None]:
-    """Log a line now and then: progress, loss (a moving average), and the time that is left."""
-    begun: list[float] = []
-    state = {"said": 0.0, "loss": 0.0}
+def _opened(own: OwnBaseConfig, start: BaseConfig | None, size: int, seed: int) -> StableDiffusionPipeline:
+    """What the training begins with, set to draw images of `size` pixels."""
+    if start is None:
+        try:
+            pipe = build(dataclasses.replace(own.sizes, image_size=size), seed)
+        except (ValueError, RuntimeError, ZeroDivisionError) as fault:
+            raise ConfigError(f"base.pretrain.sizes: no model can be built of these ({first_line(fault)})") from fault
+    else:
+        pipe = load_base(start)
+        if pipe.vae.config.scaling_factor != 1:
+            raise BaseError(f"base.pretrain.start: {start.source} is no compact base; take it as base.source instead")
+    require_size(pipe, size)
+    pipe.unet.register_to_config(sample_size=size // pipe.vae_scale_factor)
+    pipe.vae.register_to_config(sample_size=size)
+    return pipe
 
-    def report(done: int, total: int, loss: float = 0.0) -> None:
+
+class _Reporter:
+    """Logs a line now and then: progress, loss (a moving average), and the time that is left."""
+
+    def __init__(self) -> None:
+        self._stage, self._said, self._loss = "", 0.0, 0.0
+        self._begun = (0.0, 0)  # time, and what was done already
+
+    def __call__(self, stage: str, done: int, total: int, loss: float = 0.0) -> None:
         now = time.monotonic()
-        if not begun:
-            begun.extend([now, done])
-        state["loss"] = 0.98 * state["loss"] + 0.02 * loss if state["loss"] else loss
-        if done == total or now - state["said"] > 20:  # noqa: PLR2004 - seconds
-            state["said"] = now
-            rate = (done - begun[1]) / max(now - begun[0], 1e-9)
+        if stage != self._stage:
+            self._stage, self._said, self._loss, self._begun = stage, 0.0, 0.0, (now, done)
+        self._loss = 0.98 * self._loss + 0.02 * loss if self._loss else loss
+        if done == total or now - self._said > 20:  # noqa: PLR2004 - seconds
+            self._said = now
+            rate = (done - self._begun[1]) / max(now - self._begun[0], 1e-9)
             left = (total - done) / rate / 60 if rate else float("nan")
-            _log.info("%s %d/%d  loss %.4f  %.1f/s  %.0f min left", stage, done, total, state["loss"], rate, left)
-
-    return report
+            _log.info("%s %d/%d  loss %.4f  %.1f/s  %.0f min left", stage, done, total, self._loss, rate, left)
 
 
 def main() -> int:

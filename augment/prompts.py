@@ -1,6 +1,24 @@
-"""What the text encoder is told: diagnoses in words, one template for all."""
+"""What the text encoder is told: diagnoses in words, and what the table knows of the picture.
+
+    dermoscopy of a melanoma on the lower extremity of an elderly woman
+
+The words are those of the embedded base's tokenizer, and the longest such prompt fits in its 16 tokens.
+What the table does not know is left out.
+"""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass as plain_dataclass
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass
+
+from data.config import STRICT
+from data.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from data.manifest import Manifest
 
 RARE_TOKENS = ("sks", "zwx", "ktn", "qvm", "ohw", "bnk", "pfj")  # no word of any prompt; one a class
 CLASS_NOUN = "skin lesion"
@@ -15,6 +33,47 @@ DIAGNOSES = {
     "vasc": "vascular lesion",
 }
 
+_UNKNOWN = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null", "not recorded"})
+_SITES = {"acral": "acral skin", "genital": "genital skin"}  # no nouns
+_SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
+_PEOPLE = {"female": "woman", "male": "man", "": "patient"}
+_AGES = ((18, "child"), (40, "young"), (65, "adult"), (math.inf, "elderly"))  # below so many years
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PromptConfig:
+    """Columns of the table that prompts tell from, beside the diagnosis; None: not told."""
+
+    site: str | None = None  # on the body; HAM10000: localization
+    age: str | None = None  # years
+    sex: str | None = None
+
+    def __bool__(self) -> bool:
+        """Whether any column is named."""
+        return any((self.site, self.age, self.sex))
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Attributes:
+    """What prompts tell of one image, in words; empty where it is not known."""
+
+    site: str = ""
+    age: str = ""  # child, young, adult or elderly
+    sex: str = ""  # female or male
+
+    def added_to(self, prompt: str) -> str:
+        """The prompt, with what is known behind it."""
+        where = f" on the {_SITES.get(self.site, self.site)}" if self.site else ""
+        who = self._person()
+        return prompt + where + (f" of {_article(who)} {who}" if who else "")
+
+    def _person(self) -> str:
+        if self.age == "child":
+            return f"{self.sex} child".strip()
+        if self.age or self.sex:
+            return f"{self.age} {_PEOPLE[self.sex]}".strip()
+        return ""
+
 
 def words_for(label: str) -> str:
     """The diagnosis in words; a label that is not HAM10000's says itself, with blanks for punctuation."""
@@ -24,7 +83,7 @@ def words_for(label: str) -> str:
 def prompt_for(label: str) -> str:
     """Prompt of a class, the same at pretraining, fine-tuning and generation."""
     words = words_for(label)
-    return f"dermoscopy of {'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return f"dermoscopy of {_article(words)} {words}"
 
 
 def class_prompt() -> str:
@@ -35,3 +94,41 @@ def class_prompt() -> str:
 def instance_prompt(label: str, token: str) -> str:
     """Prompt that binds a rare token to a class, as DreamBooth does."""
     return f"dermoscopy of a {token} {words_for(label)}"
+
+
+def attributes_of(manifest: Manifest, config: PromptConfig) -> list[Attributes]:
+    """What is known of each image, in row order; nothing where no column is named.
+
+    Raises ConfigError for a column that the table lacks, DataError for an age that is no number.
+    """
+    table, rows = manifest.table, len(manifest)
+    for key in ("site", "age", "sex"):
+        name = getattr(config, key)
+        if name is not None and name not in table.columns:
+            raise ConfigError(f"prompts.{key}: the table has no column {name!r}; it has {', '.join(table.columns)}")
+    site, age, sex = (list(table[name]) if name else [""] * rows for name in (config.site, config.age, config.sex))
+    return [
+        Attributes(site=_site(site[row]), age=_age_band(age[row], image), sex=_SEXES.get(sex[row].strip().lower(), ""))
+        for row, image in enumerate(table["image_id"])
+    ]
+
+
+def _site(value: str) -> str:
+    words = " ".join(value.replace("_", " ").split()).lower()
+    return "" if words in _UNKNOWN else words
+
+
+def _age_band(value: str, image: str) -> str:
+    if value.strip().lower() in _UNKNOWN:
+        return ""
+    try:
+        years = float(value)
+    except ValueError:
+        years = math.nan
+    if not 0 <= years < math.inf:
+        raise DataError(f"image {image!r}: its age is {value!r}; write years as a number, or leave it empty")
+    return next(band for limit, band in _AGES if years < limit)
+
+
+def _article(words: str) -> str:
+    return "an" if words[0] in "aeiou" else "a"

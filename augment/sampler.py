@@ -40,6 +40,11 @@ def encode(pipe: StableDiffusionPipeline, prompt: str) -> Float[Tensor, "1 token
     return embedding
 
 
+def encode_all(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Float[Tensor, "n tokens width"]:
+    """The same of many, one after another: a prompt's bits do not depend on its neighbours."""
+    return torch.cat([encode(pipe, prompt) for prompt in prompts])
+
+
 @torch.inference_mode()
 def sample_latents(
     pipe: StableDiffusionPipeline,
@@ -59,19 +64,24 @@ def sample_latents(
 
 def sample_batches(
     pipe: StableDiffusionPipeline,
-    prompt_embeds: Float[Tensor, "1 tokens width"],
+    prompt_embeds: Float[Tensor, "prompts tokens width"],
     negative_embeds: Float[Tensor, "1 tokens width"],
     seeds: Sequence[int],
     config: SamplerConfig,
     size: int | None = None,
+    told: Sequence[int] | None = None,
 ) -> Iterator[Float[Tensor, "n c h w"]]:
-    """The same, a batch at a time, so that images can be written while the next ones are drawn."""
+    """The same, a batch at a time, so that images can be written while the next ones are drawn.
+
+    `prompt_embeds[told[i]]` goes with `seeds[i]`; None: the first of them with all.
+    """
     n = config.batch_size
-    conditional, negative = (e.to(pipe.unet.dtype).expand(n, -1, -1) for e in (prompt_embeds, negative_embeds))
+    embedded, negative = (e.to(pipe.unet.dtype) for e in (prompt_embeds, negative_embeds.expand(n, -1, -1)))
     for start in range(0, len(seeds), n):
         chunk = list(seeds[start : start + n])
         noise = starting_noise(pipe, chunk + chunk[-1:] * (n - len(chunk)), size)
         with torch.inference_mode():
+            conditional = _conditional(embedded, None if told is None else told[start : start + n], n)
             latents = _denoise(pipe, conditional, negative, noise, config)
         yield latents[: len(chunk)]
 
@@ -118,6 +128,16 @@ def starting_noise(
     shape = (pipe.unet.config.in_channels, edge, edge)
     noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     return noise.to(pipe.device)
+
+
+def _conditional(
+    embedded: Float[Tensor, "prompts tokens width"], told: Sequence[int] | None, n: int
+) -> Float[Tensor, "{n} tokens width"]:
+    """A row a sample, the last one repeated to fill the batch."""
+    if told is None:
+        return embedded[:1].expand(n, -1, -1)
+    filled = list(told) + [told[-1]] * (n - len(told))
+    return embedded[filled]
 
 
 def _denoise(

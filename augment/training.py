@@ -25,7 +25,7 @@ from torch import Tensor
 
 from augment import device, objective
 from augment.checkpoint import Checkpoint
-from augment.lesson import Batch, Lesson, draw, seed_for
+from augment.lesson import EMPTY, INSTANCE, Batch, Lesson, draw, seed_for
 from augment.methods import RECORD, Method, method_for, trained
 from augment.prompts import RARE_TOKENS
 from augment.sampler import SamplerConfig, decode, sample_latents, solver
@@ -190,8 +190,9 @@ class Training:
     def _preview(self, step: int) -> None:
         seeds = [seed_for("preview", index) for index in range(self.config.preview.batch_size)]
         with torch.no_grad(), device.autocast(self.base.device):
-            instance, _, empty = torch.split(self._encode_prompts(), 1)
-            latents = sample_latents(self.pipe, instance, empty, seeds, self.config.preview, self._size())
+            encoded = torch.split(self._encode_prompts(), 1)
+            told, untold = encoded[INSTANCE], encoded[EMPTY]
+            latents = sample_latents(self.pipe, told, untold, seeds, self.config.preview, self._size())
         images = [Image.fromarray(image) for image in decode(self.base, latents)]
         for image in images:
             image.thumbnail((_STRIP_EDGE, _STRIP_EDGE))

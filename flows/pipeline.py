@@ -9,6 +9,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from data.errors import InputError
+from flows.base import with_base
 from flows.compare import arm_step, counts_to_draw, folder_images, train_part, weights_identity
 from flows.ledger import write_ledger
 from flows.prepare import read_images, read_split, shots_of, split_step
@@ -21,7 +22,8 @@ from flows.synthesize import finetune_step, images_step
 def steps_of(config: StudyConfig) -> int:
     """Count the steps of a run, if every rare class needs images."""
     classes = len(config.split.rare) if "synthetic" in config.arms else 0
-    return 3 + 2 * classes + len(config.folder_arms) + len(config.arms) * len(config.seeds)
+    own = 1 if classes and config.base.own else 0
+    return 3 + own + 2 * classes + len(config.folder_arms) + len(config.arms) * len(config.seeds)
 
 
 def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
@@ -55,11 +57,14 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
         record.add("folder", name, done=conduct("folder", name, folder.step))
 
     drawn: dict[str, Step] = {}
-    for label, count in counts_to_draw(config, train).items():
+    counts = counts_to_draw(config, train)
+    if any(counts.values()):
+        config = with_base(config, images, split, record, conduct)
+    for label, count in counts.items():
         if count:
             tuning = finetune_step(config, images, label, shots[label])
             record.add("finetune", label, done=conduct("fine-tune", label, tuning))
-            drawn[label] = images_step(config, label, count, tuning)
+            drawn[label] = images_step(config, label, count, tuning, train.of(label))
             record.add("images", label, done=conduct("images", label, drawn[label]))
 
     for arm in config.arm_names:

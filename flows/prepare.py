@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.base import base_identity, seen_by
+from augment.base import base_identity, seen_by, seen_with
+from classify.arms import limit_to_shots
 from data.archives import sha256_of, stamp_of
 from data.duplicates import Links, leakage_groups
+from data.errors import ConfigError
 from data.manifest import PART, Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.sources import load_manifest
@@ -88,6 +90,27 @@ def shots_of(config: StudyConfig, split: Split) -> dict[str, Manifest]:
     return {label: few_shot(split.train, label, few, config.study_seed) for label in config.split.rare}
 
 
+def base_part(config: StudyConfig, split: Split) -> Manifest:
+    """Choose what the study's own base is trained on: of the train part, and of no rare class that is not named.
+
+    Where rare classes are limited to their shots, the base sees no more of them either. Raises ConfigError.
+    """
+    limited = config.split.limit_real_to_shots
+    train = limit_to_shots(split.train, shots_of(config, split)) if limited else split.train
+    named = config.base.own.classes if config.base.own else ()
+    strange = sorted(set(named) - set(train.labels))
+    if strange:
+        raise ConfigError(
+            f"base.pretrain.classes names {strange[0]!r}, which no image bears; labels: {', '.join(train.labels)}"
+        )
+    classes = named or [label for label in train.labels if label not in config.split.rare]
+    if not classes:
+        raise ConfigError(
+            "split.rare holds every class, so the base would see none; name some in base.pretrain.classes"
+        )
+    return train.where(train.table["label"].isin(classes))
+
+
 def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -> dict[str, Any]:
     """Record what was joined and divided, and what would have leaked otherwise."""
     official = PART in joined.table
@@ -106,10 +129,17 @@ def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -
         "shared_groups": sum(map(len, groups)) - len(set.union(*groups)),
         "random_split": leaked.to_dict("records"),
         "seen": {
-            "base": seen_by(config.base),
+            "base": _seen_by_base(config, split),
             "finetune": {label: sorted(set(few.table["group_id"])) for label, few in shots.items()},
         },
     }
+
+
+def _seen_by_base(config: StudyConfig, split: Split) -> dict[str, Any]:
+    """Record what the base has seen or, if it is the study's own, what it is going to see."""
+    if config.base.own is None:
+        return seen_by(config.base)
+    return seen_with(base_part(config, split), config.base.start())
 
 
 def _counts(part: Manifest) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from augment.base import base_identity
+from augment.base import BaseConfig, base_identity
 from data.config import to_dict
 from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
@@ -50,6 +50,12 @@ class Record:
     artifacts: dict[str, Any] = field(default_factory=dict)
     timings: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def base(self) -> BaseConfig:
+        """The base as it is now: the study's own, once it is trained, by its folder."""
+        own = self.artifacts.get("base")
+        return self.config.base if own is None else BaseConfig(source=str(self.config.folder / own))
+
     def add(self, *keys: str, done: Done) -> None:
         """Note an artifact under its keys, and what it cost."""
         place = self.artifacts
@@ -72,7 +78,7 @@ class Record:
             "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
             "machine": _machine() | {"device": read_json(arm / COST)["device"]},
             "seeds": {"study_seed": config.study_seed, "seeds": config.seeds},
-            "base": base_identity(config.base),
+            "base": base_identity(self.base),
             "regime": "limited" if config.split.limit_real_to_shots else "shots",
             "rare": config.split.rare,
             "arms": config.arm_names,

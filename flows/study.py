@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from augment.base import BaseConfig
 from augment.finetune import FinetuneConfig
 from augment.generate import GenerateConfig
+from augment.prompts import PromptConfig
 from classify.arms import ARMS
 from classify.train import ClassifierConfig
 from data import config as configs
@@ -34,9 +35,10 @@ Arm = Annotated[
 ]
 
 # Raise a stage's number when its code makes other results from the same inputs.
-STAGE_VERSIONS = {"split": 1, "fine-tune": 1, "images": 1, "folder": 1, "arm": 1}
+STAGE_VERSIONS = {"split": 1, "base": 1, "fine-tune": 1, "images": 1, "folder": 1, "arm": 1}
 LIBRARIES = {
     "split": ("numpy", "pandas", "scikit-learn"),
+    "base": ("torch", "diffusers", "transformers"),
     "fine-tune": ("torch", "diffusers", "transformers", "peft"),
     "images": ("torch", "diffusers", "transformers", "peft", "pillow"),
     "folder": ("numpy", "pandas", "opencv-python-headless", "pillow"),
@@ -54,6 +56,7 @@ class StudyConfig:
     pixels: PixelConfig = PixelConfig()
     split: SplitConfig = SplitConfig()
     base: BaseConfig = BaseConfig()
+    prompts: PromptConfig = PromptConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     generate: GenerateConfig = GenerateConfig()
     classifier: ClassifierConfig = ClassifierConfig()
@@ -74,6 +77,12 @@ class StudyConfig:
         taken = sorted({arm.name for arm in self.folder_arms} & set(ARMS))
         if taken:
             raise ValueError(f"arms: a folder cannot be called {taken[0]!r}, which is another arm; give it a name")
+        own = self.base.own
+        if own is not None and own.start == "scratch" and own.sizes.image_size != self.pixels.size:
+            raise ValueError(
+                f"base.pretrain.sizes.image_size is {own.sizes.image_size}, pixels.size {self.pixels.size}; "
+                "a base is trained at the study's size, so make them equal"
+            )
 
     @property
     def arm_names(self) -> tuple[str, ...]:

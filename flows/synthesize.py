@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from augment.base import base_identity
 from augment.finetune import finetune
 from augment.generate import generate, synthetic_manifest
+from augment.prompts import attributes_of
 from data.manifest import Manifest
 from data.splits import Split
-from data.store import read_json
+from data.store import digest, read_json
 from flows.prepare import Images
 from flows.steps import Step, Watch
 from flows.study import StudyConfig, inputs, settings
@@ -28,6 +30,7 @@ def finetune_step(config: StudyConfig, images: Images, label: str, shots: Manife
         base=base_identity(config.base),
         finetune=settings(config.finetune, "checkpoint_every"),
         seed=config.study_seed,
+        **_prompts(config),
     )
 
     def make(folder: Path, watch: Watch) -> None:
@@ -39,13 +42,15 @@ def finetune_step(config: StudyConfig, images: Images, label: str, shots: Manife
             {label: folder},
             config.study_seed,
             lambda _, step, steps, loss: watch(step, steps, f"loss {loss:.3f}"),
+            config.prompts,
         )
 
     return Step(stage="fine-tune", what=label, folder=config.folder / "finetune" / label, inputs=depends, make=make)
 
 
-def images_step(config: StudyConfig, label: str, count: int, tuned: Step) -> Step:
-    """Draw a class's synthetic images with its fine-tuned base."""
+def images_step(config: StudyConfig, label: str, count: int, tuned: Step, real: Manifest | None = None) -> Step:
+    """Draw a class's synthetic images with its fine-tuned base; prompts tell what the `real` ones are known by."""
+    known = attributes_of(real, config.prompts) if real is not None and config.prompts else []
     depends = inputs(
         "images",
         label=label,
@@ -54,14 +59,20 @@ def images_step(config: StudyConfig, label: str, count: int, tuned: Step) -> Ste
         size=config.pixels.size,
         generate=settings(config.generate, "batch_size", "decode_batch"),
         seed=config.study_seed,
+        **({"attributes": digest(known)} if known else {}),
     )
 
     def make(folder: Path, watch: Watch) -> None:
         prompt = read_json(tuned.target / "adapter.json")["prompt"]
         size, seed = config.pixels.size, config.study_seed
-        generate(config.base, tuned.target, label, prompt, count, seed, config.generate, folder, size, watch)
+        generate(config.base, tuned.target, label, prompt, count, seed, config.generate, folder, size, watch, known)
 
     return Step(stage="images", what=label, folder=config.folder / "images" / label, inputs=depends, make=make)
+
+
+def _prompts(config: StudyConfig) -> dict[str, Any]:
+    """Give what prompts tell, where they tell more than the diagnosis."""
+    return {"prompts": settings(config.prompts)} if config.prompts else {}
 
 
 def refuse_leaks(split: Split, drawn: Mapping[str, Step]) -> None:

@@ -190,7 +190,10 @@ def _split(run: RunFolder) -> SplitCounts:
 
 
 def _said(seen: object) -> str:
-    """What a base has seen, in words: a number of images, or a record with `images`, `by_class` and `groups`."""
+    """What a base has seen, in words: a number of images, or a record with `images`, `by_class` and `groups`.
+
+    A base of the study's own tells that it is the `part` of the split, and what was seen `before` that.
+    """
     if isinstance(seen, int):
         return f"{seen:,} images"
     if not isinstance(seen, dict):
@@ -199,4 +202,6 @@ def _said(seen: object) -> str:
     groups = seen.get("groups", "")
     more = f"{len(groups):,} leakage groups" if isinstance(groups, list) else str(groups)
     said = _said(seen.get("images", "unknown")) + (f" ({classes})" if classes else "")
-    return said if more in {"", "unknown"} else f"{said}; {more}"
+    said = said if more in {"", "unknown"} else f"{said}; {more}"
+    said += f", all of the {seen['part']} part" if "part" in seen else ""
+    return f"{said}; before that {_said(seen['before'])}" if "before" in seen else said

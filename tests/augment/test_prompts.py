@@ -1,0 +1,83 @@
+"""What the table knows of a picture becomes words that the embedded base can read."""
+
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from augment.compact import word_tokenizer
+from augment.prompts import (
+    DIAGNOSES,
+    RARE_TOKENS,
+    Attributes,
+    PromptConfig,
+    attributes_of,
+    class_prompt,
+    instance_prompt,
+    prompt_for,
+)
+from data.errors import ConfigError, DataError
+from data.manifest import COLUMNS, Manifest
+
+HAM10000 = PromptConfig(site="localization", age="age", sex="sex")
+SITES = (
+    "back", "lower extremity", "trunk", "upper extremity", "abdomen", "face", "chest", "foot", "neck", "scalp", "hand",
+    "ear", "genital", "acral",
+)  # fmt: skip
+
+
+def manifest(*rows: tuple[str, str, str]) -> Manifest:
+    ids = [f"i{number}" for number in range(len(rows))]
+    columns = {**dict.fromkeys(COLUMNS, ""), "image_id": ids, "path": ids, "group_id": ids}
+    table = pd.DataFrame(columns, dtype=str).assign(root="r", label="mel", source="real")
+    table[["localization", "age", "sex"]] = list(rows)
+    return Manifest(table, {"r": Path()})
+
+
+def prompts(*rows: tuple[str, str, str], config: PromptConfig = HAM10000) -> list[str]:
+    return [known.added_to(prompt_for("mel")) for known in attributes_of(manifest(*rows), config)]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (("back", "70.0", "female"), " on the back of an elderly woman"),
+        (("acral", "40", "male"), " on the acral skin of an adult man"),
+        (("lower_extremity", "39.9", ""), " on the lower extremity of a young patient"),
+        (("unknown", "5.0", "male"), " of a male child"),
+        (("", "0.0", "unknown"), " of a child"),
+        (("ear", "", "M"), " on the ear of a man"),
+        (("nan", "unknown", "unknown"), ""),
+    ],
+)
+def test_what_is_known_is_told_and_nothing_else(row: tuple[str, str, str], words: str):
+    assert prompts(row) == ["dermoscopy of a melanoma" + words]
+
+
+def test_by_default_prompts_tell_the_diagnosis_alone():
+    assert not PromptConfig()
+    assert prompts(("back", "70", "male"), config=PromptConfig()) == [prompt_for("mel")]
+    assert prompts(("back", "70", "male"), config=PromptConfig(sex="sex")) == ["dermoscopy of a melanoma of a man"]
+
+
+def test_the_longest_prompt_of_ham10000_fits_the_embedded_base_word_by_word():
+    tokenizer = word_tokenizer(16)
+    short = [label for label in DIAGNOSES if len(DIAGNOSES[label].split()) < 3]
+    told = [prompt_for(label) for label in DIAGNOSES] + [class_prompt()]
+    told += [instance_prompt(label, token) for label, token in zip(short, RARE_TOKENS, strict=False)]
+    ages, sexes = ("", "child", "young", "adult", "elderly"), ("", "female", "male")
+    for prompt, site, age, sex in itertools.product(told, ("", *SITES), ages, sexes):
+        words = Attributes(site=site, age=age, sex=sex).added_to(prompt)
+        assert len(tokenizer(words).input_ids) == len(words.split()) + 2 <= 16, words
+
+
+def test_a_column_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"prompts\.sex: the table has no column 'gender'; it has image_id"):
+        attributes_of(manifest(("back", "1", "male")), PromptConfig(sex="gender"))
+
+
+@pytest.mark.parametrize("age", ["about 50", "-5", "inf"])
+def test_an_age_that_is_no_number_names_the_image(age: str):
+    with pytest.raises(DataError, match=f"image 'i1': its age is '{age}'; write years as a number"):
+        attributes_of(manifest(("back", "50", "male"), ("back", age, "male")), HAM10000)
