@@ -128,7 +128,8 @@ def save_base(
     }
     for part in (pipe.vae, pipe.unet, pipe.text_encoder):
         cast(part, torch.float16).to("cpu")
-        setattr(part.config, "_name_or_path", "")  # noqa: B010 - private, but it names a place on this machine
+    for named in (pipe, pipe.vae, pipe.unet):
+        named.register_to_config(_name_or_path="")  # it would name the place on this machine that it came from
     pipe.save_pretrained(out)
     write_json(out / TRAINING, record)
     return out
@@ -170,6 +171,7 @@ def _latents(
         parts += [moments(pipe.vae, batch), moments(pipe.vae, batch[:, :, ::-1])]
         progress("latents", start + len(batch), len(images), 0.0)
     mean, std = (torch.cat([part[i] for part in parts[::2]] + [part[i] for part in parts[1::2]]) for i in (0, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     torch.save((mean, std), temporary)
     temporary.replace(path)

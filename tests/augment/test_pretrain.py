@@ -1,13 +1,22 @@
-"""The whole pretraining in small, from drawn images to a folder that loads."""
+"""The whole pretraining in small, from drawn images to a folder that loads; and a study's own base."""
 
+import dataclasses
 from pathlib import Path
 
+import pytest
+import torch
+from safetensors.torch import load_file
+
 from augment.autoencoder import AutoencoderConfig
-from augment.base import BaseConfig, load_base, seen_by
+from augment.base import BaseConfig, base_identity, load_base, seen_by
+from augment.base_training import OwnBaseConfig
 from augment.compact import CompactConfig
 from augment.denoiser import DenoiserConfig
-from augment.pretrain import PretrainConfig, pretrain
+from augment.pretrain import PretrainConfig, pretrain, pretrain_own
+from augment.prompts import PromptConfig
 from data.config import load
+from data.errors import BaseError, ConfigError
+from data.manifest import Manifest
 from data.phantom import PhantomConfig
 from data.pixels import PixelConfig
 from data.sources import DataConfig
@@ -38,3 +47,96 @@ def test_the_embedded_base_is_trained_on_no_rare_class():
     config = load(PretrainConfig, CONFIGS / "tiny-base.yaml")
     assert set(config.data.phantom.codes) == {"nv", "mel", "bkl", "bcc"}
     assert config.data.phantom.seed != PhantomConfig().seed
+
+
+@pytest.fixture
+def part(shots: dict[str, Manifest]) -> Manifest:
+    return Manifest.concat(*shots.values())
+
+
+def own_base(start: str, **changes: object) -> BaseConfig:
+    own = OwnBaseConfig(
+        start=start,
+        autoencoder=AutoencoderConfig(steps=2, batch_size=2, checkpoint_every=1),
+        denoiser=DenoiserConfig(steps=3, batch_size=2, checkpoint_every=1),
+    )
+    return BaseConfig(source="pretrain", pretrain=dataclasses.replace(own, **changes))
+
+
+def train(base: BaseConfig, part: Manifest, out: Path, size: int = 32, progress=None) -> BaseConfig:
+    pretrain_own(base, part, PixelConfig(size=size), PromptConfig(), out, 0, None, progress)
+    return BaseConfig(source=str(out))
+
+
+def weights(base: BaseConfig, name: str) -> dict[str, torch.Tensor]:
+    (file,) = (Path(base.source) / name).glob("*.safetensors")
+    return load_file(file)
+
+
+def test_a_base_is_continued_from_another_and_says_what_both_have_seen(
+    base: BaseConfig, part: Manifest, tmp_path: Path
+):
+    first = train(own_base(base.source), part.of("df"), tmp_path / "first")
+    second = train(own_base(str(tmp_path / "first")), part.of("vasc"), tmp_path / "second")
+    seen = seen_by(second)
+    assert seen["by_class"] == {"vasc": 5}
+    assert seen["groups"] == sorted(part.table["group_id"])
+    assert seen["image_ids"] == sorted(part.table["image_id"])
+    assert seen["before"] == {"images": 5, "by_class": {"df": 5}, "part": "train", "before": seen_by(first)["before"]}
+    assert seen["before"]["before"] == {"images": "unknown", "groups": "unknown"}
+    assert seen["start"] == base_identity(first)
+    assert not (tmp_path / "second" / "checkpoint").exists()
+    for file in ("model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json"):
+        assert str(tmp_path) not in (tmp_path / "second" / file).read_text(encoding="utf-8")
+
+
+def test_an_autoencoder_that_is_kept_is_the_same_to_the_bit(base: BaseConfig, part: Manifest, tmp_path: Path):
+    kept = train(own_base(base.source, autoencoder=None), part, tmp_path / "kept")
+    begun = load_base(base)
+    assert all(torch.equal(begun.vae.state_dict()[key].half(), value) for key, value in weights(kept, "vae").items())
+    assert any(not torch.equal(begun.unet.state_dict()[key].half(), v) for key, v in weights(kept, "unet").items())
+    trained = weights(train(own_base(base.source), part, tmp_path / "trained"), "vae")
+    assert any(not torch.equal(begun.vae.state_dict()[key].half(), value) for key, value in trained.items())
+
+
+def test_a_base_is_continued_at_other_multiples_of_its_pixels(base: BaseConfig, part: Manifest, tmp_path: Path):
+    made = load_base(train(own_base(base.source), part, tmp_path, size=48))
+    assert made("dermoscopy of a melanoma", num_inference_steps=1, output_type="np").images.shape == (1, 48, 48, 3)
+    with pytest.raises(ConfigError, match=r"pixels\.size is 40, but this base draws multiples of 16"):
+        train(own_base(base.source), part, tmp_path / "other", size=40)
+
+
+def test_a_base_from_scratch_has_the_sizes_of_the_config(part: Manifest, tmp_path: Path):
+    sizes = CompactConfig(image_size=32, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16, text_layers=1)
+    made = load_base(train(own_base("scratch", sizes=sizes), part, tmp_path / "own"))
+    assert made.unet.config.block_out_channels == [16, 32]
+    assert "before" not in seen_by(BaseConfig(source=str(tmp_path / "own")))
+    odd = dataclasses.replace(sizes, unet_channels=(10, 20))
+    with pytest.raises(ConfigError, match=r"base\.pretrain\.sizes: no model can be built of these \(.*\)$"):
+        train(own_base("scratch", sizes=odd), part, tmp_path / "odd")
+
+
+def test_a_stopped_training_of_a_base_ends_in_the_same_weights(base: BaseConfig, part: Manifest, tmp_path: Path):
+    whole = train(own_base(base.source), part, tmp_path / "whole")
+    for stage, step in (("autoencoder", 2), ("denoiser", 2)):
+
+        def stop(now: str, done: int, total: int, loss: float, at=(stage, step)) -> None:
+            if (now, done) == at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(own_base(base.source), part, tmp_path / "parts", progress=stop)
+        assert not (tmp_path / "parts" / "training.json").exists()
+    parts = train(own_base(base.source), part, tmp_path / "parts")
+    for name in ("vae", "unet", "text_encoder"):
+        assert all(torch.equal(weights(whole, name)[key], value) for key, value in weights(parts, name).items())
+
+
+def test_what_cannot_be_continued_is_refused(base: BaseConfig, part: Manifest, tmp_path: Path):
+    large = load_base(base)
+    large.vae.register_to_config(scaling_factor=0.18215)
+    large.save_pretrained(tmp_path / "large")
+    with pytest.raises(BaseError, match=r"large is no compact base; take it as base\.source instead"):
+        train(own_base(str(tmp_path / "large")), part, tmp_path / "out")
+    with pytest.raises(BaseError, match="is trained by a study's run"):
+        load_base(BaseConfig(source="pretrain"))

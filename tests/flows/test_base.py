@@ -151,12 +151,11 @@ def test_a_study_trains_its_own_base_goes_on_after_a_stop_and_says_what_was_seen
     (begun,) = folder.glob("base-*.partial")
     stages = sorted(path.name for path in (begun / "checkpoint").iterdir())
     assert stages == ["autoencoder-centred.pt", "autoencoder.pt", "denoiser.pt", "latents.pt"]
-    autoencoder = (begun / "checkpoint" / "autoencoder.pt").stat().st_mtime_ns
 
     told = []
     monkeypatch.setattr("augment.pretrain.train_base", _watched(told))
     assert main(own_study) == 0
-    assert told == [("denoiser", 2), ("denoiser", 3)], autoencoder
+    assert told == [("denoiser", 2), ("denoiser", 3)]  # nothing is done again
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     base = folder / record["artifacts"]["base"]
     assert not (base / "checkpoint").exists()
@@ -174,7 +173,7 @@ def test_a_study_trains_its_own_base_goes_on_after_a_stop_and_says_what_was_seen
 
     prompts = read_table(drawn / "metadata.csv")
     sites = set(train["localization"][train["label"] == "df"]) - {"unknown"}
-    assert prompts["prompt"].nunique() > 1
+    assert len(set(prompts["prompt"])) > 1
     assert set(prompts["prompt_site"]) - {""} <= sites
     assert "of the train part" in (folder / "report.html").read_text(encoding="utf-8")
 
