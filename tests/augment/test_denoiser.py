@@ -7,7 +7,7 @@ import torch
 
 from augment.checkpoint import Checkpoint
 from augment.compact import CompactConfig, build
-from augment.denoiser import DenoiserConfig, train_denoiser
+from augment.denoiser import DenoiserConfig, _heard, _tokens, train_denoiser
 
 SMALL = CompactConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16, text_layers=1)
 PROMPTS = ["dermoscopy of a melanoma", "dermoscopy of a skin lesion"] * 4
@@ -61,3 +61,28 @@ def test_the_prompt_is_heard(tmp_path: Path):
         velocity = pipe.unet(torch.zeros(2, 8, 4, 4), torch.tensor([999, 999]), embedded).sample.mean((1, 2, 3))
     assert velocity[0] < -0.5  # from noise, the velocity is minus the clean latents
     assert velocity[1] > 0.5
+
+
+def test_what_weighs_nothing_is_never_drawn(latents: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
+    mean, std = latents
+    poisoned = torch.cat([mean, torch.full_like(mean, torch.nan)])
+    weights = torch.cat([torch.ones(8), torch.zeros(8)])
+    config = DenoiserConfig(steps=4, batch_size=8)
+    pipe, checkpoint = build(SMALL), Checkpoint(tmp_path / "c")
+    train_denoiser(pipe, poisoned, torch.cat([std, std]), 2 * PROMPTS, config, checkpoint, 0, ignore, weights)
+    assert torch.isfinite(pipe.unet.conv_in.weight).all()
+
+
+def test_of_many_prompts_those_of_the_batch_are_encoded_and_nothing_else_changes():
+    numbers = torch.tensor([7, 2, 7, 0])
+    heard, told = _heard(numbers, 9)
+    assert heard.tolist() == [0, 2, 7]
+    assert torch.equal(heard[told], numbers)
+    few, same = _heard(numbers, 4)
+    assert few.tolist() == [0, 1, 2, 3]
+    assert torch.equal(same, numbers)
+
+
+def test_a_prompt_that_the_base_cannot_read_to_its_end_is_told_of(caplog: pytest.LogCaptureFixture):
+    _tokens(build(SMALL), ["", PROMPTS[0], "skin " * 20])
+    assert "the base reads 16 tokens of a prompt, which cuts the end off 'skin skin" in caplog.text

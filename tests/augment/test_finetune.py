@@ -9,9 +9,11 @@ from safetensors.torch import load_file
 
 from augment.finetune import FinetuneConfig, finetune
 from augment.methods import apply_adapter
+from augment.prompts import PromptConfig
 from augment.sampler import SamplerConfig
 from augment.training import Training
 from data.errors import ConfigError, DataError, TrainingError
+from data.manifest import Manifest
 from data.pixels import PixelConfig
 from data.store import read_json
 
@@ -159,3 +161,21 @@ def test_bad_input_is_refused_in_words(base, shots, tmp_path):
         finetune(base, {"mel": empty}, PIXELS, LORA, {"mel": tmp_path}, 0)
     with pytest.raises(ConfigError, match=r"pixels\.size is 24"):
         finetune(base, shots, PixelConfig(size=24), LORA, {"df": tmp_path, "vasc": tmp_path}, 0)
+
+
+def test_with_columns_an_image_s_prompt_tells_of_the_table(base, shots, tmp_path, monkeypatch):
+    lessons = []
+    real = Training.__init__
+    monkeypatch.setattr(Training, "__init__", lambda self, *given: (lessons.append(given[1]), real(self, *given))[1])
+    table = shots["df"].table.assign(sex=["male", "", "female", "male", "unknown"])
+    known = {"df": Manifest(table, shots["df"].roots)}
+    config = dataclasses.replace(LORA, steps=1)
+    for name, columns in (("plain", None), ("told", PromptConfig(sex="sex"))):
+        finetune(base, known, PIXELS, config, {"df": tmp_path / name}, 0, None, columns)
+    plain, told = lessons
+    assert plain.prompts == ("dermoscopy of a dermatofibroma", "dermoscopy of a skin lesion", "")
+    assert told.prompts == (*plain.prompts, f"{plain.prompts[0]} of a man", f"{plain.prompts[0]} of a woman")
+    assert told.told.tolist() == [3, 0, 4, 3, 0]
+    assert read_json(tmp_path / "told" / "adapter.json")["prompt"] == plain.prompts[0]
+    keys = {read_json(tmp_path / name / "adapter.json")["key"] for name in ("plain", "told")}
+    assert len(keys) == 2

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import gc
+import shutil
 
 import datasets
 import numpy as np
@@ -11,10 +12,10 @@ from augment import generate as module
 from augment.finetune import FinetuneConfig, finetune
 from augment.generate import GenerateConfig, generate, synthetic_manifest
 from augment.lesson import seed_for
-from augment.prompts import prompt_for
+from augment.prompts import Attributes, prompt_for
 from data.errors import BaseError, ConfigError, DataError
 from data.pixels import PixelConfig
-from data.store import read_json
+from data.store import read_json, write_json
 
 CONFIG = GenerateConfig(steps=2, batch_size=4, format="png")
 PROMPT = prompt_for("df")
@@ -130,3 +131,49 @@ def test_bad_input_is_refused_in_words(base, adapter, tmp_path):
         generate(base, None, "df", PROMPT, 1, 0, CONFIG, tmp_path, 20)
     with pytest.raises(BaseError, match="no finished adapter"):
         draw(base, tmp_path, tmp_path / "nowhere")
+
+
+KNOWN = [Attributes(site="back", sex="male"), Attributes(age="elderly"), Attributes(site="ear")]
+
+
+def test_prompts_tell_what_is_known_of_real_images_drawn_by_the_seed(base, tmp_path):
+    draw(base, tmp_path / "plain", count=6)
+    draw(base, tmp_path / "told", count=6, known=KNOWN)
+    told = rows(tmp_path / "told")
+    assert {row["prompt"] for row in told} <= {known.added_to(PROMPT) for known in KNOWN}
+    assert len({row["prompt"] for row in told}) > 1
+    for row in told:
+        known = Attributes(site=row["prompt_site"], age=row["prompt_age"], sex=row["prompt_sex"])
+        assert row["prompt"] == known.added_to(PROMPT)
+    assert "prompt_site" not in rows(tmp_path / "plain")[0]
+    assert {row["prompt"] for row in rows(tmp_path / "plain")} == {PROMPT}
+    first = (tmp_path / folder / "images" / "df-000000.png" for folder in ("plain", "told"))
+    assert len({path.read_bytes() for path in first}) == 2
+    assert draw(base, tmp_path / "more", count=7, known=KNOWN).table["prompt"][:6].tolist() == [
+        r["prompt"] for r in told
+    ]
+
+
+def test_each_distinct_prompt_is_encoded_once(base, tmp_path, monkeypatch):
+    encoded = []
+    real = module.sampler.encode
+    monkeypatch.setattr(module.sampler, "encode", lambda pipe, prompt: (encoded.append(prompt), real(pipe, prompt))[1])
+    draw(base, tmp_path, count=9, known=KNOWN)
+    assert sorted(encoded) == sorted({"", *(known.added_to(PROMPT) for known in KNOWN)})
+
+
+def test_images_of_other_attributes_are_not_kept(base, tmp_path):
+    draw(base, tmp_path, count=2, known=KNOWN)
+    before = read_json(tmp_path / "generation.json")
+    draw(base, tmp_path, count=2, known=KNOWN[:2])
+    assert read_json(tmp_path / "generation.json")["attributes"] != before["attributes"]
+
+
+def test_the_groups_that_the_base_has_seen_are_of_the_lineage(base, adapter, shots, tmp_path):
+    shutil.copytree(base.source, tmp_path / "base")
+    write_json(tmp_path / "base" / "training.json", {"groups": ["g-of-the-base"]})
+    own = dataclasses.replace(base, source=str(tmp_path / "base"))
+    draw(own, tmp_path / "out", count=1)
+    assert read_json(tmp_path / "out" / "generation.json")["seen"] == {"group_ids": ["g-of-the-base"]}
+    seen = module._seen(own, read_json(adapter / "adapter.json")["shots"])
+    assert seen["group_ids"] == sorted(["g-of-the-base", *shots["df"].table["group_id"]])

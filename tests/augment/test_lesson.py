@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +65,10 @@ def test_seeds_follow_from_all_parts_and_fit_a_float():
     assert seed_for(0, "df", 1) != seed_for(0, "df", 2) != seed_for(1, "df", 2)
     assert seed_for(0, "df", 1) == seed_for(0, "df", 1)
     assert int(float(seed_for(3, "mel", 17))) == seed_for(3, "mel", 17)
+
+
+def test_an_image_goes_with_its_own_prompt():
+    told = dataclasses.replace(lesson(), told=torch.tensor([3, 4, 3, INSTANCE, 5]))
+    batch = draw(told, 0, 10, 1000, prior_weight=1.0, dropout=0.0)
+    assert batch.prompts.tolist() == [[3, 4, 3, INSTANCE, 5][int(image)] for image in batch.clean[:, 0, 0, 0]]
+    assert set(draw(told, 0, 9, 1000, prior_weight=1.0, dropout=1.0).prompts.tolist()) == {EMPTY}

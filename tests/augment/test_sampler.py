@@ -7,7 +7,17 @@ from diffusers import DPMSolverMultistepScheduler
 
 from augment import device
 from augment.methods.weights import with_parts
-from augment.sampler import SamplerConfig, decode, encode, require_size, sample_latents, solver, starting_noise
+from augment.sampler import (
+    SamplerConfig,
+    decode,
+    encode,
+    encode_all,
+    require_size,
+    sample_batches,
+    sample_latents,
+    solver,
+    starting_noise,
+)
 from data.errors import ConfigError
 
 PROMPT = "dermoscopy of a melanoma"
@@ -103,3 +113,13 @@ def test_sixteen_bits_draw_nearly_the_same(pipe):
     options = {"steps": 3, "batch_size": 2}
     assert half.unet.dtype == torch.float16
     assert np.abs(images(half, [1, 2], **options).astype(int) - images(pipe, [1, 2], **options)).max() <= 6
+
+
+def test_each_image_may_have_a_prompt_of_its_own(pipe):
+    prompts, seeds, config = [PROMPT, "drawing", "hair"], [1, 2, 3], SamplerConfig(steps=2, batch_size=2)
+    negative = encode(pipe, "")
+    alone = [sample_latents(pipe, encode(pipe, prompts[row]), negative, seeds, config)[row] for row in range(3)]
+    batches = sample_batches(pipe, encode_all(pipe, prompts), negative, seeds, config, told=[0, 1, 2])
+    torch.testing.assert_close(torch.cat(list(batches)), torch.stack(alone))
+    swapped = sample_batches(pipe, encode_all(pipe, prompts), negative, seeds, config, told=[1, 1, 2])
+    assert not torch.allclose(next(swapped)[0], alone[0])

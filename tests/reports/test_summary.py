@@ -144,6 +144,10 @@ def test_a_label_that_is_no_file_name_reads_nothing_outside_the_run(make_run, tm
         ('{"images": "unknown", "groups": "unknown"}', "unknown"),
         ('{"images": 9, "by_class": {"nv": 9}, "groups": "drawn by a program"}', "9 images (nv 9); drawn by a program"),
         ('{"images": 2, "groups": ["g1", "g2"]}', "2 images; 2 leakage groups"),
+        (
+            '{"images": 2, "groups": ["g1"], "part": "train", "before": {"images": 9, "groups": "drawn by a program"}}',
+            "2 images; 1 leakage groups, all of the train part; before that 9 images; drawn by a program",
+        ),
     ],
 )
 def test_what_the_base_has_seen_is_said_as_far_as_it_is_known(make_run, seen, said):
