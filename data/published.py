@@ -82,6 +82,13 @@ def places_in(folder: Path, layout: Layout) -> list[str]:
     return folders + zips or ["."]
 
 
+def table_named(folder: Path, name: str) -> Path:
+    """Find a challenge's or Dataverse's table by its name, also where unpacking, or not unpacking, has left it."""
+    stem = Path(name).stem
+    places = (name, *_ground_truth(stem), f"{stem}.tab", stem)
+    return next((folder / place for place in places if is_file(folder / place)), folder / name)
+
+
 def form_of_test(path: Path, columns: Columns) -> tuple[Columns, Mapping[str, str]]:
     """Tell the columns of a test table, and how its labels are called here.
 

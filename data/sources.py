@@ -24,7 +24,7 @@ from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import COLUMNS, Manifest
 from data.official import OfficialTest, hold_out
 from data.phantom import PhantomConfig, write_phantoms
-from data.published import LAYOUTS, Layout, form_of_test, places_in, table_in
+from data.published import LAYOUTS, Layout, form_of_test, places_in, table_in, table_named
 from data.store import building, digest, file_sha256, finished
 from data.tables import Columns, check_rows, find_images, less, read_rows
 
@@ -133,7 +133,7 @@ def _with_test(
 ) -> Manifest:
     """Join the official test set to the images."""
     folder = _folder(test.folder or str(config.folder))
-    path = folder / test.table
+    path = table_named(folder, test.table)
     columns, known = (test.columns, {}) if test.columns else form_of_test(path, columns)
     rows = read_rows(path, [folder / name for name in test.further], columns, on_fault)
     rows = rows.assign(label=rows["label"].replace(known).replace(config.rename))

@@ -1,6 +1,7 @@
 """An official test set is the test part as it stands, in either form that ISIC 2018's is published in."""
 
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_tabs_and_zips_serve_as_well(folder):
     shutil.rmtree(folder / "ISIC2018_Task3_Test_Images")
     manifest = load(folder, DATAVERSE.replace(",", "\t"))
     assert manifest.table["path"][4] == "ISIC2018_Task3_Test_Images.zip/ISIC_8.jpg"
+
+
+def test_a_table_is_found_as_dataverse_has_it_and_in_the_challenge_s_zip(folder):
+    config = DataConfig(source="ham10000", folder=str(folder), test=OfficialTest(table=TABLE))
+    with pytest.raises(DataError, match=r"ISIC2018_Task3_Test_GroundTruth\.csv: cannot be read as a table"):
+        load_manifest(config, folder)
+    tab = folder / "ISIC2018_Task3_Test_GroundTruth.tab"
+    tab.write_text(DATAVERSE.replace(",", "\t"))
+    assert len(load_manifest(config, folder)) == 6
+    tab.unlink()
+    with zipfile.ZipFile(folder / "ISIC2018_Task3_Test_GroundTruth.zip", "w") as out:
+        out.writestr(f"ISIC2018_Task3_Test_GroundTruth/{TABLE}", DATAVERSE)
+    assert len(load_manifest(config, folder)) == 6
 
 
 def test_the_challenge_s_form_gets_ham10000_s_codes(folder):

@@ -1,0 +1,36 @@
+"""Every config that is shipped or shown can be read."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from augment.pretrain import PretrainConfig
+from data.config import load, parse
+from flows.study import StudyConfig
+
+REPOSITORY = Path(__file__).parents[2]
+PRETRAINING = {"tiny-base.yaml"}
+SHOWN = [
+    (path.name, n, block)
+    for path in (REPOSITORY / "docs" / "datasets.md",)
+    for n, block in enumerate(
+        re.findall(r"^```yaml\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    )
+]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_a_shipped_config_can_be_read(path):
+    load(PretrainConfig if path.name in PRETRAINING else StudyConfig, path)
+
+
+@pytest.mark.parametrize(("page", "n", "block"), SHOWN, ids=[f"{page}-{n}" for page, n, _ in SHOWN])
+def test_a_config_that_a_page_shows_can_be_read(page, n, block):
+    config = parse(StudyConfig, yaml.safe_load(block), page)
+    assert config.name != "study", "each has a folder of its own"
+
+
+def test_the_page_on_data_sets_shows_its_configs():
+    assert len(SHOWN) == 7
