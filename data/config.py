@@ -26,19 +26,20 @@ STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """The config in a YAML file, with overrides such as `classifier.steps=40` laid over it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"{path}: cannot be read ({_reason(fault)}); give the path of a YAML config") from fault
-    try:
-        mapping = yaml.safe_load(text) or {}
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"{path}: is not YAML ({' '.join(str(fault).split())})") from fault
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{path}: must be a mapping of settings, not {type(mapping).__name__}")
-    for override in overrides:
-        _lay_over(mapping, override)
-    return parse(cls, mapping, str(path))
+    return parse(cls, _read(path, overrides), str(path))
+
+
+def load_part(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """The sections of a greater config that `cls` has; the others are for their own readers to check.
+
+    A section that is nearly one of these is refused as misspelt: its own reader would not know it either.
+    """
+    mapping, known = _read(path, overrides), _fields(cls, [])
+    for name in mapping:
+        nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.75)
+        if nearest and name not in known:
+            raise ConfigError(f"{path}: {name}: unknown key; did you mean {nearest[0]!r}?")
+    return parse(cls, {name: value for name, value in mapping.items() if name in known}, str(path))
 
 
 def parse(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
@@ -55,6 +56,22 @@ def parse(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
 def to_dict(config: object) -> dict[str, Any]:
     """Plain JSON types, every default filled in."""
     return cast("dict[str, Any]", TypeAdapter(type(config)).dump_python(config, mode="json"))
+
+
+def _read(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{path}: cannot be read ({_reason(fault)}); give the path of a YAML config") from fault
+    try:
+        mapping = yaml.safe_load(text) or {}
+    except yaml.YAMLError as fault:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(fault).split())})") from fault
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings, not {type(mapping).__name__}")
+    for override in overrides:
+        _lay_over(mapping, override)
+    return mapping
 
 
 def _lay_over(mapping: dict[str, Any], override: str) -> None:

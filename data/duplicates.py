@@ -29,10 +29,10 @@ Number = TypeVar("Number", bound=np.generic)
 
 log = logging.getLogger(__name__)
 
+SIDE = 64  # pixels that near-duplicates need; below that detail is gone
 _KNOWN = ("lesion_id", "patient_id", "group_id")  # in the order in which links are counted
 _TURNS = 8  # four rotations, each with and without a flip
 _BLOCK = 512  # images compared with all later ones at a time
-_SMALLEST = 64  # pixels a side; below that detail is gone
 
 _HASH_BITS = 16  # of 64 that may differ
 _COARSE_IF_CLOSE = 0.45  # correlation at 24 px as it lies, where the hashes agree
@@ -92,10 +92,10 @@ def near_duplicates(
     """Find the pairs of rows that show nearly the same photograph, also turned or flipped.
 
     Pairs within one of `groups` are not looked at. Time grows with n squared: 10,000 images take a minute or two.
-    `progress` is told how many of how many images, each in eight turns, have been compared with all later ones.
+    `progress` is told how many of how many images have been compared with all others.
     """
-    if len(pixels) and pixels.shape[1] < _SMALLEST:
-        raise ValueError(f"pixels are {pixels.shape[1]} a side; near-duplicates need {_SMALLEST} or more")
+    if len(pixels) and pixels.shape[1] < SIDE:
+        raise ValueError(f"pixels are {pixels.shape[1]} a side; near-duplicates need {SIDE} or more")
     if len(pixels) == 0:
         return np.empty((0, 2), np.int64)
     gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in pixels])
@@ -109,7 +109,7 @@ def near_duplicates(
                 if score > max(_FINE, best.get((one, other), (0.0, 0))[0]):
                     best[one, other] = (score, turn)
             if progress is not None:
-                progress(turn * len(gray) + min(len(gray), block * _BLOCK), _TURNS * len(gray))
+                progress((turn * len(gray) + min(len(gray), block * _BLOCK)) // _TURNS, len(gray))
     sure = [pair for pair, (_, turn) in sorted(best.items()) if _same_photograph(gray, pair, turn)]
     return np.array(sure, np.int64).reshape(-1, 2)
 
@@ -172,7 +172,7 @@ def _shifted_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -
 
 
 def _same_photograph(gray: UInt8[np.ndarray, "n s s"], pair: tuple[int, int], turn: int) -> bool:
-    size = _SMALLEST
+    size = SIDE
     one, other = (cv2.resize(gray[row], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) for row in pair)
     other = _turned(other, turn)
     start = np.eye(2, 3, dtype=np.float32)

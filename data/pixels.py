@@ -46,7 +46,7 @@ class PixelConfig:
 def read_image(path: Path, config: PixelConfig) -> UInt8[np.ndarray, "size size 3"]:
     """Read one image as sRGB pixels, turned upright by its EXIF orientation. Raises DataError."""
     try:
-        with archives.open_file(path) as file, _open(path, file) as image:
+        with archives.open_file(path) as file, open_image(path, file) as image:
             _refuse_frames(path, image)
             image.draft(image.mode, (_DRAFT * config.size,) * 2)
             upright = ImageOps.exif_transpose(image)
@@ -59,6 +59,11 @@ def read_image(path: Path, config: PixelConfig) -> UInt8[np.ndarray, "size size 
         raise DataError(f"{path}: too many pixels ({fault}); export it smaller") from fault
     except (OSError, SyntaxError, EOFError) as fault:
         raise DataError(f"{path}: broken image ({fault}); copy it anew or remove its row") from fault
+
+
+def open_image(path: Path, file: IO[bytes]) -> Image.Image:
+    """Open an image's bytes; Pillow decodes later, DICOM is decoded at once. Raises DataError, or Pillow's errors."""
+    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file)
 
 
 def load_pixels(
@@ -139,10 +144,6 @@ def _albumentations() -> ModuleType:
     import albumentations  # noqa: PLC0415 - see above
 
     return cast("ModuleType", albumentations)
-
-
-def _open(path: Path, file: IO[bytes]) -> Image.Image:
-    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file)
 
 
 def _white(image: Image.Image) -> int:

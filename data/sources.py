@@ -28,6 +28,8 @@ from data.published import LAYOUTS, Layout, form_of_test, places_in, table_in, t
 from data.store import building, digest, file_sha256, finished
 from data.tables import Columns, check_rows, find_images, less, read_rows
 
+ROW = "(row)"  # the column that tells from which table and row of it an image was read
+
 log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,14 @@ def load_manifest(
     leakage groups of them. The one root is named as the source. Raises DataError for the first fault;
     with an `on_fault` that returns, rows at fault are left out, and only what leaves nothing to read raises.
     """
+    manifest = numbered_manifest(config, workdir, progress, on_fault)
+    return Manifest(manifest.table.drop(columns=ROW, errors="ignore"), manifest.roots)
+
+
+def numbered_manifest(
+    config: DataConfig, workdir: Path, progress: Callable[[int, int], None] | None, on_fault: OnFault
+) -> Manifest:
+    """Read what `load_manifest` does, with the further column ROW where there is a table."""
     if config.source == "phantom":
         table = _phantoms(config.phantom, workdir, progress)
         return _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), on_fault)
@@ -120,7 +130,7 @@ def _from_table(
 ) -> Manifest:
     folder = folder or path.parent
     further = [folder / name for name in (*layout.further, *config.further)]
-    rows = read_rows(path, further, layout.columns, on_fault)
+    rows = _numbered(path, read_rows(path, further, layout.columns, on_fault))
     rows = _chosen(config, str(path), rows.assign(label=rows["label"].replace(layout.rename)), on_fault)
     rows = check_rows(path, rows, on_fault)
     found = find_images(path, rows, folder, places, on_fault)
@@ -135,13 +145,17 @@ def _with_test(
     folder = _folder(test.folder or str(config.folder))
     path = table_named(folder, test.table)
     columns, known = (test.columns, {}) if test.columns else form_of_test(path, columns)
-    rows = read_rows(path, [folder / name for name in test.further], columns, on_fault)
+    rows = _numbered(path, read_rows(path, [folder / name for name in test.further], columns, on_fault))
     rows = rows.assign(label=rows["label"].replace(known).replace(config.rename))
     rows = less(path, rows, test.leave_out, on_fault)
     rows = rows[rows["label"].isin(config.labels)] if config.labels else rows
     held = hold_out(manifest, path, rows, folder, on_fault)
     _one_system(path, held)
     return held
+
+
+def _numbered(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(**{ROW: [f"{path.name}, row {number}" for number in rows.index]})
 
 
 def _from_folders(config: DataConfig, folder: Path, on_fault: OnFault) -> Manifest:
@@ -156,7 +170,11 @@ def _from_folders(config: DataConfig, folder: Path, on_fault: OnFault) -> Manife
     loose = len(image_files(folder)) - len(files)
     if loose:
         log.warning("%s: %d images lie beside the class folders and are left out", folder, loose)
-    log.warning("%s: folders tell no patient or lesion, so each image is a group of its own", folder)
+    log.warning(
+        "%s: folders tell no patient or lesion, so each image is a group of its own; if several show one lesion, "
+        "give a table that says so (`source: table`)",
+        folder,
+    )
     rows = pd.DataFrame(files, columns=["label", "path"]).assign(
         root=config.source, lesion_id="", patient_id="", source="real", lineage=""
     )

@@ -121,9 +121,11 @@ def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = r
     divided, parts = (_apart_from_test(manifest), PARTS[:2]) if official else (manifest, PARTS)
     folds = 0 if official else config.folds or 0
     groups = divided.table.groupby("label")["group_id"].nunique().reindex(manifest.labels, fill_value=0)
-    poor = tuple(f"{label!r} has {n} lesion groups" for label, n in groups.items() if n < max(len(parts), folds))
-    if poor:
-        what = f"the test parts of {folds} folds" if folds > len(parts) else " and ".join(parts)
+    few = {label: n for label, n in groups.items() if n < max(len(parts), folds)}
+    if few:
+        poor = tuple(f"{label!r} has {n} lesion group{'' if n == 1 else 's'}" for label, n in few.items())
+        *others, last = parts
+        what = f"the test parts of {folds} folds" if folds > len(parts) else f"{', '.join(others)} and {last}"
         on_fault(Fault("", poor, f"{what} need at least one each: add lesions or leave the class out"))
 
 

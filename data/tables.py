@@ -218,8 +218,9 @@ def _groups(path: Path, rows: pd.DataFrame, given: pd.Series[str]) -> pd.Series[
     """Name each image's group by the first of group, patient, lesion and image that is known."""
     if not (given.any() or rows["patient_id"].any() or rows["lesion_id"].any()):
         log.warning(
-            "%s: no group, patient or lesion is known, so each image is a group of its own; photographs of one "
-            "lesion can come to stand on both sides of the split, unless they are near-duplicates",
+            "%s: no group, patient or lesion is known, so photographs of one lesion can come to stand on both sides of "
+            "the split, unless they are nearly the same; name the column that tells under `columns`: lesion, patient "
+            "or group",
             path,
         )
     groups = "image " + rows["image_id"]

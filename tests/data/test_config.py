@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic.dataclasses import dataclass
 
-from data.config import STRICT, load, parse, to_dict
+from data.config import STRICT, load, load_part, parse, to_dict
 from data.errors import ConfigError
 
 
@@ -76,3 +76,16 @@ def test_an_override_that_does_not_parse_is_named(tmp_path: Path, override: str)
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load(Outer, tmp_path / "nowhere.yaml")
+
+
+def test_a_part_of_a_config_is_read_strictly_and_the_rest_left_to_its_own_reader(tmp_path: Path):
+    path = written(tmp_path, "inner: {steps: 3}\nclassifier: {anything: 1}")
+    assert load_part(Outer, path, ["classifier.more=2", "seeds=[5]"]) == Outer(inner=Inner(steps=3), seeds=(5,))
+    with pytest.raises(ConfigError, match=r"inner\.stepz: unknown key; did you mean 'steps'"):
+        load_part(Outer, path, ["inner.stepz=3"])
+
+
+@pytest.mark.parametrize(("misspelt", "meant"), [("iner", "inner"), ("inners", "inner"), ("seed", "seeds")])
+def test_a_misspelt_section_is_not_taken_for_somebody_elses(tmp_path: Path, misspelt: str, meant: str):
+    with pytest.raises(ConfigError, match=f"{misspelt}: unknown key; did you mean '{meant}'"):
+        load_part(Outer, written(tmp_path, f"{misspelt}: {{steps: 3}}"))

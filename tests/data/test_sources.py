@@ -13,7 +13,7 @@ from data.config import parse
 from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS
 from data.phantom import PhantomConfig
-from data.sources import DataConfig, load_manifest
+from data.sources import ROW, DataConfig, load_manifest, numbered_manifest
 from data.tables import Columns
 
 HAM10000 = Path(os.environ.get("HAM10000", "../shared/ham10000"))
@@ -239,6 +239,17 @@ def test_all_faults_of_folders_can_be_had_at_once(tmp_path):
         ": mel/a.jpg and mel/a.png differ in their ending alone; rename one (and 1 more)",
     ]
     assert left.table["path"].tolist() == ["mel/a.jpg", "nv/a.jpg", "nv/b.jpg"]
+
+
+def test_a_numbered_manifest_tells_table_and_row_and_is_the_same_otherwise(folder):
+    (folder / "table.csv").write_text("file,dx,site\na,mel,x\ngone,nv,y\nc,nv,z\n")
+    (folder / "held.csv").write_text("file,dx\nb,nv\n")
+    config = parse(DataConfig, {**CONFIG, "folder": str(folder), "test": {"table": "held.csv"}}, "c.yaml")
+    table = numbered_manifest(config, folder, None, lambda fault: None).table
+    assert table[ROW].tolist() == ["table.csv, row 2", "table.csv, row 4", "held.csv, row 2"]
+    plain = load_manifest(config, folder, on_fault=lambda fault: None).table
+    assert ROW not in plain
+    assert table.drop(columns=ROW).equals(plain)
 
 
 def test_further_tables_must_know_every_image_and_each_once(folder):

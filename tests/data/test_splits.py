@@ -222,7 +222,7 @@ def test_no_group_crosses_to_an_official_test_set(seed: int, held: set[int]):
 
 def test_a_class_that_the_official_test_set_leaves_too_few_lesions_is_named():
     whole = with_official(drawn({"nv": 9, "df": 3}), {"real0", "real18", "real20"})
-    with pytest.raises(DataError, match="'df' has 1 lesion groups; train and validation need at least one each"):
+    with pytest.raises(DataError, match="'df' has 1 lesion group; train and validation need at least one each"):
         make_split(whole, SplitConfig(rare=("df",)), 0)
 
 
@@ -282,7 +282,7 @@ def test_all_that_is_wrong_with_the_classes_can_be_had_at_once():
     check_classes(whole, SplitConfig(rare=("vasc", "df", "akiec")), faults.append)
     assert [fault.cases for fault in faults] == [
         ("split.rare names 'akiec', which no image bears", "split.rare names 'vasc', which no image bears"),
-        ("'df' has 2 lesion groups", "'mel' has 1 lesion groups"),
+        ("'df' has 2 lesion groups", "'mel' has 1 lesion group"),
     ]
 
 

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from data.config import load_part
+from data.doctor import DoctorConfig
 from data.errors import BaseError, ConfigError
 from data.manifest import COLUMNS, Manifest
 from data.splits import Split
@@ -44,6 +46,20 @@ def test_a_setting_that_cannot_be_meant_is_refused_in_one_line(override, words):
     with pytest.raises(ConfigError, match=words.replace("[", r"\[").replace(".", r"\.")) as refused:
         load_study(REPOSITORY / "configs" / "demo.yaml", [override])
     assert "\n" not in str(refused.value)
+
+
+def test_the_doctor_reads_a_study_s_settings_with_the_study_s_defaults():
+    of = {field.name: getattr(StudyConfig(), field.name) for field in dataclasses.fields(DoctorConfig)}
+    assert DoctorConfig() == DoctorConfig(**of)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if not path.stem.startswith(("tiny-base", "judge"))], ids=lambda path: path.stem
+)
+def test_the_doctor_loads_every_config_of_a_study(path):
+    asked = load_part(DoctorConfig, path)
+    study = load_study(path)
+    assert (asked.data, asked.pixels, asked.split) == (study.data, study.pixels, study.split)
 
 
 def test_settings_leave_out_only_fields_that_there_are():
