@@ -142,6 +142,8 @@ class SplitCounts:
     random_split: tuple[Leak, ...]
     seen: tuple[Seen, ...]  # the ledger; none for a run of before there was one
     base_has_seen: str  # "unknown" for a base from a hub
+    test: str = "by share"  # or "official", or "fold 0 of 5"
+    left_out: int = 0  # images that share a group with an official test set
 
 
 @dataclass(frozen=True, kw_only=True)

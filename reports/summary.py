@@ -186,6 +186,8 @@ def _split(run: RunFolder) -> SplitCounts:
             for row in whole.get("seen", ())
         ),
         base_has_seen=_said(ledger.get("seen", {}).get("base", "unknown")),
+        test=str(ledger.get("test", "by share")),
+        left_out=len(ledger.get("left_out", ())),
     )
 
 

@@ -197,6 +197,17 @@ def test_a_shared_leakage_group_voids_the_study_aloud(make_run):
     assert "No leakage group stands in two parts" not in text
 
 
+def test_an_official_test_set_is_named_and_what_was_left_out_for_it_counted(make_run):
+    run = make_run()
+    assert "official test set" not in _page(run)[2].text
+    ledger = run / "split-0a1b/ledger.json"
+    ledger.write_text(ledger.read_text().replace('"groups"', '"test": "official", "left_out": ["a", "b"], "groups"', 1))
+    text = _page(run)[2].text
+    assert (
+        "the official test set, as it stands; 2 images that share a group with it were left out of the others." in text
+    )
+
+
 def test_a_base_that_has_seen_the_unknown_is_said_to(make_run):
     run = make_run()
     ledger = run / "split-0a1b/ledger.json"
