@@ -8,8 +8,10 @@ import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from data.careless import divide_carelessly
 from data.errors import InputError
 from flows.base import with_base
+from flows.careless import careless_step
 from flows.compare import arm_step, counts_to_draw, folder_images, train_part, weights_identity
 from flows.ledger import write_ledger
 from flows.prepare import read_images, read_split, shots_of, split_step
@@ -23,7 +25,8 @@ def steps_of(config: StudyConfig) -> int:
     """Count the steps of a run, if every rare class needs images."""
     classes = len(config.split.rare) if "synthetic" in config.arms else 0
     own = 1 if classes and config.base.own else 0
-    return 3 + own + 2 * classes + len(config.folder_arms) + len(config.arms) * len(config.seeds)
+    trained = len(config.arms) + (1 if config.random_split else 0)
+    return 3 + own + 2 * classes + len(config.folder_arms) + trained * len(config.seeds)
 
 
 def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
@@ -71,6 +74,12 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
         for seed in config.seeds:
             step = arm_step(config, images, split, train, arm, seed, drawn, given.get(arm))
             record.add("arm", arm, str(seed), done=conduct(step.stage, step.what, step))
+
+    if config.random_split:
+        careless = divide_carelessly(split, config.study_seed)
+        for seed in config.seeds:
+            step = careless_step(config, images, careless, seed)
+            record.add("careless", str(seed), done=conduct(step.stage, step.what, step))
 
     write_ledger(config, split, train, drawn, given)
     return conduct("report", "", lambda _: report(record, split, drawn, given))

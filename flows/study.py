@@ -35,7 +35,7 @@ Arm = Annotated[
 ]
 
 # Raise a stage's number when its code makes other results from the same inputs.
-STAGE_VERSIONS = {"split": 1, "base": 1, "fine-tune": 1, "images": 1, "folder": 1, "arm": 1}
+STAGE_VERSIONS = {"split": 1, "base": 1, "fine-tune": 1, "images": 1, "folder": 1, "arm": 1, "careless": 1}
 LIBRARIES = {
     "split": ("numpy", "pandas", "scikit-learn"),
     "base": ("torch", "diffusers", "transformers"),
@@ -43,6 +43,7 @@ LIBRARIES = {
     "images": ("torch", "diffusers", "transformers", "peft", "pillow"),
     "folder": ("numpy", "pandas", "opencv-python-headless", "pillow"),
     "arm": ("torch", "timm", "albumentations"),
+    "careless": ("torch", "timm", "albumentations"),
 }
 
 
@@ -64,6 +65,7 @@ class StudyConfig:
     fill_to: Annotated[int, Field(ge=1)] | None = (
         None  # images a rare class in the filled arms; None: the median class's
     )
+    random_split: bool = False  # True: also show what a random split of images would have reported, beside the arms
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)  # one classifier an arm and seed
     runs: str = "runs"  # folder of all runs
 
@@ -74,7 +76,9 @@ class StudyConfig:
                 raise ValueError(f"{name} must name at least one, each once, not {list(values)}")
         if self.arms[0] != "real":
             raise ValueError("arms must begin with 'real', which the others are compared with")
-        taken = sorted({arm.name for arm in self.folder_arms} & set(ARMS))
+        if self.random_split and self.split.limit_real_to_shots:
+            raise ValueError("random_split trains on a whole train part; set split.limit_real_to_shots: false")
+        taken = sorted({arm.name for arm in self.folder_arms} & {*ARMS, "random-split"})
         if taken:
             raise ValueError(f"arms: a folder cannot be called {taken[0]!r}, which is another arm; give it a name")
         own = self.base.own

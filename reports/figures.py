@@ -1,6 +1,7 @@
 """Figures as inline SVG. Positions are percentages and text keeps its size, so a figure fits a phone and a page.
 
-Arms differ by shape as well as by colour: circle, square, diamond, triangle. Colours come from the page's style.
+Arms differ by shape as well as by colour: circle, square, diamond, triangle; what is void is a cross.
+Colours come from the page's style.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _EDGE = 3.0  # percent left free on both sides, so that marks at the ends stand whole
-_SHAPES = {"real": "circle", "oversampled": "square", "synthetic": "diamond"}
+_SHAPES = {"real": "circle", "oversampled": "square", "synthetic": "diamond", "random-split": "cross"}
 _DRAWN = {
     "circle": Markup('<circle r="5.5"/>'),
     "square": Markup('<rect x="-5" y="-5" width="10" height="10"/>'),
     "diamond": Markup('<path d="M0-7.2 7.2 0 0 7.2-7.2 0Z"/>'),
+    "cross": Markup('<path d="M-6-3.5-3.5-6 0-2.5 3.5-6 6-3.5 2.5 0 6 3.5 3.5 6 0 2.5-3.5 6-6 3.5-2.5 0Z"/>'),
     "triangle": Markup('<path d="M0-6.5 6.4 5H-6.4Z"/>'),
 }
 

@@ -26,7 +26,7 @@ from reports.summary import summarise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reports.results import Summary, Timing
+    from reports.results import Difference, Score, Summary, Timing
 
 _HERE = Path(__file__).parent
 _MOST_BYTES = 24_000  # of a picture that goes in as it is; a larger one is made smaller
@@ -48,9 +48,8 @@ class Stage:
 def render(summary: Summary, run_folder: Path) -> str:
     """The page. Pictures are read from the run folder. Raises InputError for one that is missing or broken."""
     ordered = sorted(summary.classes, key=lambda label: label not in summary.rare)
-    balanced = [v for s in summary.balanced_accuracy.values() for v in (s.low, s.high, s.mean, *s.per_seed.values())]
-    weighted = [v for s in summary.weighted_recall.values() for v in (s.low, s.high, s.mean, *s.per_seed.values())]
-    differences = [v for d in summary.differences for v in (d.low, d.high, d.mean, *d.per_seed.values())]
+    honest = [summary.balanced_accuracy[arm] for arm in ("real",) if arm in summary.balanced_accuracy]
+    careless = [*honest, *([summary.careless.balanced_accuracy] if summary.careless else [])]
     changes = [v for d in summary.differences[:1] for c in d.by_class.values() for v in (c.low, c.high)]
     stages = _stages(summary.timings)
     config = yaml.safe_dump(summary.config, sort_keys=False, allow_unicode=True)
@@ -63,9 +62,10 @@ def render(summary: Summary, run_folder: Path) -> str:
         ordered=ordered,
         filled=[label for label in ordered if label in summary.finetunes or _made(summary, label)],
         axes={
-            "balanced": figures.axis_round(balanced, whole=(0.0, 1.0)),
-            "weighted": figures.axis_round(weighted, whole=(0.0, 1.0)),
-            "difference": figures.axis_round(differences, zero=True),
+            "balanced": figures.axis_round(_drawn(summary.balanced_accuracy.values()), whole=(0.0, 1.0)),
+            "weighted": figures.axis_round(_drawn(summary.weighted_recall.values()), whole=(0.0, 1.0)),
+            "difference": figures.axis_round(_drawn(summary.differences), zero=True),
+            "careless": figures.axis_round(_drawn(careless), whole=(0.0, 1.0)),
             "change": figures.axis_round(changes, zero=True),
         },
         pictures={path: picture_uri(run_folder / path) for path in _pictures(summary)},
@@ -126,6 +126,11 @@ def _environment() -> jinja2.Environment:
         "hundredths": wording.hundredths, "whole_points": wording.whole_points, "unbroken": wording.unbroken,
     }  # fmt: skip
     return environment
+
+
+def _drawn(figures_: Iterable[Score | Difference]) -> list[float | None]:
+    """Every number that stands on an axis."""
+    return [value for f in figures_ for value in (f.low, f.high, f.mean, *f.per_seed.values())]
 
 
 def _made(summary: Summary, label: str) -> bool:

@@ -147,6 +147,15 @@ class SplitCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Careless:
+    """What a random split of the same images would have reported of the real arm's classifier. Not to be believed."""
+
+    balanced_accuracy: Score
+    images: int  # in its test part
+    leaked: int  # of these have another image of their group in its train part
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """One piece of work."""
 
@@ -182,6 +191,7 @@ class Summary:
     finetunes: dict[str, FineTune]  # label ->
     gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real" | arm -> paths within the run folder
     elsewhere: dict[str, Elsewhere]  # arm ->, where its images were made elsewhere
+    careless: Careless | None  # beside the arms, never among them; None where it was not asked for
     split: SplitCounts
     base: dict[str, Any]
     timings: tuple[Timing, ...]

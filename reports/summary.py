@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from data.errors import InputError
 from reports.evaluation import Judged
-from reports.results import Elsewhere, FineTune, Leak, Part, Seen, SplitCounts, Summary, Timing, Training
+from reports.results import Careless, Elsewhere, FineTune, Leak, Part, Seen, SplitCounts, Summary, Timing, Training
 from reports.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _summarise(run: RunFolder) -> Summary:
         finetunes={label: _finetune(run, label) for label in record["artifacts"].get("finetune", {})},
         gallery={label: _thumbs(run, label) for label in judged.classes},
         elsewhere={arm: _elsewhere(run, arm) for arm in record["artifacts"].get("folder", {})},
+        careless=_careless(run, judged.seeds) if "careless" in record["artifacts"] else None,
         split=_split(run),
         base=record["base"],
         timings=tuple(
@@ -158,6 +160,24 @@ def _elsewhere(run: RunFolder, arm: str) -> Elsewhere:
         seen=None if found["seen"] is None else len(found["seen"]),
         copies_of_train=len({image for image, _ in found["copies_of_train"]}),
     )
+
+
+def _careless(run: RunFolder, seeds: tuple[str, ...]) -> Careless:
+    found = [run.json(run.artifact("careless", seed), "careless.json") for seed in seeds]
+    truth, classes = found[0]["truth"], found[0]["classes"]
+    judged = Judged(
+        truth=np.asarray(truth, dtype=np.int64),
+        groups=np.arange(len(truth)).astype(np.str_),  # each image by itself, as one who splits so would take them
+        classes=tuple(classes),
+        seeds=seeds,
+        named={"random split": np.stack([np.asarray(one["named"], dtype=np.int64) for one in found])},
+    )
+    score = replace(
+        judged.balanced_accuracy("random split"),
+        varied="its test images, each taken as drawn by itself, as one who splits so would take them; the seeds are "
+        "averaged, not drawn",
+    )
+    return Careless(balanced_accuracy=score, images=len(truth), leaked=found[0]["leaked"])
 
 
 def _split(run: RunFolder) -> SplitCounts:

@@ -158,6 +158,21 @@ def groups_seen(n: int, known: bool) -> str:
     return f"{n:,}" if known else f"{n:,} + ?" if n else "?"
 
 
+def careless(summary: Summary) -> str:
+    """What a random split would have claimed, in a sentence, and why it is not to be believed."""
+    if summary.careless is None:
+        return ""
+    claimed, honest = summary.careless.balanced_accuracy, summary.balanced_accuracy["real"]
+    share_leaked = summary.careless.leaked / max(1, summary.careless.images)
+    gap = "" if claimed.mean is None or honest.mean is None else f", {points(claimed.mean - honest.mean)} points,"
+    return (
+        f"The same images, as many of each class in each part, but dealt out one by one: {share_leaked:.0%} of its "
+        f"{count(summary.careless.images, 'test image')} have a twin in its train part, so it asks in part what the "
+        f"classifier remembers. Its distance from the honest figure{gap} is chance in part, since the test images are "
+        "others; it takes part in no comparison of this report."
+    ).replace("%", " %")
+
+
 def regime(summary: Summary) -> str:
     """The regime by name, in words."""
     if summary.regime == "limited":

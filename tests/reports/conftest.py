@@ -47,6 +47,7 @@ def write_run(
     source: str = "phantom",
     thumbs: int = 3,
     elsewhere: Mapping[str, Sequence[str] | None] | None = None,
+    careless: bool = False,
 ) -> Path:
     """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test.
 
@@ -73,6 +74,12 @@ def write_run(
             artifacts["arm"].setdefault(arm, {})[str(seed)] = path
             logits = rng.normal(size=(sum(test.values()), len(classes)))
             _write_arm(folder / path, arm, seed, classes, rare, train, test, logits, strength[arm])
+    for seed in seeds if careless else ():
+        artifacts.setdefault("careless", {})[str(seed)] = f"careless/{seed}-66"
+        truth = [k for k, n in enumerate(test.values()) for _ in range(n)]
+        named = [k if rng.random() < 0.8 else 0 for k in truth]
+        record = {"classes": list(test), "truth": truth, "named": named, "leaked": 60}
+        write_json(folder / f"careless/{seed}-66/careless.json", record)
     for arm, seen in made.items():
         artifacts.setdefault("folder", {})[arm] = f"folder/{arm}-55"
         _write_elsewhere(folder, arm, seen, rare, thumbs)

@@ -299,3 +299,18 @@ def test_the_ledger_says_what_each_has_seen_and_marks_what_no_one_knows(make_run
     summary = summarise(run)
     told = render.render(replace(summary, split=replace(summary.split, seen=tuple(known))), run)
     assert "A question mark" not in told
+
+
+def test_what_a_random_split_would_have_reported_is_marked_as_void_beside_the_honest_figure(make_run):
+    summary, text, page = _page(make_run(careless=True))
+    table = text.split('<table class="dots careless"')[1].split("</table>")[0]
+    rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.findall(r"<tr .*?</tr>", table)[1:]]
+    claimed, honest = summary.careless.balanced_accuracy, summary.balanced_accuracy["real"]
+    assert "this study’s split" in rows[0]
+    assert f"{honest.mean:.3f}" in rows[0]
+    assert "do not believe this" in rows[1]
+    assert f"{claimed.mean:.3f}" in rows[1]
+    assert 'class="void"' in table
+    assert wording.careless(summary) in page.text
+    assert "39 % of its 152 test images have a twin" in page.text
+    assert "careless" not in re.sub(r"<style>.*?</style>", "", _page(make_run(name="without"))[1], flags=re.DOTALL)

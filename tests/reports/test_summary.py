@@ -155,3 +155,16 @@ def test_what_the_base_has_seen_is_said_as_far_as_it_is_known(make_run, seen, sa
     ledger = run / "split-0a1b/ledger.json"
     ledger.write_text(re.sub(r'"base": "[^"]*"', f'"base": {seen}', ledger.read_text()))
     assert summarise(run).split.base_has_seen == said
+
+
+def test_what_a_random_split_would_have_reported_is_no_arm_and_in_no_comparison(make_run):
+    summary = summarise(make_run(careless=True))
+    without = summarise(make_run(name="without"))
+    assert summary.careless.images == 152
+    assert summary.careless.leaked == 60
+    assert set(summary.careless.balanced_accuracy.per_seed) == {"0", "1"}
+    assert summary.careless.balanced_accuracy.low < summary.careless.balanced_accuracy.mean
+    assert without.careless is None
+    assert summary.arms == without.arms
+    assert [(d.first, d.second) for d in summary.differences] == [(d.first, d.second) for d in without.differences]
+    assert set(summary.balanced_accuracy) == set(without.balanced_accuracy)
