@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from augment.base import seen_by
@@ -61,7 +62,7 @@ def seen_by_all(
     config: StudyConfig, split: Split, train: Manifest, drawn: Mapping[str, Step], given: Mapping[str, Elsewhere]
 ) -> list[Seen]:
     """List what each part of the run has seen, in the order of the work; `train` is what classifiers train on."""
-    base = Seen(kind="base", name=config.base.source, **vars(_known(seen_by(config.base)))) if drawn else None
+    base = Seen(kind="base", name=_name(config), **vars(_known(seen_by(config.base)))) if drawn else None
     generators = [_generator(label, step, base) for label, step in drawn.items()]
     elsewhere = [_elsewhere(name, folder) for name, folder in given.items()]
     weights, classifiers = _weights(config), []
@@ -97,6 +98,12 @@ def _known(record: Mapping[str, Any]) -> _Known:
         return _Known(named, not unknown)
     earlier = _known(before)
     return _Known(named | earlier.groups, earlier.known and not unknown)
+
+
+def _name(config: StudyConfig) -> str:
+    """Name the base; the study's own by its folder in the run."""
+    path = Path(config.base.source)
+    return path.name if path.is_relative_to(config.folder) else config.base.source
 
 
 def _generator(label: str, step: Step, base: Seen | None) -> Seen:
