@@ -110,6 +110,20 @@ def test_a_label_that_nothing_can_be_trained_on_is_refused(folder):
         load(folder, DATAVERSE.replace(",df,", ",unk,"))
 
 
+def test_all_faults_of_a_test_set_can_be_had_at_once_and_the_rows_without(folder):
+    rows = "HAMTEST_3,ISIC_21,nv,,,,,\nHAMTEST_4,ISIC_5,unk,,,,,\nHAMTEST_5,ISIC_77,nv,,,,,\n"
+    (folder / TABLE).write_text(DATAVERSE + rows)
+    config = DataConfig(source="ham10000", folder=str(folder), test=OfficialTest(table=TABLE))
+    faults = []
+    manifest = load_manifest(config, folder, on_fault=faults.append)
+    assert [fault.cases for fault in faults] == [
+        ("row 5 is 'unk', a label that nothing can be trained on here",),
+        ("row 4: 'ISIC_21' is 'nv' here and 'df' in the data set",),
+        (f"row 6: no image 'ISIC_77' below {folder}",),
+    ]
+    assert manifest.table["image_id"][manifest.table["part"] == "test"].tolist() == ["ISIC_8", "ISIC_9"]
+
+
 def test_a_row_without_its_image_is_refused_until_it_is_left_out(folder):
     table = DATAVERSE + "HAMTEST_3,ISIC_0035068,nv,histo,,,,x\n"
     with pytest.raises(DataError, match=r"row 4: no image 'ISIC_0035068' below"):
