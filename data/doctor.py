@@ -56,7 +56,7 @@ def examine_data(config: DoctorConfig, watching: Watching) -> Diagnosis:
     notes = Notes()
     with _warnings(notes):
         try:
-            with watching("drawing phantoms") as watch:
+            with watching("drawing phantoms" if config.data.source == "phantom" else "reading the table") as watch:
                 read = numbered_manifest(config.data, Path(config.runs) / "data", watch, notes.faults.append)
         except DataError as fault:
             notes.faults.append(in_parts(str(fault)))
@@ -77,7 +77,7 @@ def examine_data(config: DoctorConfig, watching: Watching) -> Diagnosis:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     parser = argparse.ArgumentParser(
-        prog="data.doctor", description="Tell what a study's images are and what is wrong with them.",
+        prog="python -m data.doctor", description="Tell what a study's images are and what is wrong with them.",
         epilog="Exit code: 0, or 2 for a fault that would stop a study or make it wrong.",
     )  # fmt: skip
     parser.add_argument("config", type=Path, help="a study's YAML file")
