@@ -88,11 +88,12 @@ def near_duplicates(
     pixels: UInt8[np.ndarray, "n s s 3"],
     groups: NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    first: int | None = None,
 ) -> Int64[np.ndarray, "pairs 2"]:
     """Find the pairs of rows that show nearly the same photograph, also turned or flipped.
 
     Pairs within one of `groups` are not looked at. Time grows with n squared: 10,000 images take a minute or two.
-    `progress` is told how many of how many images have been compared with all others.
+    With `first`, only so many rows are compared with all later ones. `progress` is told how many of how many have been.
     """
     if len(pixels) and pixels.shape[1] < SIDE:
         raise ValueError(f"pixels are {pixels.shape[1]} a side; near-duplicates need {SIDE} or more")
@@ -101,15 +102,16 @@ def near_duplicates(
     gray = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in pixels])
     coarse, fine, hashes = _detail(gray, 24, 1.5, 3.0), _detail(gray, 48, 2.0, 6.0), perceptual_hashes(gray)
     best: dict[tuple[int, int], tuple[float, int]] = {}
+    rows = len(gray) if first is None else min(first, len(gray))
     for turn in range(_TURNS):
-        for block, alike in enumerate(_alike(coarse, _turned(coarse, turn), hashes[0], hashes[turn]), start=1):
+        for block, alike in enumerate(_alike(coarse, _turned(coarse, turn), hashes[0], hashes[turn], rows), start=1):
             apart = alike if groups is None else alike[groups[alike[:, 0]] != groups[alike[:, 1]]]
             for one, other in apart.tolist():
                 score = _shifted_correlation(fine[one], _turned(fine[other], turn))
                 if score > max(_FINE, best.get((one, other), (0.0, 0))[0]):
                     best[one, other] = (score, turn)
             if progress is not None:
-                progress((turn * len(gray) + min(len(gray), block * _BLOCK)) // _TURNS, len(gray))
+                progress((turn * rows + min(rows, block * _BLOCK)) // _TURNS, rows)
     sure = [pair for pair, (_, turn) in sorted(best.items()) if _same_photograph(gray, pair, turn)]
     return np.array(sure, np.int64).reshape(-1, 2)
 
@@ -130,11 +132,12 @@ def _alike(
     turned: Float32[np.ndarray, "n s s"],
     hashes: UInt64[np.ndarray, " n"],
     turned_hashes: UInt64[np.ndarray, " n"],
+    rows: int,
 ) -> Iterator[Int64[np.ndarray, "pairs 2"]]:
-    """Pair each image with the later ones, so turned, that agree in hash and some detail, or in more detail."""
+    """Pair each of the first `rows` with the later ones, so turned, that agree in hash and some detail, or in more."""
     flat, turned_flat = _normalised(detail), _normalised(turned)
-    for start in range(0, len(flat), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for start in range(0, rows, _BLOCK):
+        block = slice(start, min(start + _BLOCK, rows))
         correlation = flat[block] @ turned_flat[start:].T
         close = np.bitwise_count(hashes[block, None] ^ turned_hashes[None, start:]) <= _HASH_BITS
         pairs = np.argwhere((correlation > _COARSE) | (close & (correlation > _COARSE_IF_CLOSE)))

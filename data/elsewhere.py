@@ -79,9 +79,9 @@ def choose(images: Manifest, wanted: Mapping[str, int], seed: int) -> Manifest:
 
 def copies(pixels: UInt8[np.ndarray, "n s s 3"], of: UInt8[np.ndarray, "m s s 3"]) -> list[tuple[int, int]]:
     """Find which images are nearly a photograph of `of`, turned or flipped too: pairs of rows, (image, photograph)."""
-    groups = np.repeat(np.array([0, 1]), [len(of), len(pixels)])  # pairs within either are not looked at
-    found = near_duplicates(np.concatenate([of, pixels]), groups)
-    return sorted((int(made) - len(of), int(photograph)) for photograph, made in found)
+    groups = np.repeat(np.array([0, 1]), [len(pixels), len(of)])  # pairs within either are not looked at
+    found = near_duplicates(np.concatenate([pixels, of]), groups, first=len(pixels))
+    return [(int(made), int(photograph) - len(pixels)) for made, photograph in found]
 
 
 def _folder(arm: FolderArm) -> Path:

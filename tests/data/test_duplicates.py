@@ -206,3 +206,11 @@ def test_ham10000_groups(tmp_path):
     assert links.lesion == 1099 + 142 - 727 - 98
     assert links.patient == links.group == 0
     assert 1 <= links.duplicate <= 3, "ISIC_0027027 and ISIC_0029036 are one photograph under two lesions"
+
+
+def test_where_only_the_first_rows_are_asked_about_their_pairs_are_those_of_all():
+    pixels = np.stack([at_64(photograph(seed)) for seed in (0, 1, 2, 3, 1, 2, 3, 3)])
+    whole = near_duplicates(pixels).tolist()
+    assert whole == [[1, 4], [2, 5], [3, 6], [3, 7], [6, 7]]
+    assert near_duplicates(pixels, first=3).tolist() == [[1, 4], [2, 5]]
+    assert near_duplicates(pixels, first=99).tolist() == whole
