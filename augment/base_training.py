@@ -46,8 +46,8 @@ class OwnBaseConfig:
     start: str = "tiny"  # continued from `tiny` or the folder of another compact base; or from `scratch`
     classes: tuple[str, ...] = ()  # whose images of the train part it sees; () = all but the rare ones
     sizes: CompactConfig = CompactConfig()  # from scratch alone: a continued base keeps its own
-    autoencoder: AutoencoderConfig | None = AutoencoderConfig(steps=2000, learning_rate=3e-4)  # None: kept as it is
-    denoiser: DenoiserConfig = DenoiserConfig(steps=1500)
+    autoencoder: AutoencoderConfig | None = None  # None: kept as it is; from scratch it has to be trained
+    denoiser: DenoiserConfig = DenoiserConfig(steps=2000, learning_rate=4e-4)
     unnamed: Share = 0.1  # share of the images whose prompt names no diagnosis
     plain: Share = 0.2  # share whose prompt tells nothing but the diagnosis
     balance: Share = 0.5  # 0: classes as often as in the table, 1: each as often as the others
@@ -57,7 +57,9 @@ class OwnBaseConfig:
         if self.start == "pretrain":
             raise ValueError("start: pretrain is no base yet; give `tiny`, `scratch` or a base's folder")
         if self.start == "scratch" and self.autoencoder is None:
-            raise ValueError("start: scratch has no autoencoder to keep; give `autoencoder` its settings")
+            raise ValueError(
+                "start: scratch has no autoencoder to keep; give `autoencoder` its settings, or {} for the usual"
+            )
         if self.start != "scratch" and self.sizes != CompactConfig():
             raise ValueError(f"`sizes` are those of {self.start} already; take them out, or set start: scratch")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from augment.autoencoder import AutoencoderConfig
 from augment.base import BaseConfig
 from augment.base_training import OwnBaseConfig
 from data.errors import ConfigError, DataError
@@ -105,20 +106,22 @@ def test_another_train_part_makes_another_base(split: Split, images: Images):
 
 
 def test_settings_of_the_training_redo_the_base_and_not_the_split(split: Split, images: Images):
-    before, own = names(OWN, split, images), OwnBaseConfig()
-    after = names(with_own(OWN, denoiser=dataclasses.replace(own.denoiser, steps=7)), split, images)
-    assert (after["split"], after["base"] != before["base"]) == (before["split"], True)
-    idle = dataclasses.replace(own.denoiser, checkpoint_every=7), dataclasses.replace(own.autoencoder, compile=True)
+    before, own = names(with_own(OWN, autoencoder=AutoencoderConfig()), split, images), OwnBaseConfig()
+    kept = names(with_own(OWN, denoiser=dataclasses.replace(own.denoiser, steps=7)), split, images)
+    assert (kept["split"], kept["base"] != before["base"]) == (before["split"], True)
+    idle = dataclasses.replace(own.denoiser, checkpoint_every=7), AutoencoderConfig(compile=True)
     assert names(with_own(OWN, denoiser=idle[0], autoencoder=idle[1]), split, images) == before
     assert names(with_own(OWN, classes=("nv",)), split, images)["split"] != before["split"]  # its ledger names them
 
 
 def test_settings_that_nobody_would_read_are_refused(tmp_path: Path):
     demo = str(REPOSITORY / "configs" / "demo.yaml")
+    scratch = ["base.source=pretrain", "base.pretrain.start=scratch", "base.pretrain.autoencoder={}"]
     for overrides, words in (
         (["base.pretrain.plain=0.5"], "source is 'tiny', not 'pretrain'"),
         (["base.source=pretrain", "base.pretrain.classes=[nv]", "base.pretrain.sizes.text_width=64"], "`sizes` are"),
-        (["base.source=pretrain", "base.pretrain.start=scratch", "pixels.size=96"], "image_size is 64, pixels.size 96"),
+        (["base.source=pretrain", "base.pretrain.start=scratch"], "no autoencoder to keep"),
+        ([*scratch, "pixels.size=96"], r"image_size is 64, pixels\.size 96"),
         (["base.source=pretrain", "base.pretrain.denoiser.step=3"], "did you mean 'steps'"),
     ):
         with pytest.raises(ConfigError, match=words):
