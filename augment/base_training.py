@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from augment.compact import CompactConfig
 from augment.denoiser import DenoiserConfig, train_denoiser
 from augment.device import cast
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
-from data.config import STRICT
+from data.config import STRICT, to_dict
 from data.store import write_json
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ class OwnBaseConfig:
             )
         if self.start != "scratch" and self.sizes != CompactConfig():
             raise ValueError(f"`sizes` are those of {self.start} already; take them out, or set start: scratch")
+
+
+def settings_of(own: OwnBaseConfig) -> dict[str, Any]:
+    """The settings that a base is trained by, as plain JSON; sizes only where it begins from scratch."""
+    plain = to_dict(own)
+    if own.start != "scratch":
+        del plain["sizes"]
+    return plain
 
 
 def train_base(

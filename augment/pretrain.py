@@ -28,6 +28,7 @@ from augment.base_training import (
     class_weights,
     groups_of,
     save_base,
+    settings_of,
     train_base,
     training_prompts,
 )
@@ -99,7 +100,7 @@ def pretrain_own(
     work, told = out / "checkpoint", progress or (lambda *_: None)
     train_base(pipe, images, prompts, own.autoencoder, own.denoiser, work, seed, told, weights)
     about = {
-        "config": to_dict(own),
+        "config": settings_of(own),
         **seen_with(part, start),
         "start": base_identity(base)["start"],
         "pixels": to_dict(pixels),

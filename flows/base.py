@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from augment.base import BaseConfig, base_identity, groups_seen, seen_by
-from augment.base_training import OwnBaseConfig, Progress
+from augment.base_training import OwnBaseConfig, Progress, settings_of
 from augment.pretrain import pretrain_own
-from data.config import to_dict
 from data.manifest import Manifest
 from data.splits import Split
 from flows.prepare import Images, base_part
@@ -67,7 +66,7 @@ def refuse_base(base: BaseConfig, split: Split) -> None:
 
 def _what_decides(own: OwnBaseConfig) -> dict[str, Any]:
     """Give the settings as plain JSON, less those that only change speed, and the classes, which the part tells."""
-    plain = to_dict(own)
+    plain = settings_of(own)
     del plain["classes"], plain["start"]
     for stage, idle in (("autoencoder", ("compile", "checkpoint_every")), ("denoiser", ("checkpoint_every",))):
         plain[stage] = plain[stage] and {name: value for name, value in plain[stage].items() if name not in idle}

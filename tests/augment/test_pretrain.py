@@ -85,6 +85,7 @@ def test_a_base_is_continued_from_another_and_says_what_both_have_seen(
     assert seen["before"] == {"images": 5, "by_class": {"df": 5}, "part": "train", "before": seen_by(first)["before"]}
     assert seen["before"]["before"] == {"images": "unknown", "groups": "unknown"}
     assert seen["start"] == base_identity(first)
+    assert "sizes" not in seen["config"]  # they are those of the first
     assert not (tmp_path / "second" / "checkpoint").exists()
     for file in ("model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json"):
         assert str(tmp_path) not in (tmp_path / "second" / file).read_text(encoding="utf-8")
