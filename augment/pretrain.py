@@ -62,7 +62,7 @@ class PretrainConfig:
 
 def pretrain(config: PretrainConfig) -> Path:
     """Make the base and return its folder; 16-bit safetensors, with `training.json` saying what it has seen."""
-    work, started = Path(config.work), time.monotonic()
+    work = Path(config.work)
     manifest = load_manifest(config.data, work / "data")
     report = _Reporter()
     images = load_pixels(manifest, config.pixels, work / "cache", lambda done, total: report("images", done, total))
@@ -71,7 +71,7 @@ def pretrain(config: PretrainConfig) -> Path:
     train_base(pipe, images, prompts, config.autoencoder, config.denoiser, work, config.seed, report)
     drawn = config.data.source == "phantom"
     seen = {"groups": "drawn by a program, none of a study's"} if drawn else groups_of(manifest)
-    about = {"config": to_dict(config), **seen, "seconds": round(time.monotonic() - started)}
+    about = {"config": to_dict(config), **seen}
     return save_base(pipe, manifest, images, Path(config.out), about)
 
 
@@ -90,7 +90,7 @@ def pretrain_own(
     Its training.json names the leakage groups that it has seen, those of the base that it is continued
     from among them. An interrupted call is resumed from `out`. Raises ConfigError for sizes that cannot be.
     """
-    own, start, began = base.own, base.start(), time.monotonic()
+    own, start = base.own, base.start()
     if own is None:
         raise ValueError(f"the base {base.source} is not the study's own to train")
     pipe = _opened(own, start, pixels.size, seed)
@@ -106,7 +106,6 @@ def pretrain_own(
         "pixels": to_dict(pixels),
         "prompts": to_dict(columns),
         "seed": seed,
-        "seconds": round(time.monotonic() - began),
     }
     save_base(pipe, part, images, out, about)
     shutil.rmtree(work)

@@ -7,8 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from augment.autoencoder import psnr
 from augment.base import TINY, BaseConfig, base_identity, load_base, random_tiny, seen_by
 from data.errors import BaseError
+from data.phantom import PhantomConfig
+from data.pixels import PixelConfig, load_pixels
+from data.sources import DataConfig, load_manifest
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +106,9 @@ def test_the_embedded_base_loads_is_small_and_has_seen_no_rare_class():
     assert pipe.safety_checker is None
     assert set(seen_by(BaseConfig())["by_class"]) == {"nv", "mel", "bkl", "bcc"}
     assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 20e6
+
+
+def test_the_embedded_autoencoder_draws_the_rare_classes_too(tmp_path: Path):
+    rare = PhantomConfig(images=12, seed=5, codes=("akiec", "df", "vasc"), balanced=True)
+    images = load_pixels(load_manifest(DataConfig(phantom=rare), tmp_path), PixelConfig())
+    assert min(psnr(load_base(BaseConfig()).vae, images)) > 30  # dB
