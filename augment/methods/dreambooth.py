@@ -35,7 +35,8 @@ class DreamBooth:
         for name in self._parts():
             part = copy.deepcopy(getattr(pipe, name)).to(memory_format=torch.contiguous_format)
             cast(part, torch.float16).to("cpu")
-            setattr(part.config, "_name_or_path", "")  # noqa: B010 - private, but it names a place on this machine
+            if name == "unet":  # transformers' config does not keep it
+                part.register_to_config(_name_or_path="")  # it would name a place on this machine
             part.save_pretrained(folder / name, max_shard_size="100GB")
         return folder / "unet" / FILES["unet"]
 
