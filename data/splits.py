@@ -73,10 +73,16 @@ class Split:
         """The parts by name, in order."""
         return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
-    def refuse_seen(self, groups: Iterable[str], by: str) -> None:
-        """Raise DataError where something that was trained on these groups would be judged by one of them."""
+    def refuse_seen(self, groups: Iterable[str], by: str, images: Iterable[str] = ()) -> None:
+        """Raise DataError where something that was trained on these groups would be judged by one of them.
+
+        A group is named by what joined it, which another study may have done otherwise; an image that was seen
+        stands for its group here, whatever that was called there.
+        """
+        seen, shown = set(groups), set(images)
         for name in ("validation", "test"):
-            shared = set(groups) & set(self.parts()[name].table["group_id"])
+            table = self.parts()[name].table
+            shared = set(table["group_id"][table["group_id"].isin(seen) | table["image_id"].isin(shown)])
             if shared:
                 raise DataError(
                     f"{by} has seen {len(shared)} leakage groups of the {name} part, first {sorted(shared)[:3]}; "

@@ -54,14 +54,8 @@ def base_step(config: StudyConfig, images: Images, part: Manifest) -> Step:
 
 
 def refuse_base(base: BaseConfig, split: Split) -> None:
-    """Raise DataError for a base whose record names a leakage group, or an image, of validation or test.
-
-    Groups are named by what joined them, which another study may have done otherwise; images are not.
-    """
-    seen, by = set(seen_by(base).get("image_ids", ())), f"the base {base.source}"
-    split.refuse_seen(groups_seen(base), by)
-    tables = [part.table for part in split.parts().values()]
-    split.refuse_seen([group for table in tables for group in table["group_id"][table["image_id"].isin(seen)]], by)
+    """Raise DataError for a base whose record names a leakage group, or an image, of validation or test."""
+    split.refuse_seen(groups_seen(base), f"the base {base.source}", seen_by(base).get("image_ids", ()))
 
 
 def _what_decides(own: OwnBaseConfig) -> dict[str, Any]:

@@ -252,6 +252,17 @@ def test_what_has_seen_a_group_that_it_is_judged_by_is_refused(part: str):
     leaked = split.parts()[part].table["group_id"].iloc[0]
     with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
         split.refuse_seen([*split.train.table["group_id"], leaked], by="an adapter")
+    with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
+        split.refuse_seen(iter([leaked]), by="an adapter")  # what can be read once is held against both parts
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_an_image_that_was_seen_stands_for_its_group_whatever_that_was_called(part: str):
+    split = make_split(drawn({"nv": 30, "df": 10}), SplitConfig(rare=("df",)), 0)
+    split.refuse_seen(["another study's name"], "an adapter", split.train.table["image_id"])
+    image, group = split.parts()[part].table[["image_id", "group_id"]].iloc[0]
+    with pytest.raises(DataError, match=rf"has seen 1 leakage groups of the {part} part, first \['{group}'\]"):
+        split.refuse_seen(["another study's name"], "an adapter", iter([image]))
 
 
 def test_a_class_with_too_few_lesions_is_named():
