@@ -8,6 +8,7 @@ The only file that uses albumentations.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -51,13 +52,15 @@ def read_image(path: Path, config: PixelConfig) -> UInt8[np.ndarray, "size size 
             image.draft(image.mode, (_DRAFT * config.size,) * 2)
             upright = ImageOps.exif_transpose(image)
             return np.asarray(_fit(_rgb(path, upright, _white(image)), config))
+    except DataError:
+        raise
     except FileNotFoundError as fault:
         raise DataError(f"{path}: no such image; restore it or remove its row") from fault
     except UnidentifiedImageError as fault:
         raise DataError(f"{path}: not an image that can be read; export it again as JPEG or PNG") from fault
     except Image.DecompressionBombError as fault:
         raise DataError(f"{path}: too many pixels ({fault}); export it smaller") from fault
-    except (OSError, SyntaxError, EOFError) as fault:
+    except (OSError, SyntaxError, EOFError, ValueError, TypeError, LookupError, struct.error) as fault:  # all Pillow's
         raise DataError(f"{path}: broken image ({fault}); copy it anew or remove its row") from fault
 
 

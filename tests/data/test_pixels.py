@@ -175,6 +175,14 @@ def test_a_file_of_several_pictures_is_refused_in_words(tmp_path):
         read_image(path, PixelConfig())
 
 
+def test_a_header_that_cannot_be_is_a_broken_image_too(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(NOISE))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"\0\0\0\x0dIHDR", b"\0\0\0\x05IHDR"))  # of 5 bytes, not 13
+    with pytest.raises(DataError, match=r"a\.png: broken image .* copy it anew or remove its row"):
+        read_image(path, PixelConfig())
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_a_truncated_image_is_refused_and_never_half_read(tmp_path, suffix):
     whole = io.BytesIO()
