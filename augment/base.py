@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from pydantic.dataclasses import dataclass
 
-from augment.base_training import OwnBaseConfig, groups_of
+from augment.base_training import TRAINING, OwnBaseConfig, groups_of
 from augment.compact import CompactConfig, build
 from data.config import STRICT
 from data.errors import BaseError
@@ -111,10 +112,17 @@ def seen_by(config: BaseConfig) -> dict[str, Any]:
         start = config.start()
         return {"images": 0} if start is None else seen_by(start)
     folder = TINY if config.source == "tiny" else Path(config.source)
-    record = folder / "training.json"
-    if record.is_file():
-        return dict(read_json(record))
-    return {"images": "unknown", "groups": "unknown"}
+    try:
+        return dict(read_json(folder / TRAINING))
+    except (OSError, ValueError, TypeError):  # none, or another program's
+        return {"images": "unknown", "groups": "unknown"}
+
+
+def known_in_full(record: Mapping[str, Any]) -> bool:
+    """Whether a base's record tells all that it has seen, along its whole lineage."""
+    before = record.get("before")
+    told = "unknown" not in (record.get("images", "unknown"), record.get("groups"))
+    return told and (not isinstance(before, Mapping) or known_in_full(before))
 
 
 def groups_seen(config: BaseConfig) -> list[str]:

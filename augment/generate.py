@@ -25,7 +25,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from augment import device, sampler
-from augment.base import BaseConfig, base_identity, groups_seen, load_base
+from augment.base import BaseConfig, base_identity, known_in_full, load_base, seen_by
 from augment.lesson import seed_for
 from augment.methods import apply_adapter, read_record
 from augment.prompts import Attributes
@@ -157,9 +157,12 @@ def _plan(
 
 
 def _seen(base: BaseConfig, shots: dict[str, Any]) -> dict[str, Any]:
-    """What the adapter has seen, and the base's groups with its."""
-    groups = groups_seen(base)
-    return {**shots, "group_ids": sorted({*shots.get("group_ids", ()), *groups})} if groups else shots
+    """What the adapter has seen and, with it, the base; `base` is "unknown" where that one's record does not say."""
+    record, seen = seen_by(base), dict(shots)
+    for name, key in (("groups", "group_ids"), ("image_ids", "image_ids")):
+        if isinstance(record.get(name), list):
+            seen[key] = sorted({*shots.get(key, ()), *record[name]})
+    return seen if known_in_full(record) else {**seen, "base": "unknown"}
 
 
 def _claim(out: Path, plan: Mapping[str, Any]) -> None:

@@ -39,21 +39,23 @@ def elsewhere_of(
     """Choose an arm's images and plan the step that refuses copies of validation and test images."""
     chosen = choose(read_elsewhere(arm, images.manifest.labels), wanted, config.study_seed)
     cache = Path(config.runs) / "cache"
-    contents = contents_of(chosen, cache / "contents.json")
+    contents, seen = contents_of(chosen, cache / "contents.json"), _seen(chosen)
     depends = inputs(
         "folder",
         arm=arm.name,
         images=Images.identity(chosen, contents),
         parts={name: images.identity_of(part) for name, part in split.parts().items()},
         pixels=settings(config.pixels),
-        seen=_seen(chosen),
+        seen=seen,
     )
 
     def make(folder: Path, watch: Watch) -> None:
         load_pixels(chosen, config.pixels, cache, watch)  # one that cannot be read is met here, before any training
         found = _copies(config, chosen, split, cache)
         _refuse_copies(chosen, split, found)
-        split.refuse_seen(depends["seen"] or (), by=f"the generator of {chosen.roots[f'arm {arm.name}']}")
+        if seen:
+            by = f"the generator of {chosen.roots[f'arm {arm.name}']}"
+            split.refuse_seen(seen["groups"], by, seen["images"])
         chosen.write(folder / TABLE)
         write_json(
             folder / RECORD,
@@ -61,7 +63,7 @@ def elsewhere_of(
                 "folder": arm.folder,
                 "images": len(chosen),
                 "different": len(set(contents.values())),
-                "seen": depends["seen"],
+                "seen": seen["groups"] if seen and seen["in_full"] else None,
                 "copies_of_train": [_pair(chosen, split.train, pair) for pair in found["train"]],
             },
         )
@@ -93,11 +95,15 @@ def _pair(chosen: Manifest, part: Manifest, pair: tuple[int, int]) -> tuple[str,
     return str(chosen.paths()[pair[0]]), str(part.table["image_id"].iloc[pair[1]])
 
 
-def _seen(chosen: Manifest) -> list[str] | None:
-    """Give the leakage groups behind a folder that this program drew; None where no record says."""
+def _seen(chosen: Manifest) -> dict[str, Any] | None:
+    """Give the leakage groups and images behind a folder that this program drew; None where no record says.
+
+    Not `in_full` where the generator's base may have seen more, as one from a hub.
+    """
     (folder,) = chosen.roots.values()
     try:
-        record: dict[str, Any] = read_json(folder / "generation.json")
-        return [str(group) for group in record["seen"]["group_ids"]]
+        seen: dict[str, Any] = read_json(folder / "generation.json")["seen"]
+        groups, images = (list(map(str, seen[name])) for name in ("group_ids", "image_ids"))
+        return {"groups": groups, "images": images, "in_full": seen.get("base") != "unknown"}
     except (OSError, ValueError, KeyError, TypeError):
         return None

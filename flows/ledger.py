@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.base import seen_by
+from augment.base import known_in_full, seen_by
 from classify.model import trained_on
 from data.manifest import Manifest
 from data.splits import Split, expected_leakage
@@ -92,12 +92,9 @@ def _known(record: Mapping[str, Any]) -> _Known:
     """What a base's record says; what it began from counts too."""
     groups = record.get("groups", "")
     before = record.get("before")
-    unknown = "unknown" in (record.get("images"), groups)
     named = frozenset(map(str, groups)) if isinstance(groups, list) else frozenset[str]()
-    if not isinstance(before, Mapping):
-        return _Known(named, not unknown)
-    earlier = _known(before)
-    return _Known(named | earlier.groups, earlier.known and not unknown)
+    earlier = _known(before).groups if isinstance(before, Mapping) else frozenset[str]()
+    return _Known(named | earlier, known_in_full(record))
 
 
 def _name(config: StudyConfig) -> str:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from augment.autoencoder import psnr
-from augment.base import TINY, BaseConfig, base_identity, load_base, random_tiny, seen_by
+from augment.base import TINY, BaseConfig, base_identity, known_in_full, load_base, random_tiny, seen_by
 from data.errors import BaseError
 from data.phantom import PhantomConfig
 from data.pixels import PixelConfig, load_pixels
@@ -46,6 +46,13 @@ def test_identity_follows_the_weights(folder: Path, tmp_path: Path):
 
 def test_a_base_of_unknown_training_says_so(folder: Path):
     assert seen_by(BaseConfig(source=str(folder)))["groups"] == "unknown"
+
+
+@pytest.mark.parametrize("record", ["{", "[1, 2]", '{"learning_rate": 0.1}', '{"images": 3, "before": {}}'])
+def test_a_record_that_does_not_say_what_was_seen_leaves_it_unknown(tmp_path: Path, record: str):
+    (tmp_path / "training.json").write_text(record)
+    assert not known_in_full(seen_by(BaseConfig(source=str(tmp_path))))
+    assert known_in_full(seen_by(BaseConfig()))
 
 
 @pytest.mark.parametrize(

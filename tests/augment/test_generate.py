@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from augment import generate as module
+from augment.base import BaseConfig
 from augment.finetune import FinetuneConfig, finetune
 from augment.generate import GenerateConfig, generate, synthetic_manifest
 from augment.lesson import seed_for
@@ -171,9 +172,16 @@ def test_images_of_other_attributes_are_not_kept(base, tmp_path):
 
 def test_the_groups_that_the_base_has_seen_are_of_the_lineage(base, adapter, shots, tmp_path):
     shutil.copytree(base.source, tmp_path / "base")
-    write_json(tmp_path / "base" / "training.json", {"groups": ["g-of-the-base"]})
+    record = {"images": 1, "groups": ["g-of-the-base"], "image_ids": ["of-the-base"]}
+    write_json(tmp_path / "base" / "training.json", record)
     own = dataclasses.replace(base, source=str(tmp_path / "base"))
     draw(own, tmp_path / "out", count=1)
-    assert read_json(tmp_path / "out" / "generation.json")["seen"] == {"group_ids": ["g-of-the-base"]}
+    assert read_json(tmp_path / "out" / "generation.json")["seen"] == {
+        "group_ids": ["g-of-the-base"],
+        "image_ids": ["of-the-base"],
+    }
     seen = module._seen(own, read_json(adapter / "adapter.json")["shots"])
     assert seen["group_ids"] == sorted(["g-of-the-base", *shots["df"].table["group_id"]])
+    assert seen["image_ids"] == sorted(["of-the-base", *shots["df"].table["image_id"]])
+    assert module._seen(base, {"group_ids": ["g"]}) == {"group_ids": ["g"], "base": "unknown"}
+    assert module._seen(BaseConfig(), {"group_ids": ["g"]}) == {"group_ids": ["g"]}  # the embedded base: drawn images

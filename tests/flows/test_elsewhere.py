@@ -96,13 +96,29 @@ def test_a_copy_of_a_training_image_is_counted(study, tmp_path):
     assert (record["images"], record["different"]) == (3, 2)
 
 
+def drawn_here(tmp_path, **seen):
+    """A folder whose record says what its generator has seen."""
+    write_json(tmp_path / "made" / "generation.json", {"seen": {"group_ids": [], "image_ids": [], **seen}})
+
+
 def test_a_folder_of_this_program_s_own_brings_what_its_generator_has_seen(study, tmp_path):
-    write_json(tmp_path / "made" / "generation.json", {"seen": {"group_ids": ["train-df-0", "train-df-1"]}})
+    drawn_here(tmp_path, group_ids=["train-df-0", "train-df-1"])
     given = planned(study)
     given.step(quiet)
     assert read_json(given.step.target / "elsewhere.json")["seen"] == ["train-df-0", "train-df-1"]
-    write_json(tmp_path / "made" / "generation.json", {"seen": {"group_ids": ["test-df-0"]}})
-    with pytest.raises(DataError, match=r"generator of .*made has seen 1 leakage groups of the test part"):
+    for seen in ({"group_ids": ["test-df-0"]}, {"group_ids": ["called otherwise"], "image_ids": ["test-df-0"]}):
+        drawn_here(tmp_path, **seen)
+        with pytest.raises(DataError, match=r"generator of .*made has seen 1 leakage groups of the test part"):
+            planned(study).step(quiet)
+
+
+def test_a_folder_drawn_from_a_base_of_unknown_training_is_of_unknown_lineage(study, tmp_path):
+    drawn_here(tmp_path, group_ids=["train-df-0"], base="unknown")
+    given = planned(study)
+    given.step(quiet)
+    assert read_json(given.step.target / "elsewhere.json")["seen"] is None
+    drawn_here(tmp_path, group_ids=["test-df-0"], base="unknown")
+    with pytest.raises(DataError, match="has seen 1 leakage groups of the test part"):
         planned(study).step(quiet)
 
 
