@@ -55,6 +55,7 @@ class Split:
     train: Manifest
     validation: Manifest
     test: Manifest
+    left_out: frozenset[str] = frozenset()  # ids of images in no part: they share a group with an official test set
 
     def __post_init__(self) -> None:
         """Raise DataError where a group stands in two parts or a synthetic image outside train."""
@@ -80,6 +81,12 @@ class Split:
         stands for its group here, whatever that was called there.
         """
         seen, shown = set(groups), set(images)
+        related = sorted(shown & self.left_out)
+        if related:
+            raise DataError(
+                f"{by} has seen {len(related)} images that share a leakage group with the test part, first "
+                f"{related[:3]}; make it anew with this split"
+            )
         for name in ("validation", "test"):
             table = self.parts()[name].table
             shared = set(table["group_id"][table["group_id"].isin(seen) | table["image_id"].isin(shown)])
@@ -202,7 +209,7 @@ def _held_out(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
             manifest.table.loc[shared, "image_id"].iloc[0],
         )
     train, validation = _cut(rest, config.validation, seed + 1)
-    return Split(train, validation, official)
+    return Split(train, validation, official, frozenset(manifest.table.loc[shared, "image_id"]))
 
 
 def _apart_from_test(manifest: Manifest) -> Manifest:

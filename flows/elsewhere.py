@@ -18,6 +18,7 @@ from flows.steps import Step, Watch
 from flows.study import StudyConfig, inputs, settings
 
 TABLE, RECORD = "chosen.csv", "elsewhere.json"
+LEFT_OUT = "left-out"  # images that share a leakage group with an official test set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +40,21 @@ def elsewhere_of(
     """Choose an arm's images and plan the step that refuses copies of validation and test images."""
     chosen = choose(read_elsewhere(arm, images.manifest.labels), wanted, config.study_seed)
     cache = Path(config.runs) / "cache"
+    photographs = _photographs(images, split)
     contents, seen = contents_of(chosen, cache / "contents.json"), _seen(chosen)
     depends = inputs(
         "folder",
         arm=arm.name,
         images=Images.identity(chosen, contents),
-        parts={name: images.identity_of(part) for name, part in split.parts().items()},
+        parts={name: images.identity_of(part) for name, part in photographs.items()},
         pixels=settings(config.pixels),
         seen=seen,
     )
 
     def make(folder: Path, watch: Watch) -> None:
         load_pixels(chosen, config.pixels, cache, watch)  # one that cannot be read is met here, before any training
-        found = _copies(config, chosen, split, cache)
-        _refuse_copies(chosen, split, found)
+        found = _copies(config, chosen, photographs, cache)
+        _refuse_copies(chosen, photographs, found)
         if seen:
             by = f"the generator of {chosen.roots[f'arm {arm.name}']}"
             split.refuse_seen(seen["groups"], by, seen["images"])
@@ -64,7 +66,7 @@ def elsewhere_of(
                 "images": len(chosen),
                 "different": len(set(contents.values())),
                 "seen": seen["groups"] if seen and seen["in_full"] else None,
-                "copies_of_train": [_pair(chosen, split.train, pair) for pair in found["train"]],
+                "copies_of_train": [_pair(chosen, photographs["train"], pair) for pair in found["train"]],
             },
         )
 
@@ -73,16 +75,28 @@ def elsewhere_of(
     return Elsewhere(arm=arm, chosen=chosen, step=step)
 
 
-def _copies(config: StudyConfig, chosen: Manifest, split: Split, cache: Path) -> dict[str, list[tuple[int, int]]]:
+def _photographs(images: Images, split: Split) -> dict[str, Manifest]:
+    """Give what the made images are compared with: the parts, and what was left out for an official test set."""
+    if not split.left_out:
+        return split.parts()
+    whole = images.manifest
+    return {**split.parts(), LEFT_OUT: whole.where(whole.table["image_id"].isin(split.left_out))}
+
+
+def _copies(
+    config: StudyConfig, chosen: Manifest, photographs: Mapping[str, Manifest], cache: Path
+) -> dict[str, list[tuple[int, int]]]:
     small = PixelConfig(size=64, geometry=config.pixels.geometry)  # the split's own, so the photographs are cached
     pixels = load_pixels(chosen, small, cache)
-    return {name: copies(pixels, load_pixels(part, small, cache)) for name, part in split.parts().items()}
+    return {name: copies(pixels, load_pixels(part, small, cache)) for name, part in photographs.items()}
 
 
-def _refuse_copies(chosen: Manifest, split: Split, found: Mapping[str, list[tuple[int, int]]]) -> None:
-    for name in ("validation", "test"):
-        if found[name]:
-            image, photograph = _pair(chosen, split.parts()[name], found[name][0])
+def _refuse_copies(
+    chosen: Manifest, photographs: Mapping[str, Manifest], found: Mapping[str, list[tuple[int, int]]]
+) -> None:
+    for name in ("validation", "test", LEFT_OUT):
+        if found.get(name):
+            image, photograph = _pair(chosen, photographs[name], found[name][0])
             n = len({made for made, _ in found[name]})
             raise DataError(
                 f"{image}: shows nearly the same as {photograph} of the {name} part ({n} such images in all), so its "

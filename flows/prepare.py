@@ -21,6 +21,8 @@ from data.store import digest, read_json, write_json
 from flows.steps import Done, Step, Watch
 from flows.study import StudyConfig, inputs, settings
 
+LEDGER = "ledger.json"  # of the split; the run's own, which binds all of its parts, is flows.ledger's
+
 
 @dataclass(frozen=True, kw_only=True)
 class Images(Done):
@@ -73,7 +75,7 @@ def split_step(config: StudyConfig, images: Images) -> Step:
         split = make_split(joined, config.split, config.study_seed)
         for name, part in split.parts().items():
             part.write(folder / f"{name}.csv")
-        write_json(folder / "ledger.json", _ledger(config, joined, links, split))
+        write_json(folder / LEDGER, _ledger(config, joined, links, split))
 
     return Step(stage="split", what="", folder=config.folder / "split", inputs=depends, make=make, heavy=False)
 
@@ -81,7 +83,8 @@ def split_step(config: StudyConfig, images: Images) -> Step:
 def read_split(folder: Path, roots: Mapping[str, Path]) -> Split:
     """Read the split that a step wrote."""
     train, validation, test = (Manifest.read(folder / f"{name}.csv", roots) for name in PARTS)
-    return Split(train, validation, test)
+    left_out = read_json(folder / LEDGER).get("left_out", ())  # a split of before there was one has none
+    return Split(train, validation, test, frozenset(left_out))
 
 
 def shots_of(config: StudyConfig, split: Split) -> dict[str, Manifest]:
@@ -119,10 +122,9 @@ def _ledger(config: StudyConfig, joined: Manifest, links: Links, split: Split) -
     leaked = random_split_leakage(joined, share, config.study_seed)
     shots = shots_of(config, split)
     groups = [set(part.table["group_id"]) for part in split.parts().values()]
-    kept = {image for part in split.parts().values() for image in part.table["image_id"]}
     return {
         "test": "official" if official else by_share,
-        "left_out": sorted(set(joined.table["image_id"]) - kept),  # share a group with an official test set
+        "left_out": sorted(split.left_out),
         "groups": joined.table["group_id"].nunique(),
         "links": asdict(links),
         "parts": {name: _counts(part) for name, part in split.parts().items()},

@@ -202,6 +202,9 @@ def test_an_official_test_set_is_the_test_part_as_it_stands(caplog: pytest.LogCa
     assert set(split.test.table["image_id"]) == held
     rest = {*split.train.table["image_id"], *split.validation.table["image_id"]}
     assert rest == set(whole.table["image_id"]) - held - {"real2"}
+    assert split.left_out == {"real2"}
+    with pytest.raises(DataError, match=r"a base has seen 1 images that share a leakage group with the test part"):
+        split.refuse_seen(["called otherwise"], "a base", ["real2"])
     assert "1 images share a leakage group with the official test set and are left out" in caplog.text
     assert "first real2" in caplog.text
     assert len(split.validation) / len(rest) == pytest.approx(0.3, abs=0.05)

@@ -86,6 +86,15 @@ def test_a_copy_of_what_judges_the_classifier_is_refused(study, tmp_path, name):
         planned(study).step(quiet)
 
 
+def test_a_copy_of_an_image_that_was_left_out_for_the_test_part_is_refused(study, tmp_path):
+    config, images, split = study
+    left_out, kept = "train-nv-3", split.train.table["image_id"] != "train-nv-3"
+    shutil.copy(tmp_path / "real" / f"{left_out}.png", tmp_path / "made" / "df" / "1.png")
+    official = Split(split.train.where(kept), split.validation, split.test, frozenset({left_out}))
+    with pytest.raises(DataError, match=r"1\.png: shows nearly the same as train-nv-3 of the left-out part"):
+        planned((config, images, official)).step(quiet)
+
+
 def test_a_copy_of_a_training_image_is_counted(study, tmp_path):
     shutil.copy(tmp_path / "real" / "train-df-0.png", tmp_path / "made" / "df" / "1.png")
     shutil.copy(tmp_path / "real" / "train-df-0.png", tmp_path / "made" / "df" / "2.png")
