@@ -54,6 +54,8 @@ class DataConfig:
             raise ValueError(f"the source {self.source} needs `folder`, where its images lie")
         if self.source == "table" and not self.table:
             raise ValueError("the source table needs `table`, a CSV file with a row an image")
+        if self.source == "phantom" and self.test:
+            raise ValueError("phantoms have no official `test` set; take it out, or name the source of your images")
 
 
 def load_manifest(
@@ -148,6 +150,7 @@ def _with_test(
     rows = _numbered(path, read_rows(path, [folder / name for name in test.further], columns, on_fault))
     rows = rows.assign(label=rows["label"].replace(known).replace(config.rename))
     rows = less(path, rows, test.leave_out, on_fault)
+    rows = rows[~rows["image_id"].isin(config.leave_out)]
     rows = rows[rows["label"].isin(config.labels)] if config.labels else rows
     held = hold_out(manifest, path, rows, folder, on_fault)
     _one_system(path, held)

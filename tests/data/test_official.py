@@ -133,6 +133,17 @@ def test_a_row_without_its_image_is_refused_until_it_is_left_out(folder):
         load(folder, table, {"leave_out": ("ISIC_35068",)})
 
 
+def test_an_image_that_the_data_set_leaves_out_is_not_tested_either(folder):
+    table = DATAVERSE.replace("ISIC_8", "ISIC_20")
+    manifest = load(folder, table, leave_out=("ISIC_20",))
+    assert manifest.table["image_id"].tolist() == ["ISIC_21", "ISIC_22", "ISIC_23", "ISIC_9"]
+
+
+def test_a_test_set_of_phantoms_is_refused_since_nobody_would_read_it():
+    with pytest.raises(ValueError, match="phantoms have no official `test` set"):
+        DataConfig(test=OfficialTest(table=TABLE))
+
+
 def test_lesion_ids_of_the_archive_do_not_mix_with_ham10000_s(folder):
     with pytest.raises(DataError, match=r"lesion ids of two systems, such as HAM_0 and IL_1"):
         load(folder, DATAVERSE.replace("HAMTEST_1", "IL_1"))
