@@ -60,16 +60,18 @@ def read_images(config: StudyConfig, watch: Watch) -> Images:
 
 def split_step(config: StudyConfig, images: Images) -> Step:
     """Divide the images, none of whose leakage groups stands in two parts."""
+    geometry = config.pixels.geometry  # near-duplicates are looked for in images so cut
     depends = inputs(
         "split",
         images=images.identity_of(images.manifest),
         split=settings(config.split, *(() if config.split.folds else ("folds", "fold"))),
         seed=config.study_seed,
         base=base_identity(config.base),
+        **({} if geometry == "crop" else {"geometry": geometry}),
     )
 
     def make(folder: Path, watch: Watch) -> None:
-        small = PixelConfig(size=64, geometry=config.pixels.geometry)
+        small = PixelConfig(size=64, geometry=geometry)
         pixels = load_pixels(images.manifest, small, Path(config.runs) / "cache", watch)
         joined, links = leakage_groups(images.manifest, pixels)
         split = make_split(joined, config.split, config.study_seed)

@@ -1,10 +1,12 @@
 """Images from zips, with an official test set, through hashing, split and ledger."""
 
+import dataclasses
 import shutil
 
 import pytest
 
 from data.phantom import PhantomConfig, write_phantoms
+from data.pixels import PixelConfig
 from data.store import file_sha256, read_json
 from flows.prepare import read_images, read_split, split_step
 from flows.study import StudyConfig
@@ -51,10 +53,21 @@ def test_an_official_test_set_reaches_split_and_ledger(folder, tmp_path):
     assert set(split.test.table["image_id"]) == held
     assert ledger["test"] == "official"
     assert twin in ledger["left_out"]
+    assert split.left_out == set(ledger["left_out"])
     assert ledger["shared_groups"] == 0
     parts = sum(part["images"] for part in ledger["parts"].values())
     assert parts + len(ledger["left_out"]) == len(images.manifest) == 84
     assert ledger["random_split"][-1]["images"] == pytest.approx(len(held), abs=12)
+
+
+def test_images_that_are_cut_otherwise_are_divided_anew_and_larger_ones_are_not(folder, tmp_path):
+    config = study(folder[0], tmp_path / "runs")
+    images = read_images(config, watch)
+    before, larger, padded = (
+        split_step(dataclasses.replace(config, pixels=PixelConfig(**changes)), images).digest
+        for changes in ({}, {"size": 96}, {"geometry": "pad"})
+    )
+    assert before == larger != padded
 
 
 def test_images_in_a_zip_have_the_contents_of_the_files(folder, tmp_path):
