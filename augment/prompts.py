@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
 from data.errors import ConfigError, DataError
+from data.tables import UNKNOWN
 
 if TYPE_CHECKING:
     from data.manifest import Manifest
@@ -33,7 +34,6 @@ DIAGNOSES = {
     "vasc": "vascular lesion",
 }
 
-_UNKNOWN = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null", "not recorded"})
 _SITES = {"acral": "acral skin", "genital": "genital skin"}  # no nouns
 _SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
 _PEOPLE = {"female": "woman", "male": "man", "": "patient"}
@@ -115,11 +115,11 @@ def attributes_of(manifest: Manifest, config: PromptConfig) -> list[Attributes]:
 
 def _site(value: str) -> str:
     words = " ".join(value.replace("_", " ").split()).lower()
-    return "" if words in _UNKNOWN else words
+    return "" if words in UNKNOWN else words
 
 
 def _age_band(value: str, image: str) -> str:
-    if value.strip().lower() in _UNKNOWN:
+    if value.strip().lower() in UNKNOWN:
         return ""
     try:
         years = float(value)

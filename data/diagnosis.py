@@ -15,10 +15,10 @@ from data.examination import Look
 from data.manifest import COLUMNS, PART, Manifest
 from data.sources import ROW
 from data.splits import Split, SplitConfig
+from data.tables import UNKNOWN
 
 _WIDTH = 80
 _SHOWN = 5  # cases of one kind
-_UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "null", "unknown"})  # in lower case
 _LONGEST = 24  # letters of a label in the table
 
 
@@ -67,7 +67,7 @@ def _count(ids: pd.Series[str]) -> int:
 
 
 def _attribute(column: pd.Series[str]) -> str:
-    unknown = int(column.str.casefold().isin(_UNKNOWN).sum())
+    unknown = int(column.str.casefold().isin(UNKNOWN).sum())
     return f"{column.name} ({unknown:,} unknown)" if unknown else str(column.name)
 
 

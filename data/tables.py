@@ -20,6 +20,8 @@ from data.config import STRICT
 from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import COLUMNS, PART, numbered_table
 
+UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not recorded", "null", "unknown"})  # in lower case
+
 log = logging.getLogger(__name__)
 
 

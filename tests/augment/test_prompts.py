@@ -49,6 +49,7 @@ def prompts(*rows: tuple[str, str, str], config: PromptConfig = HAM10000) -> lis
         (("", "0.0", "unknown"), " of a child"),
         (("ear", "", "M"), " on the ear of a man"),
         (("nan", "unknown", "unknown"), ""),
+        (("-", "?", "n/a"), ""),
     ],
 )
 def test_what_is_known_is_told_and_nothing_else(row: tuple[str, str, str], words: str):
