@@ -8,6 +8,7 @@ import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from augment.prompts import attributes_of
 from data.careless import divide_carelessly
 from data.errors import InputError
 from flows.base import with_base
@@ -62,6 +63,7 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     drawn: dict[str, Step] = {}
     counts = counts_to_draw(config, train)
     if any(counts.values()):
+        attributes_of(split.train, config.prompts)  # what prompts cannot tell is said before anything is trained
         config = with_base(config, images, split, record, conduct)
     for label, count in counts.items():
         if count:

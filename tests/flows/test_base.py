@@ -128,6 +128,13 @@ def test_settings_that_nobody_would_read_are_refused(tmp_path: Path):
             load_study(demo, overrides)
 
 
+def test_what_prompts_cannot_tell_is_said_before_anything_is_trained(small_study, tmp_path, capsys):
+    for column, words in (("localization", "write years as a number"), ("years", "the table has no column 'years'")):
+        assert main([*small_study, f"runs={tmp_path}", f"prompts={{age: {column}}}"]) == 2
+        assert words in capsys.readouterr().err
+    assert not list(tmp_path.rglob("finetune"))
+
+
 @pytest.fixture(scope="module")
 def own_study(small_study, tmp_path_factory):
     """The small study with a base of its own, continued from that of random weights, and prompts that tell more."""
