@@ -34,7 +34,7 @@ class Manifest:
     roots: Mapping[str, Path]
 
     def __post_init__(self) -> None:
-        """Refuse what no stage could use: missing columns, empty or repeated ids, roots without a folder."""
+        """Refuse what no stage could use: missing columns, empty or repeated ids, labels that name no folder."""
         missing = [name for name in COLUMNS if name not in self.table.columns]
         if missing:
             raise DataError(f"the table lacks the columns {', '.join(missing)}")
@@ -42,6 +42,9 @@ class Manifest:
             if (self.table[name] == "").any():
                 row = int((self.table[name] == "").to_numpy().argmax())
                 raise DataError(f"row {row + 1} has no {name}; every image needs one")
+        paths = [label for label in self.labels if label in {".", ".."} or {"/", "\\"} & set(label)]
+        if paths:  # each class has a folder of its own in a run, and nothing outside of that is to be written
+            raise DataError(f"the label {paths[0]!r} cannot be the name of a folder; `rename` it under `data`")
         twice = self.table["image_id"][self.table["image_id"].duplicated()]
         if len(twice):
             raise DataError(f"{len(twice)} image ids stand twice, first {twice.iloc[0]!r}; ids must be unique")

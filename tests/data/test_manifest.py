@@ -87,3 +87,9 @@ def test_a_row_with_a_field_too_many_is_named(tmp_path: Path):
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path):
     (tmp_path / "t.csv").write_text("\ufeffa,b\n1,2\n", encoding="utf-8")
     assert list(read_table(tmp_path / "t.csv").columns) == ["a", "b"]
+
+
+@pytest.mark.parametrize("label", ["/data/mel", "x/1", "..", "C:\\mel"])
+def test_a_label_that_would_lead_out_of_a_run_s_folders_is_refused(label: str):
+    with pytest.raises(DataError, match="cannot be the name of a folder; `rename` it"):
+        manifest({}, {"label": label})
