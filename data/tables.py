@@ -155,6 +155,9 @@ def _stripped(path: Path, needed: Sequence[str], on_fault: OnFault) -> pd.DataFr
         raise DataError(f"{path}: cannot be read as a table ({fault}); give a CSV file in UTF-8") from fault
     table = numbered_table(path, max(",\t;", key=header.count), on_fault)
     table.columns = table.columns.str.strip()
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise DataError(f"{path}: the column {twice!r} stands twice, but for blanks; rename one")
     _need(path, table, needed)
     stripped: pd.DataFrame = table.apply(lambda column: column.str.strip())
     return stripped

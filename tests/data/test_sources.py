@@ -425,3 +425,9 @@ def test_the_real_ham10000_counts_as_published(tmp_path):
     assert manifest.table.groupby("label")["lesion_id"].nunique().to_dict() == lesions
     assert manifest.table["lesion_id"].nunique() == 7470
     assert (manifest.table["age"] == "").sum() == 57
+
+
+def test_columns_that_differ_in_blanks_alone_are_refused_in_words(tmp_path):
+    (tmp_path / "t.csv").write_text("image_id,label, label\na,nv,1\nb,df,2\n")
+    with pytest.raises(DataError, match=r"t\.csv: the column 'label' stands twice, but for blanks; rename one"):
+        load_manifest(DataConfig(source="table", folder=str(tmp_path), table="t.csv"), tmp_path)
