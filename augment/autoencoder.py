@@ -30,19 +30,24 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 
+Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AutoencoderConfig:
     """How the autoencoder of a compact base is trained."""
 
-    steps: Annotated[int, Field(ge=1)] = 6000
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    edge_weight: float = 1.0  # of the difference of neighbouring pixels, beside the pixels' own
-    kl_weight: float = 1e-5  # a latent number
-    recolour: float = 0.6  # share of the images whose hue is turned
-    leaves: float = 0.5  # share of the images on which discs of any colour are laid
+    steps: Positive = 6000
+    batch_size: Positive = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    edge_weight: Weight = 1.0  # of the difference of neighbouring pixels, beside the pixels' own
+    kl_weight: Weight = 1e-5  # a latent number
+    recolour: Share = 0.6  # share of the images whose hue is turned
+    leaves: Share = 0.5  # share of the images on which discs of any colour are laid
     compile: bool = False  # pays on a long run only
-    checkpoint_every: int = 500  # steps
+    checkpoint_every: Positive = 500  # steps
 
 
 def train_autoencoder(

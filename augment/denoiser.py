@@ -28,17 +28,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+Positive = Annotated[int, Field(ge=1)]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DenoiserConfig:
     """How the denoiser of a compact base is trained."""
 
-    steps: Annotated[int, Field(ge=1)] = 4500
-    batch_size: int = 32
-    learning_rate: float = 6e-4
-    min_snr: float | None = None  # None: every noise level weighs the same in the velocity's error
-    unprompted: float = 0.1  # share of the batch with an empty prompt, for guidance
-    ema: float = 0.999  # a step
-    checkpoint_every: int = 250  # steps
+    steps: Positive = 4500
+    batch_size: Positive = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 6e-4
+    min_snr: Annotated[float, Field(gt=0)] | None = (
+        None  # None: every noise level weighs the same in the velocity's error
+    )
+    unprompted: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of the batch with an empty prompt, for guidance
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999  # a step
+    checkpoint_every: Positive = 250  # steps
 
 
 def train_denoiser(

@@ -123,6 +123,8 @@ def test_settings_that_nobody_would_read_are_refused(tmp_path: Path):
         (["base.source=pretrain", "base.pretrain.start=scratch"], "no autoencoder to keep"),
         ([*scratch, "pixels.size=96"], r"image_size is 64, pixels\.size 96"),
         (["base.source=pretrain", "base.pretrain.denoiser.step=3"], "did you mean 'steps'"),
+        (["base.source=pretrain", "base.pretrain.denoiser.checkpoint_every=0"], "greater than or equal to 1"),
+        (["base.source=pretrain", "base.pretrain.autoencoder.batch_size=0"], "greater than or equal to 1"),
     ):
         with pytest.raises(ConfigError, match=words):
             load_study(demo, overrides)
