@@ -130,6 +130,6 @@ def _open(archive: Path, size: int, mtime_ns: int, process: int) -> tuple[zipfil
     del mtime_ns, process
     try:
         opened = zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, OSError) as fault:
+    except (zipfile.BadZipFile, OSError, NotImplementedError, LookupError, ValueError) as fault:
         raise DataError(f"{archive}: broken or cut short at {size:,} bytes ({fault}); download the zip anew") from fault
     return opened, {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}

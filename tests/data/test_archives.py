@@ -93,6 +93,15 @@ def test_a_folder_named_like_a_zip_is_a_folder(folder):
     assert sha256_of(folder / "plain" / "part.zip" / "0.png") == sha256_of(folder / "zipped" / "part.zip" / "0.png")
 
 
+def test_a_zip_whose_directory_is_spoilt_gets_one_line(folder):
+    archive = folder / "zipped" / "part.zip"
+    whole = archive.read_bytes()
+    entry = whole.index(b"PK\1\2")
+    archive.write_bytes(whole[: entry + 6] + b"\xff" + whole[entry + 7 :])  # of a version that there is not
+    with pytest.raises(DataError, match=r"part\.zip: broken or cut short .*zip file version.*; download the zip anew"):
+        image_files(folder / "zipped")
+
+
 def test_a_truncated_zip_gets_one_line(folder):
     archive = folder / "zipped" / "part.zip"
     archive.write_bytes(archive.read_bytes()[:-40])
