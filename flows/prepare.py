@@ -12,7 +12,7 @@ from augment.base import base_identity, seen_by, seen_with
 from classify.arms import limit_to_shots
 from data.archives import sha256_of, stamp_of
 from data.duplicates import Links, leakage_groups
-from data.errors import ConfigError
+from data.errors import ConfigError, DataError
 from data.manifest import PART, Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.sources import load_manifest
@@ -157,16 +157,19 @@ def _counts(part: Manifest) -> dict[str, Any]:
 
 
 def contents_of(manifest: Manifest, known: Path) -> dict[str, str]:
-    """Hash every image; a file whose path, size and mtime are as before is not read again."""
+    """Hash every image; a file whose path, size and mtime are as before is not read again. Raises DataError."""
     try:
         before = read_json(known)
     except (OSError, ValueError):
         before = {}
     after, found = dict(before), {}
     for image, path in zip(manifest.table["image_id"], manifest.paths(), strict=True):
-        size, mtime_ns = stamp_of(path)
-        key = f"{path.resolve()}|{size}|{mtime_ns}"
-        after[key] = found[image] = before.get(key) or sha256_of(path)
+        try:
+            size, mtime_ns = stamp_of(path)
+            key = f"{path.resolve()}|{size}|{mtime_ns}"
+            after[key] = found[image] = before.get(key) or sha256_of(path)
+        except OSError as fault:
+            raise DataError(f"{path}: cannot be read ({fault.strerror or fault}); restore it, or its rights") from fault
     if after != before:
         write_json(known, after)
     return found

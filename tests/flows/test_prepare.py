@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from data.errors import DataError
 from data.phantom import PhantomConfig, write_phantoms
 from data.pixels import PixelConfig
 from data.store import file_sha256, read_json
@@ -68,6 +69,15 @@ def test_images_that_are_cut_otherwise_are_divided_anew_and_larger_ones_are_not(
         for changes in ({}, {"size": 96}, {"geometry": "pad"})
     )
     assert before == larger != padded
+
+
+def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch):
+    def locked(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("flows.prepare.sha256_of", locked)
+    with pytest.raises(DataError, match=r"\.jpg: cannot be read \(Permission denied\); restore it, or its rights"):
+        read_images(study(folder[0], tmp_path / "runs"), watch)
 
 
 def test_images_in_a_zip_have_the_contents_of_the_files(folder, tmp_path):
