@@ -20,6 +20,7 @@ from data.manifest import Manifest
 from data.store import digest, file_sha256, read_json
 
 TINY = Path(__file__).parent / "tiny"
+_NOTES = ("artifact.json", "cost.json")  # beside a study's own base: when and how long, which is none of its identity
 OWN = "pretrain"  # the source of a base that the study itself trains
 _log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def base_identity(config: BaseConfig) -> dict[str, Any]:
     path = TINY if config.source == "tiny" else Path(config.source)
     if path.is_dir():
         weights = sorted(path.rglob("*.safetensors")) + sorted(path.rglob("*.json")) + sorted(path.rglob("*.txt"))
+        weights = [p for p in weights if p.name not in _NOTES]
         return {
             "source": config.source if config.source == "tiny" else path.name,
             "sha256": digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in weights]),

@@ -84,6 +84,9 @@ def server() -> None:
 
 def worker() -> None:
     """Start a worker of the project's pool unless one is awake; it makes the pool itself."""
+    record = HOME / "worker.pid"
+    if record.is_file() and not _ours(int(record.read_text())):
+        _forget_worker()
     if _awake():
         print(f"worker: there, pool {POOL}", flush=True)
         return
@@ -127,6 +130,8 @@ def end(name: str) -> None:
     if record.is_file():
         print(f"{name}: {'stopped' if _end(int(record.read_text())) else 'was not running'}", flush=True)
         record.unlink()
+        if name == "worker":
+            _forget_worker()
 
 
 def _ask_once(path: str, body: object = None) -> Any:  # noqa: ANN401
@@ -157,6 +162,13 @@ def _awake() -> bool:
     except urllib.error.HTTPError:
         return False
     return any(each["status"] == "ONLINE" for each in workers)
+
+
+def _forget_worker() -> None:
+    """Strike a worker that has ended off the server's list, where it would pass for awake for a minute and a half."""
+    gone = urllib.request.Request(f"{api()}/work_pools/{POOL}/workers/{POOL}", method="DELETE")  # noqa: S310 - http only
+    with contextlib.suppress(OSError):  # no server, or no such worker
+        urllib.request.urlopen(gone, timeout=30).close()  # noqa: S310
 
 
 def _start(name: str, arguments: list[str]) -> subprocess.Popen[bytes]:

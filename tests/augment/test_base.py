@@ -44,6 +44,13 @@ def test_identity_follows_the_weights(folder: Path, tmp_path: Path):
     }
 
 
+def test_identity_does_not_ask_when_or_how_long(tmp_path: Path):
+    random_tiny(seed=3).save_pretrained(tmp_path)
+    before = base_identity(BaseConfig(source=str(tmp_path)))
+    (tmp_path / "cost.json").write_text('{"seconds": 3}', encoding="utf-8")
+    assert base_identity(BaseConfig(source=str(tmp_path))) == before
+
+
 def test_a_base_of_unknown_training_says_so(folder: Path):
     assert seen_by(BaseConfig(source=str(folder)))["groups"] == "unknown"
 

@@ -25,7 +25,7 @@ def answers(monkeypatch):
             self.end_headers()
             self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
-        do_POST = do_GET  # noqa: N815 - the name http.server calls
+        do_POST = do_DELETE = do_GET  # noqa: N815 - the names http.server calls
 
         def log_message(self, *_):
             pass
@@ -98,9 +98,21 @@ def test_the_address_is_the_one_that_prefect_reads(monkeypatch):
     assert serving.api() == "http://127.0.0.1:4200/api"
 
 
-def test_a_process_that_is_not_ours_is_left_alone(monkeypatch, tmp_path, capsys):
+def test_a_process_that_is_not_ours_is_left_alone(answers, monkeypatch, tmp_path, capsys):
+    answers[f"/workers/{serving.POOL}"] = [(404, {})]
     monkeypatch.setattr(serving, "HOME", tmp_path)
     (tmp_path / "worker.pid").write_text("1", encoding="utf-8")
     serving.end("worker")
     assert capsys.readouterr().out == "worker: was not running\n"
     assert not (tmp_path / "worker.pid").exists()
+
+
+def test_a_worker_that_has_ended_does_not_pass_for_awake(answers, monkeypatch, tmp_path):
+    answers[f"/workers/{serving.POOL}"] = [(204, b"")]
+    answers["/workers/filter"] = [(200, [{"status": "ONLINE"}])]
+    monkeypatch.setattr(serving, "HOME", tmp_path)
+    for ended in (lambda: serving.end("worker"), serving.worker):  # stopped, or killed
+        (tmp_path / "worker.pid").write_text("1", encoding="utf-8")
+        answers["asked"] = []
+        ended()
+        assert answers["asked"][0][0] == f"/api/work_pools/{serving.POOL}/workers/{serving.POOL}"
