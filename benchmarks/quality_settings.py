@@ -1,0 +1,81 @@
+"""The settings that are compared, and one class's images under one of them."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augment.generate import GenerateConfig
+from data.config import parse, to_dict
+from data.manifest import Manifest
+from data.progress import Watch
+from data.store import write_json
+from flows.steps import Step
+from flows.study import StudyConfig
+from flows.synthesize import images_step
+
+STEPS = (50, 20, 16, 10, 6)  # the first is what the others are held against
+GUIDANCE = {"all": 1.0, "first half": 0.5, "none": 0.0}  # share of the steps
+_TRAINED_ON = 20  # steps at which every guidance gets a classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is changed in a study's `generate`."""
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    trained: bool = True  # a classifier is trained on its images
+
+    def of(self, config: GenerateConfig) -> GenerateConfig:
+        """Give the config with the changes. Raises ConfigError for one that it does not know, or refuses."""
+        return parse(GenerateConfig, {**to_dict(config), **self.changes}, f"generate, {self.name}")
+
+
+def settings() -> list[Setting]:
+    """The reference first: the most steps, guided throughout."""
+    ladder = [
+        Setting(
+            name=f"{steps} steps, guidance in {share}",
+            changes={"steps": steps, "guidance_until": until},
+            trained=share == "all" or steps == _TRAINED_ON,
+        )
+        for share, until in GUIDANCE.items()
+        for steps in STEPS
+    ]
+    fast = [
+        Setting(
+            name=f"fast, guidance in {share}",
+            changes={"schedule": "fast", "guidance_until": GUIDANCE[share]},
+            trained=share == "all",
+        )
+        for share in ("all", "first half")
+    ]
+    return [*ladder, *fast, Setting(name="draft", changes={"schedule": "draft"})]
+
+
+def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned: Step, real: Manifest) -> Step:
+    """Draw a class under a setting, as the study does, and note how fast. Raises ConfigError."""
+    changed = dataclasses.replace(config, generate=setting.of(config.generate))
+    step = images_step(changed, label, count, tuned, real)
+    return dataclasses.replace(step, what=f"{label}, {setting.name}", make=_timed(step.make))
+
+
+def _timed(make: Callable[[Path, Watch], None]) -> Callable[[Path, Watch], None]:
+    """Note images a second from the first batch's end to the last's: without loading, compiling and warming up."""
+
+    def made(folder: Path, watch: Watch) -> None:
+        told: list[tuple[float, int]] = []
+
+        def clocked(done: int, total: int, note: str = "") -> None:
+            told.append((time.perf_counter(), done))
+            watch(done, total, note)
+
+        make(folder, clocked)
+        (begun, first), (ended, last) = (told[0], told[-1]) if told else ((0.0, 0), (0.0, 0))
+        rate = (last - first) / (ended - begun) if last > first else None
+        write_json(folder / "speed.json", {"images_per_second": rate})
+
+    return made

@@ -1,0 +1,71 @@
+"""What a network sees of an image before it names it: the features by which sets of images are compared.
+
+A comparison is worth no more than its features: of phantoms the judge's, of photographs those learnt from ImageNet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import nn
+
+from classify.model import build, device, load, normalise
+from classify.stand_in import ARCHITECTURE, STAND_IN, stand_in_file
+from data.errors import BaseError
+from data.manifest import Manifest
+from data.pixels import PixelConfig, load_pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """A network whose layer before the last is read."""
+
+    name: str  # as a table of figures names it
+    network: nn.Module
+    pixels: PixelConfig
+
+    def __call__(self, images: Manifest, cache: Path | None = None) -> Float[np.ndarray, "n width"]:
+        """Features of a manifest's images, in row order, through the one pixel path."""
+        return features(self.network, load_pixels(images, self.pixels, cache))
+
+
+def judge_features(model: Path) -> Extractor:
+    """Read features off a kept classifier, the judge of phantoms for one."""
+    kept = load(model)
+    return Extractor(name="the judge's last features", network=kept.network.to(device()), pixels=kept.pixels)
+
+
+def imagenet_features(pixels: PixelConfig) -> Extractor:
+    """Read features off a network trained on ImageNet: the stand-in where it is installed, else timm's from the hub.
+
+    Raises BaseError where neither is to be had.
+    """
+    try:
+        stand_in_file()
+        network, name = build(STAND_IN, 2, architecture=ARCHITECTURE), f"{ARCHITECTURE}, trained on ImageNet"
+    except BaseError:
+        network, name = build("pretrained", 2), "efficientnet_b0, timm's pretrained weights"
+    return Extractor(name=f"{name}, at {pixels.size} px", network=network.to(device()).eval(), pixels=pixels)
+
+
+def features(
+    network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int = 128
+) -> Float[np.ndarray, "n width"]:
+    """Give what a timm network's last layer is told of each image, in evaluation mode; the mode is left as it was."""
+    was_training, own = network.training, cast("Any", network)
+    network.eval()
+    with torch.inference_mode():
+        parts = [
+            own.forward_head(
+                own.forward_features(normalise(pixels[start : start + batch_size], network)), pre_logits=True
+            )
+            for start in range(0, len(pixels), batch_size)
+        ]
+    network.train(was_training)
+    found: Float[np.ndarray, "n width"] = torch.cat(parts).float().cpu().numpy()
+    return found

