@@ -5,7 +5,7 @@ generator nor feature extractor has seen, and a classifier is trained on them. D
 image of the study's own test part is looked at: a study of phantoms is repeated on other phantoms under another seed,
 and one of photographs is divided anew within its train part.
 
-    python benchmarks/quality.py [--config configs/demo.yaml] [--images 128] [--minutes 15] [key=value ...]
+    python benchmarks/quality.py [--config configs/demo.yaml] [--images 64] [--minutes 15] [key=value ...]
 
 Finished work is kept in runs/NAME-quality: a run that was stopped, or ended by --minutes, goes on where it was.
 """
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     parser = argparse.ArgumentParser(prog="quality", description="What each speed-up of the sampler costs in quality.")
     parser.add_argument("--config", default="configs/demo.yaml", help="a study (default: the demo)")
-    parser.add_argument("--images", type=int, default=128, help="of each class and setting (default: 128)")
+    parser.add_argument("--images", type=int, default=64, help="of each class and setting (default: 64)")
     parser.add_argument("--minutes", type=float, help="begin no classifier after so long (default: train them all)")
     parser.add_argument("overrides", nargs="*", help="settings of the study, as key=value")
     given = parser.parse_args(arguments)
