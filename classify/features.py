@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import nn
 
-from classify.model import build, device, load, normalise
+from classify.device import device
+from classify.model import build, load, normalise
 from classify.stand_in import ARCHITECTURE, STAND_IN, stand_in_file
 from data.errors import BaseError
 from data.manifest import Manifest

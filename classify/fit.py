@@ -12,56 +12,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from pydantic import Field
-from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from classify.average import RunningAverage
+from classify.config import ClassifierConfig
+from classify.device import autocast, compiles, device, steps_behind
 from classify.metrics import balanced_accuracy
-from classify.model import build, device, logits, normalise
+from classify.model import build, logits
 from classify.sampling import draws, learning_rate_share, loss_weights
-from classify.stand_in import ARCHITECTURE, STAND_IN
-from data.config import STRICT
+from classify.views import Views, views_of
 from data.errors import TrainingError
-from data.pixels import train_augmentation
 
 CHECKPOINT = "checkpoint.pt"
 _BETAS = (0.9, 0.99)  # a second moment short enough for a run of a hundred steps
-_AVERAGE_WARMUP = 10  # steps until the average of the weights forgets the start half as fast as it ever will
 
 log = logging.getLogger(__name__)
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-@config_dataclass(frozen=True, kw_only=True, config=STRICT)
-class ClassifierConfig:
-    """How one classifier is trained. The defaults learn from scratch in four thousand small images."""
-
-    model: str = "efficientnet_b0"  # of timm
-    weights: str = "none"  # "pretrained" (from the hub), "stand-in" (from a package), a file or a model folder
-    steps: Positive = 128  # of the optimiser, in every arm
-    batch_size: Annotated[int, Field(ge=2)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 6e-3  # at its highest
-    warmup: Share = 0.15  # share of the steps in which it rises; then it falls along a cosine
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    label_smoothing: Share = 0.05
-    drop_rate: Share = 0.1  # dropout before the last layer
-    clip: Annotated[float, Field(gt=0)] = 1.0  # norm of the gradient, at most
-    sampling: Annotated[float, Field(ge=0, le=1)] = 0.5  # 0: classes evened out by weights alone, 1: by drawing alone
-    average: Share = 0.98  # decay of the running average of the weights, which is what is judged; 0 = none
-    validate_every: Positive = 32  # steps
-    threads: Positive | None = None  # of the processor; None = as torch finds it
-
-    def __post_init__(self) -> None:
-        """Refuse weights of another network by name; those in files are looked at when they are read."""
-        if self.weights == STAND_IN and self.model != ARCHITECTURE:
-            raise ValueError(f"weights: {STAND_IN} are those of {ARCHITECTURE}; set model: {ARCHITECTURE}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +84,8 @@ def fit(
     Raises TrainingError where the loss is no number; the last checkpoint stays.
     """
     with _threads(config.threads), _own_randomness():
-        run = _Run(n_classes, config, seed)
+        run = Run(n_classes, config, seed)
+        views = views_of(train.pixels, run.network, config.augment_on, compiled=run.compiled)
         best, history = _Best(), list[Validation]()
         if working is not None and (working / CHECKPOINT).exists():
             best, history = run.resume(working / CHECKPOINT)
@@ -122,7 +94,7 @@ def fit(
         weights = loss_weights(train.classes, n_classes, config.sampling)
         while run.step < config.steps:
             block = range(run.step, min(config.steps, run.step + config.validate_every))
-            loss = run.block(train, rows[block.start : block.stop], weights, progress)
+            loss = run.block(train, rows[block.start : block.stop], weights, views, progress)
             history.append(Validation(step=run.step, loss=loss, balanced_accuracy=run.validate(validation, n_classes)))
             if history[-1].balanced_accuracy > best.score:
                 kept = {name: value.cpu().clone() for name, value in run.judged.state_dict().items()}
@@ -133,7 +105,7 @@ def fit(
         return Fitted(network=run.judged.eval(), best_step=best.step, history=tuple(history))
 
 
-class _Run:
+class Run:
     """What changes while a network is trained."""
 
     def __init__(self, n_classes: int, config: ClassifierConfig, seed: int) -> None:
@@ -145,27 +117,33 @@ class _Run:
         others = [p for p in self.network.parameters() if p.ndim <= 1]  # biases and normalisation
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=_BETAS, fused=True)
+        self._average = RunningAverage(self.judged, self.network, config.average)
+        self.compiled = compiles(self.on, config.steps)
+        if self.compiled:
+            self.network.compile(fullgraph=True)  # the next seed's network finds what was compiled for this one
 
     def block(
         self,
         train: Labelled,
         rows: Int[np.ndarray, "steps batch"],
         weights: Float[np.ndarray, " k"],
-        progress: Callable[[int, int, float], None] | None,
+        views: Views,
+        progress: Callable[[int, int, float], None] | None = None,
     ) -> float:
-        """Take the steps up to the next validation and give their mean loss."""
+        """Take the steps up to the next validation and give their mean loss. Raises TrainingError."""
         drawn = np.random.SeedSequence([self.seed, 1, self.step]).generate_state(2)
         torch.manual_seed(int(drawn[0]))
-        view = train_augmentation(train.pixels.shape[1], int(drawn[1]))
+        view = views.seeded(int(drawn[1]))
         by_class = torch.tensor(weights, dtype=torch.float32, device=self.on)
         self.network.train()
-        losses = []
+        waiting, losses = list[Tensor](), list[float]()
         for batch in rows:
-            images = np.stack([view(train.pixels[row]) for row in batch])
             classes = torch.from_numpy(train.classes[batch]).to(self.on)
-            losses.append(self._update(images, classes, by_class))
-            if progress is not None:
-                progress(self.step, self.config.steps, losses[-1])
+            waiting.append(self.update(view(batch), classes, by_class))
+            if len(waiting) > steps_behind(self.on):
+                losses.append(self._read(waiting, progress))
+        while waiting:
+            losses.append(self._read(waiting, progress))
         return float(np.mean(losses))
 
     def validate(self, validation: Labelled, n_classes: int) -> float:
@@ -202,40 +180,35 @@ class _Run:
         log.info("going on from step %d of %d", self.step, self.config.steps)
         return _Best(**state["best"]), [Validation(**row) for row in state["history"]]
 
-    def _update(self, images: UInt8[np.ndarray, "n h w 3"], classes: Int[Tensor, " n"], by_class: Tensor) -> float:
+    def update(
+        self, images: Float[Tensor, "n 3 h w"], classes: Int[Tensor, " n"], by_class: Float[Tensor, " k"]
+    ) -> Float[Tensor, ""]:
         """Take one step of the optimiser and give its loss."""
         share = learning_rate_share(self.step, self.config.steps, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * share
-        # Never on a processor: depthwise convolutions run at half the speed there in 16 bits, with AMX too.
-        with torch.autocast(self.on.type, torch.bfloat16, enabled=self.on.type == "cuda"):
-            outputs = self.network(normalise(images, self.network))
+        with autocast(self.on):
+            outputs = self.network(images)
         each = functional.cross_entropy(
             outputs.float(), classes, reduction="none", label_smoothing=self.config.label_smoothing
         )
         loss = (each * by_class[classes]).mean()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss is {value} at step {self.step + 1} of {self.config.steps}; {_MEND}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimizer.step()
         self.step += 1
-        self._average()
-        return value
+        self._average.follow(self.step)
+        return loss.detach()
 
-    def _average(self) -> None:
-        """Move what is judged towards the trained weights, the normalisation's statistics with them."""
-        if self.judged is self.network:
-            return
-        decay = min(self.config.average, self.step / (self.step + _AVERAGE_WARMUP))
-        pairs = zip(self.judged.state_dict().values(), self.network.state_dict().values(), strict=True)
-        for averaged, value in pairs:
-            if averaged.is_floating_point():
-                averaged.lerp_(value, 1 - decay)
-            else:
-                averaged.copy_(value)
+    def _read(self, waiting: list[Tensor], progress: Callable[[int, int, float], None] | None) -> float:
+        """Take the oldest loss that is waiting, which the device must have reached by now."""
+        step, value = self.step - len(waiting) + 1, float(waiting.pop(0))
+        if not math.isfinite(value):
+            raise TrainingError(f"the loss is {value} at step {step} of {self.config.steps}; {_MEND}")
+        if progress is not None:
+            progress(step, self.config.steps, value)
+        return value
 
 
 _MEND = "lower classifier.learning_rate; the last good checkpoint is kept"

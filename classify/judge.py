@@ -13,9 +13,10 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from classify.config import ClassifierConfig, what_decides
 from classify.metrics import Recall, Scores, score, wilson
 from classify.predict import Predictions, predict
-from classify.train import ClassifierConfig, train_arm
+from classify.train import train_arm
 from data.config import STRICT, parse, to_dict
 from data.errors import ConfigError, DataError, InputError
 from data.manifest import Manifest
@@ -44,7 +45,8 @@ class JudgeConfig:
 
 def train_judge(folder: Path, config: JudgeConfig, progress: Callable[[int, int, float], None] | None = None) -> Path:
     """Give the judge's model folder, after training it unless it is there."""
-    target, inputs = folder / "classifier", {"stage": "judge", "version": 1, "config": to_dict(config)}
+    plain = to_dict(config) | {"classifier": what_decides(config.classifier) | {"threads": config.classifier.threads}}
+    target, inputs = folder / "classifier", {"stage": "judge", "version": 1, "config": plain}
     if not finished(target, inputs):
         phantoms = _phantoms(config.images, config.seed, folder)
         split = make_split(phantoms, SplitConfig(test=0.05, validation=0.1, rare=()), config.seed)

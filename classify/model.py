@@ -39,12 +39,6 @@ class Classifier:
     pixels: PixelConfig
 
 
-def device() -> torch.device:
-    """Give the accelerator, if there is one."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
-
-
 def build(
     weights: str | Path, n_classes: int, *, architecture: str = "efficientnet_b0", drop_rate: float = 0.0, seed: int = 0
 ) -> nn.Module:

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from classify.model import CONFIG, device, load, logits
+from classify.device import device
+from classify.model import CONFIG, load, logits
 from data.archives import SUFFIXES, image_files
 from data.errors import DataError, InputError
 from data.manifest import COLUMNS, Manifest, read_table

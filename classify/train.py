@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from classify.arms import counts_by_source
-from classify.fit import CHECKPOINT, ClassifierConfig, Fitted, Labelled, fit
+from classify.config import ClassifierConfig
+from classify.fit import CHECKPOINT, Fitted, Labelled, fit
 from classify.model import Classifier, save
 from data.config import to_dict
 from data.errors import DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.store import write_json, write_text
-
-__all__ = ["ClassifierConfig", "train_arm"]
 
 
 def train_arm(

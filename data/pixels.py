@@ -33,6 +33,10 @@ from data.store import digest
 _FLUSH = 256  # images decoded between two records of the cache
 _KEY = 64 + 1  # bytes of one line of its index: a SHA-256 in hex and a newline
 _BITS_PER_SAMPLE = 258  # TIFF tag
+# Random views in training: what is drawn, and how likely. `classify.augmentation` does the same in batches.
+AREA, RATIO = (0.75, 1.0), (0.9, 1.1)  # of a crop: its share of the image, its width over its height
+BRIGHTNESS, CONTRAST, LIGHT_CHANCE = 0.1, 0.1, 0.8  # shares, up and down
+HUE, SATURATION, COLOUR_CHANCE = 4, 12, 0.5  # up and down, of 180 and of 255
 _DRAFT = 4  # a JPEG is decoded at least this many times larger than needed, each way
 
 
@@ -127,9 +131,13 @@ def train_augmentation(
     views = albumentations.Compose(
         [
             albumentations.D4(p=1.0),
-            albumentations.RandomResizedCrop((size, size), scale=(0.75, 1.0), ratio=(0.9, 1.1), p=1.0),
-            albumentations.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.1, p=0.8),
-            albumentations.HueSaturationValue(hue_shift_limit=4, sat_shift_limit=12, val_shift_limit=0, p=0.5),
+            albumentations.RandomResizedCrop((size, size), scale=AREA, ratio=RATIO, p=1.0),
+            albumentations.RandomBrightnessContrast(
+                brightness_limit=BRIGHTNESS, contrast_limit=CONTRAST, p=LIGHT_CHANCE
+            ),
+            albumentations.HueSaturationValue(
+                hue_shift_limit=HUE, sat_shift_limit=SATURATION, val_shift_limit=0, p=COLOUR_CHANCE
+            ),
         ],
         seed=seed,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from classify.config import what_decides
 from classify.predict import predict
 from classify.train import train_arm
 from data.careless import CarelessSplit
@@ -28,7 +29,7 @@ def careless_step(config: StudyConfig, images: Images, split: CarelessSplit, see
         seed=seed,
         parts={name: images.identity_of(part) for name, part in parts.items()},
         pixels=settings(config.pixels),
-        classifier=settings(config.classifier, "threads"),
+        classifier=what_decides(config.classifier),
         weights=weights_identity(config.classifier.weights),
     )
 

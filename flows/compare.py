@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from classify.arms import compose, fill_counts, limit_to_shots
+from classify.config import what_decides
 from classify.predict import predict
 from classify.stand_in import STAND_IN, stand_in_file
 from classify.train import train_arm
@@ -57,7 +58,7 @@ def arm_step(
         filled={label: count for label, count in counts.items() if count},
         synthetic=_added(arm, drawn, given),
         pixels=settings(config.pixels),
-        classifier=settings(config.classifier, "threads"),
+        classifier=what_decides(config.classifier),
         weights=weights_identity(config.classifier.weights),
     )
 

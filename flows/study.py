@@ -20,7 +20,7 @@ from augment.finetune import FinetuneConfig
 from augment.generate import GenerateConfig
 from augment.prompts import PromptConfig
 from classify.arms import ARMS
-from classify.train import ClassifierConfig
+from classify.config import ClassifierConfig
 from data import config as configs
 from data.config import STRICT
 from data.elsewhere import FolderArm

@@ -11,7 +11,7 @@ from augment.base import random_tiny
 from augment.fidelity import Figure
 from augment.generate import GenerateConfig
 from classify.comparison import estimate_arm, estimate_difference
-from classify.fit import ClassifierConfig
+from classify.config import ClassifierConfig
 from classify.judge import JudgeConfig
 from classify.metrics import wilson
 from data.errors import ConfigError

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -5,7 +6,9 @@ import pytest
 import torch
 
 import classify.fit
-from classify.fit import ClassifierConfig, Labelled, fit
+import classify.views
+from classify.config import ClassifierConfig
+from classify.fit import Labelled, fit
 from data.config import parse
 from data.errors import ConfigError, TrainingError
 
@@ -72,16 +75,52 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes(fitted, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_with_the_step_and_keeps_the_checkpoint(monkeypatch, tmp_path):
-    true, calls = classify.fit.normalise, []
+    true = classify.views.normalise
 
     def broken(pixels, network):
         calls.append(1)
         return true(pixels, network) * (math.nan if len(calls) == 10 else 1)
 
-    monkeypatch.setattr(classify.fit, "normalise", broken)
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 10 of 24; lower classifier.learning_rate"):
-        fit(TRAIN, VALIDATION, 2, SMALL, seed=3, working=tmp_path)
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 8
+    monkeypatch.setattr(classify.views, "normalise", broken)
+    for late in (0, 2):  # as on a processor, and as on a GPU
+        calls, out = [], tmp_path / str(late)
+        out.mkdir()
+        monkeypatch.setattr(classify.fit, "steps_behind", lambda on, late=late: late)
+        with pytest.raises(TrainingError, match=r"the loss is nan at step 10 of 24; lower classifier.learning_rate"):
+            fit(TRAIN, VALIDATION, 2, SMALL, seed=3, working=out)
+        assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 8
+
+
+def test_losses_that_are_read_late_change_nothing(fitted, monkeypatch):
+    monkeypatch.setattr(classify.fit, "steps_behind", lambda on: 2)
+    told = []
+    late = fit(TRAIN, VALIDATION, 2, SMALL, seed=3, progress=lambda step, *_: told.append(step))
+    assert told == list(range(1, 25))
+    assert same(fitted, late)
+    assert fitted.history == late.history
+
+
+@pytest.mark.slow
+def test_the_next_seeds_network_finds_what_was_compiled_for_this_one(monkeypatch):
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(classify.fit, "compiles", lambda on, steps: True)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled(self, **how, backend="eager"))
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters["stats"]
+    counters.clear()
+    short = dataclasses.replace(SMALL, steps=2, validate_every=2, augment_on="cpu")
+    graphs = []
+    for seed in (3, 4):
+        fit(TRAIN, VALIDATION, 2, short, seed=seed)
+        graphs.append(counters["unique_graphs"])
+    assert graphs == [1, 1]
+
+
+def test_views_made_on_the_device_teach_as_well_and_repeat():
+    config = dataclasses.replace(SMALL, augment_on="device")
+    first, second = (fit(TRAIN, VALIDATION, 2, config, seed=3) for _ in range(2))
+    assert same(first, second)
+    assert max(row.balanced_accuracy for row in first.history) == 1.0
 
 
 def test_training_leaves_the_global_generator_and_threads_alone():

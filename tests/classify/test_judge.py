@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from classify.fit import ClassifierConfig
+from classify.config import ClassifierConfig
 from classify.judge import (
     STUDY_SEEDS,
     JudgeConfig,

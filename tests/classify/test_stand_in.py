@@ -7,9 +7,9 @@ import sklearn.datasets
 import timm
 import torch
 
+from classify.config import ClassifierConfig
 from classify.model import Classifier, build, load, logits, normalise, save
 from classify.stand_in import ARCHITECTURE, PACKAGE, in_order, stand_in_file
-from classify.train import ClassifierConfig
 from data.config import parse
 from data.errors import BaseError, ConfigError
 from data.pixels import PixelConfig, read_image

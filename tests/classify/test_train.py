@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import classify.fit
-from classify.fit import ClassifierConfig
+from classify.config import ClassifierConfig
 from classify.model import load
 from classify.train import train_arm
 from data.errors import DataError, TrainingError

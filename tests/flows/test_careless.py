@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from classify.train import ClassifierConfig
+from classify.config import ClassifierConfig
 from data.careless import divide_carelessly
 from data.errors import ConfigError
 from data.manifest import COLUMNS, Manifest

@@ -1,0 +1,45 @@
+"""How a classifier is trained: its settings, and which of them decide what becomes of it."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from classify.stand_in import ARCHITECTURE, STAND_IN
+from classify.views import Place
+from data.config import STRICT, to_dict
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ClassifierConfig:
+    """How one classifier is trained. The defaults learn from scratch in four thousand small images."""
+
+    model: str = "efficientnet_b0"  # of timm
+    weights: str = "none"  # "pretrained" (from the hub), "stand-in" (from a package), a file or a model folder
+    steps: Positive = 128  # of the optimiser, in every arm
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 6e-3  # at its highest
+    warmup: Share = 0.15  # share of the steps in which it rises; then it falls along a cosine
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    label_smoothing: Share = 0.05
+    drop_rate: Share = 0.1  # dropout before the last layer
+    clip: Annotated[float, Field(gt=0)] = 1.0  # norm of the gradient, at most
+    sampling: Annotated[float, Field(ge=0, le=1)] = 0.5  # 0: classes evened out by weights alone, 1: by drawing alone
+    average: Share = 0.98  # decay of the running average of the weights, which is what is judged; 0 = none
+    validate_every: Positive = 32  # steps
+    threads: Positive | None = None  # of the processor; None = as torch finds it
+    augment_on: Place = "auto"  # "cpu": albumentations; "device": in batches, other views; "auto": where the network is
+
+    def __post_init__(self) -> None:
+        """Refuse weights of another network by name; those in files are looked at when they are read."""
+        if self.weights == STAND_IN and self.model != ARCHITECTURE:
+            raise ValueError(f"weights: {STAND_IN} are those of {ARCHITECTURE}; set model: {ARCHITECTURE}")
+
+
+def what_decides(config: ClassifierConfig) -> dict[str, Any]:
+    """Give the settings as plain JSON, less those that only change speed and what is left to the device."""
+    idle = {"threads", *(("augment_on",) if config.augment_on == "auto" else ())}
+    return {name: value for name, value in to_dict(config).items() if name not in idle}
