@@ -1,0 +1,36 @@
+import classifying
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("views", ["cpu", "device"])
+def test_both_ways_of_training_take_turns_and_stand_in_one_table(tmp_path, capsys, views):
+    given = ["--model", "test_efficientnet", "--sizes", "32", "--batch", "8", "--rounds", "2", "--steps", "2"]
+    assert classifying.main([*given, "--augment-on", views, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    row = next(line for line in printed if line.startswith("| 32 |")).split(" | ")
+    assert len(row) == 9
+    assert float(row[1].split()[0]) > 0
+    assert "64 images: " in row[7]
+    assert row[8].count(" s") == 3
+
+
+def test_the_row_holds_medians_and_the_ratio_turn_by_turn():
+    found = classifying.Found(
+        size=64, images=256, ours=[100.0, 120.0, 110.0], theirs=[50.0, 40.0, 55.0], data=0.04, waiting=0.25,
+        loading=(1.5, 0.002), seeds=[0.5, 0.4, 0.4], flops=1e9,
+    )  # fmt: skip
+    assert classifying._row(found).split(" | ")[1:7] == [
+        "110 [100, 120]",
+        "0.110",
+        "50 [40, 55]",
+        "2.00 [2.00, 3.00]",
+        "4.0%",
+        "25.0%",
+    ]
+    assert "less than 10% of a step" in classifying.report([found], "x", 32, "auto")
+
+
+def test_a_batch_that_is_too_small_is_refused_in_one_line(capsys):
+    assert classifying.main(["--batch", "2"]) == 2
+    assert capsys.readouterr().err == "--sizes and --rounds must be 1 or more, --batch 7 or more\n"
