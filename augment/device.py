@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from torch import nn
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
+Precision = Literal["auto", "fast", "float32"]  # of sampling
 _TENSOR_CORES = (7, 0)  # CUDA capability from which 16-bit products are faster, and the compiler works
 
 
@@ -20,12 +23,17 @@ def device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def dtype_for(where: torch.device) -> torch.dtype:
+def dtype_for(where: torch.device, precision: Precision = "auto") -> torch.dtype:
     """Precision of sampling: float16 on tensor cores, float32 elsewhere.
 
     float16 keeps three bits more than bfloat16, which show in smooth skin. On a CPU bfloat16 can be a
-    hundred times slower than float32, and where it is fast the images would differ from other CPUs'.
+    hundred times slower than float32, and where it is fast the images would differ from other CPUs': it is
+    taken there for `fast` alone.
     """
+    if precision == "float32":
+        return torch.float32
+    if precision == "fast" and where.type == "cpu" and _cpu_has_bfloat16():
+        return torch.bfloat16
     return torch.float16 if _has_tensor_cores(where) else torch.float32
 
 
@@ -46,8 +54,8 @@ def pretraining_autocast(where: torch.device) -> torch.autocast:
 
     For training that is done once, whose result is kept: its bits need not be another machine's.
     """
-    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported() if where.type == "cpu" else _has_tensor_cores(where)  # noqa: SLF001 - no public question exists
-    return torch.autocast(where.type, torch.bfloat16, enabled=bool(fast))
+    fast = _cpu_has_bfloat16() if where.type == "cpu" else _has_tensor_cores(where)
+    return torch.autocast(where.type, torch.bfloat16, enabled=fast)
 
 
 def compiles(where: torch.device) -> bool:
@@ -65,6 +73,22 @@ def place(pipe: StableDiffusionPipeline, where: torch.device, dtype: torch.dtype
     return pipe
 
 
+def spare_memory(where: torch.device) -> int:
+    """Bytes that are free on an accelerator; 0 where that cannot be asked, as on a CPU."""
+    return int(torch.cuda.mem_get_info(where)[0]) if where.type == "cuda" else 0
+
+
+def release() -> None:
+    """Give memory that torch keeps for later back to the accelerator, if there is one."""
+    if device().type != "cpu":
+        torch.accelerator.empty_cache()
+
+
+def keep_compiled(folder: Path) -> None:
+    """Let what is compiled be kept in a folder, for later processes too; a place set from outside stays."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.resolve()))
+
+
 def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Change a module's precision in place."""
     return nn.Module.to(module, dtype)  # diffusers' own warns of a list of exceptions that is empty here
@@ -72,3 +96,7 @@ def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 def _has_tensor_cores(where: torch.device) -> bool:
     return where.type == "cuda" and torch.cuda.get_device_capability(where) >= _TENSOR_CORES
+
+
+def _cpu_has_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public question exists

@@ -28,8 +28,9 @@ from augment.checkpoint import Checkpoint
 from augment.lesson import EMPTY, INSTANCE, Batch, Lesson, draw, seed_for
 from augment.methods import RECORD, Method, method_for, trained
 from augment.prompts import RARE_TOKENS
-from augment.sampler import SamplerConfig, decode, sample_latents, solver
+from augment.sampler import SamplerConfig, decode, sample_latents
 from augment.schedule import warm_cosine
+from augment.solvers import solver
 from data.config import STRICT, to_dict
 from data.errors import TrainingError
 from data.store import file_sha256, write_json, write_text

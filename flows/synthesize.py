@@ -57,7 +57,7 @@ def images_step(config: StudyConfig, label: str, count: int, tuned: Step, real: 
         count=count,
         adapter=tuned.digest,
         size=config.pixels.size,
-        generate=settings(config.generate, "batch_size", "decode_batch"),
+        generate=config.generate.recipe(),
         seed=config.study_seed,
         **({"attributes": digest(known)} if known else {}),
     )

@@ -5,11 +5,12 @@ A method never changes the pipeline it is given: it copies the parts that it tra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from diffusers import StableDiffusionPipeline
-from torch import nn
+from torch import Tensor, nn
 
 from augment.methods.dreambooth import DreamBooth
 from augment.methods.lora import Lora
@@ -31,6 +32,12 @@ class Method(Protocol):
 
     def apply(self, pipe: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
         """A float32 pipeline with what was saved in place. Raises BaseError for weights that do not fit it."""
+
+    def touched(self, pipe: StableDiffusionPipeline) -> list[str]:
+        """Names, such as unet.conv_in.weight, of what an adapter changes."""
+
+    def merged(self, plain: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """The same with what was saved in place, from the base's own in float32. Raises BaseError."""
 
 
 def method_for(method: str, *, rank: int = 16, conv: bool = True, text_encoder: bool = False) -> Method:
@@ -64,6 +71,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def apply_adapter(pipe: StableDiffusionPipeline, folder: Path, base: dict[str, Any]) -> StableDiffusionPipeline:
     """A pipeline with a fine-tuned class in place. Raises BaseError if it was made for another base."""
+    return method_of(folder, base).apply(pipe, folder)
+
+
+def method_of(folder: Path, base: dict[str, Any]) -> Method:
+    """The method that an adapter was made by, with its own settings. Raises BaseError if that was for another base."""
     record = read_record(folder)
     if not _same(record["base"], base):
         raise BaseError(
@@ -72,7 +84,7 @@ def apply_adapter(pipe: StableDiffusionPipeline, folder: Path, base: dict[str, A
         )
     config = record["config"]
     options = {name: config[name] for name in ("rank", "conv", "text_encoder")}
-    return method_for(record["method"], **options).apply(pipe, folder)
+    return method_for(record["method"], **options)
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

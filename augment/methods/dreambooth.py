@@ -7,11 +7,13 @@ and not here.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
+from torch import Tensor
 
 from augment.device import cast
 from augment.methods.weights import read_weights, with_parts
@@ -29,6 +31,20 @@ class DreamBooth:
         """Copies in float32: the base's own weights are where it starts."""
         parts = {name: cast(copy.deepcopy(getattr(pipe, name)), torch.float32) for name in self._parts()}
         return with_parts(pipe, **{name: part.requires_grad_(requires_grad=True) for name, part in parts.items()})
+
+    def touched(self, pipe: StableDiffusionPipeline) -> list[str]:
+        """All of the parts that were trained."""
+        return [f"{part}.{path}" for part in self._parts() for path in getattr(pipe, part).state_dict()]
+
+    def merged(self, plain: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """The saved weights: of the base's own the shapes alone matter."""
+        found: dict[str, Tensor] = {}
+        for part in self._parts():
+            own = {name.removeprefix(f"{part}."): name for name in plain if name.startswith(f"{part}.")}
+            shapes = {path: tuple(plain[name].shape) for path, name in own.items()}
+            read = read_weights(folder / part / FILES[part], shapes)
+            found |= {name: read[path] for path, name in own.items()}
+        return found
 
     def save(self, pipe: StableDiffusionPipeline, folder: Path) -> Path:
         """In 16 bits; the UNet's file tells one adapter from another."""

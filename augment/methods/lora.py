@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,24 @@ class Lora:
             _start(part, generator)
             parts[name] = part
         return with_parts(pipe, **parts)
+
+    def touched(self, pipe: StableDiffusionPipeline) -> list[str]:
+        """The weights of the layers that get an update."""
+        found = {part: _layers(getattr(pipe, part), targets) for part, targets in self._targets().items()}
+        return [f"{part}.{path}.weight" for part, layers in found.items() for path in layers]
+
+    def merged(self, plain: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """Each weight with B A added, computed where it lies."""
+        keys = {name: _keys(*name.removesuffix(".weight").split(".", 1)) for name in plain}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, weight in plain.items():
+            out, into, *kernel = weight.shape
+            down, up = keys[name]
+            shapes |= {down: (self.rank, into, *kernel), up: (out, self.rank, *(1 for _ in kernel))}
+        read = {
+            key: tensor.to(next(iter(plain.values()))) for key, tensor in read_weights(folder / FILE, shapes).items()
+        }
+        return {name: plain[name] + product(read[up], read[down]) for name, (down, up) in keys.items()}
 
     def save(self, pipe: StableDiffusionPipeline, folder: Path) -> Path:
         """Through diffusers, with no metadata of its own: two keys would come in random order.

@@ -98,7 +98,7 @@ def test_the_same_call_gives_the_same_bytes_whether_interrupted_or_not(base, tmp
         again = tmp_path / "parts" / path.relative_to(tmp_path / "whole")
         assert again.read_bytes() == path.read_bytes()
         assert kept.get(path.name, again.stat().st_mtime_ns) == again.stat().st_mtime_ns
-    monkeypatch.setattr(module, "load_base", None)  # nothing is missing, so no model is needed
+    monkeypatch.setattr("augment.wardrobe.load_base", None)  # nothing is missing, so no model is needed
     draw(base, tmp_path / "parts")
 
 
@@ -121,7 +121,7 @@ def test_a_writer_that_fails_is_heard(base, tmp_path, monkeypatch):
     def fail(*_given):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module._Writer, "_write", fail)
+    monkeypatch.setattr(module.ImageWriter, "_write", fail)
     with pytest.raises(OSError, match="No space left"):
         draw(base, tmp_path)
     assert not (tmp_path / "metadata.csv").exists()

@@ -15,9 +15,9 @@ from augment.sampler import (
     require_size,
     sample_batches,
     sample_latents,
-    solver,
     starting_noise,
 )
+from augment.solvers import solver
 from data.errors import ConfigError
 
 PROMPT = "dermoscopy of a melanoma"
@@ -68,27 +68,36 @@ def test_guidance_stops_after_its_share_of_the_steps(pipe):
     calls = []
     counted = with_parts(pipe, unet=copy.deepcopy(pipe.unet))
     counted.unet.register_forward_hook(lambda _module, given, _result: calls.append(given[0].shape))
-    for until, expected in ((1.0, 20), (0.5, 15), (0.0, 10)):
+    for until, guided in ((1.0, 10), (0.5, 5), (0.0, 0)):
         calls.clear()
         images(counted, [1, 2, 3], steps=10, guidance_until=until, batch_size=2)
-        assert len(calls) == 2 * expected
-        assert set(calls) == {(2, 8, 4, 4)}
+        batches = [(4, 8, 4, 4)] * guided + [(2, 8, 4, 4)] * (10 - guided)  # few images: both halves in one call
+        assert calls == batches * 2
     calls.clear()
     images(counted, [1], steps=10, guidance=1.0, batch_size=1)
     assert len(calls) == 10
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_one_call_with_and_without_the_prompt_says_what_two_say(pipe, monkeypatch, compiled):
+    seeds, options = [1, 2, 3], {"steps": 4, "guidance": 3.0, "batch_size": 3}
+    together = images(pipe, seeds, **options)
+    other = with_parts(pipe, unet=copy.deepcopy(pipe.unet))
+    calls = []
+    other.unet.register_forward_hook(lambda _module, given, _result: calls.append(len(given[0])))
+    if compiled:
+        other.unet._compiled_call_impl = other.unet._call_impl
+    else:
+        monkeypatch.setattr("augment.sampler._TOGETHER", 2)
+    apart = images(other, seeds, **options)
+    assert calls == [3] * 8
+    assert np.abs(apart.astype(int) - together).max() <= 1
 
 
 def test_no_guidance_at_all_is_the_conditional_model_alone(pipe):
     plain = images(pipe, [1, 2], steps=4, guidance=1.0, batch_size=2)
     assert np.array_equal(images(pipe, [1, 2], steps=4, guidance=9.0, guidance_until=0.0, batch_size=2), plain)
     assert not np.array_equal(images(pipe, [1, 2], steps=4, guidance=9.0, batch_size=2), plain)
-
-
-def test_a_velocity_predicting_base_starts_from_pure_noise(kind):
-    scheduler = solver(kind)
-    scheduler.set_timesteps(10)
-    trailing = kind.scheduler.config.prediction_type == "v_prediction"
-    assert (int(scheduler.timesteps[0]) == 999) == (trailing or kind.scheduler.config.timestep_spacing == "trailing")
 
 
 def test_a_seed_means_the_same_noise_as_in_diffusers(pipe):
