@@ -48,12 +48,12 @@ def settings() -> list[Setting]:
     fast = [
         Setting(
             name=f"fast, guidance in {share}",
-            changes={"schedule": "fast", "guidance_until": GUIDANCE[share]},
+            changes={"schedule": "fast", "steps": None, "guidance_until": GUIDANCE[share]},
             trained=share == "all",
         )
         for share in ("all", "first half")
     ]
-    return [*ladder, *fast, Setting(name="draft", changes={"schedule": "draft"})]
+    return [*ladder, *fast, Setting(name="draft", changes={"schedule": "draft", "steps": None})]
 
 
 def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned: Step, real: Manifest) -> Step:
