@@ -78,10 +78,12 @@ def test_precision_and_recall_agree_with_a_search_of_neighbours():
         reach = NearestNeighbors(n_neighbors=4).fit(centres).kneighbors(centres)[0][:, 3]
         return np.mean([(np.linalg.norm(centres - point, axis=1) <= reach).any() for point in points])
 
-    pair = Pair.of(TRUE, DRAWN)
-    assert precision(pair) == pytest.approx(among(TRUE, DRAWN))
-    assert recall(pair) == pytest.approx(among(DRAWN, TRUE))
-    assert 0 < recall(pair) < 1
+    for shift in (0.6, 1.0, 1.4):
+        true, drawn = RNG.normal(size=(300, 3)), RNG.normal(shift, 0.7, size=(200, 3))
+        pair = Pair.of(true, drawn)
+        assert precision(pair) == pytest.approx(among(true, drawn))
+        assert recall(pair) == pytest.approx(among(drawn, true))
+        assert 0.1 < recall(pair) < 0.9
 
 
 @pytest.mark.parametrize("name", ["kernel_distance", "precision", "recall"])

@@ -131,6 +131,14 @@ def test_boxes_lie_within_the_image_and_have_the_sizes_asked_for():
     assert math.log(0.9) - 1.5 / SIZE <= ratio.log().min() <= ratio.log().max() <= math.log(1.1) + 1.5 / SIZE
 
 
+def test_light_changes_four_times_in_five_and_colour_every_other_time():
+    plan = draw(3000, SIZE, torch.Generator().manual_seed(0))
+    assert torch.equal(plan.contrast == 1, plan.brightness == 0)
+    for changed, share, most in ((plan.contrast - 1, 0.8, 0.1), (plan.brightness, 0.8, 25.5), (plan.hue, 0.5, 4)):
+        assert (changed != 0).float().mean().item() == pytest.approx(share, abs=0.03)
+        assert changed.abs().max().item() == pytest.approx(most, rel=0.01)
+
+
 def test_the_same_seed_draws_the_same_and_another_does_not():
     first, again, other = (draw(8, SIZE, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert all(torch.equal(value, vars(again)[name]) for name, value in vars(first).items())
