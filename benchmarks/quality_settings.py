@@ -9,6 +9,7 @@ from typing import Any
 
 from augment.generate import GenerateConfig
 from data.config import parse, to_dict
+from data.errors import ConfigError
 from data.manifest import Manifest
 from data.progress import Watch
 from data.store import write_json
@@ -28,18 +29,22 @@ class Setting:
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     trained: bool = True  # a classifier is trained on its images
+    needs: str | None = None  # what the study's `generate` must name for it
 
     def of(self, config: GenerateConfig) -> GenerateConfig:
-        """Give the config with the changes. Raises ConfigError for one that it does not know, or refuses."""
+        """Give the config with the changes. Raises ConfigError for one that it refuses, or that lacks something."""
+        if self.needs and not getattr(config, self.needs):
+            raise ConfigError(f"generate, {self.name}: generate.{self.needs} names no weights")
         return parse(GenerateConfig, {**to_dict(config), **self.changes}, f"generate, {self.name}")
 
 
 def settings() -> list[Setting]:
-    """The reference first: the most steps, guided throughout."""
+    """The reference first: the most steps, guided throughout. Distilled parts are the study's own, where it has any."""
+    plain = {"draft": None, "taesd": None}
     ladder = [
         Setting(
             name=f"{steps} steps, guidance in {share}",
-            changes={"steps": steps, "guidance_until": until},
+            changes={**plain, "schedule": "quality", "steps": steps, "guidance_until": until},
             trained=steps in _TRAINED_ON[share],
         )
         for share, until in GUIDANCE.items()
@@ -48,12 +53,15 @@ def settings() -> list[Setting]:
     fast = [
         Setting(
             name=f"fast, guidance in {share}",
-            changes={"schedule": "fast", "steps": None, "guidance_until": GUIDANCE[share]},
+            changes={**plain, "schedule": "fast", "steps": None, "guidance_until": GUIDANCE[share]},
             trained=share == "all",
         )
         for share in ("all", "first half")
     ]
-    return [*ladder, *fast, Setting(name="draft", changes={"schedule": "draft", "steps": None})]
+    own = dict.fromkeys(("steps", "guidance", "guidance_until"))  # what the schedule says
+    draft = Setting(name="draft", changes={**own, "schedule": "draft", "taesd": None})
+    taesd = Setting(name="TAESD", changes={**own, "schedule": "quality", "draft": None}, needs="taesd")
+    return [*ladder, *fast, draft, taesd]
 
 
 def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned: Step, real: Manifest) -> Step:
