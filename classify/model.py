@@ -4,6 +4,7 @@ It is kept as timm's own `local-dir:` folder, so `timm.create_model("local-dir:F
 anywhere; `config.json` also holds our pixel path's settings, which say how an image becomes its input.
 """
 
+import difflib
 import re
 import warnings
 from dataclasses import dataclass
@@ -162,6 +163,10 @@ def logits(network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size:
 
 
 def _create(architecture: str, n_classes: int, drop_rate: float, **how: Any) -> nn.Module:  # noqa: ANN401 - timm's
+    if ":" not in architecture and not timm.is_model(architecture):  # with a colon it is a hub's or a folder's
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "give one of timm.list_models()"
+        raise BaseError(f"timm makes no {architecture!r}; {hint}")
     try:
         return cast("nn.Module", timm.create_model(architecture, num_classes=n_classes, drop_rate=drop_rate, **how))
     except Exception as fault:  # timm and the hub's client raise whatever went wrong below them

@@ -9,11 +9,12 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from augment.prompts import attributes_of
+from classify.model import build
 from data.careless import divide_carelessly
 from data.errors import InputError
 from flows.base import with_base
 from flows.careless import careless_step
-from flows.compare import arm_step, counts_to_draw, folder_images, train_part, weights_identity
+from flows.compare import arm_step, counts_to_draw, folder_images, train_part
 from flows.ledger import write_ledger
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
@@ -47,7 +48,8 @@ def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
 
 def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     record = Record(config=config, started=datetime.now(UTC))
-    weights_identity(config.classifier.weights)  # what is not installed is said before anything is trained
+    first = config.classifier  # what it cannot begin with is said before anything is trained
+    build(first.weights, 2, architecture=first.model)
     images = conduct("read images", config.data.source, lambda watch: read_images(config, watch))
 
     dividing = split_step(config, images)

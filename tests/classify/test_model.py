@@ -157,8 +157,9 @@ def test_pretrained_weights_that_cannot_be_fetched_name_the_way_out(monkeypatch)
 
 
 def test_an_unknown_architecture_is_refused():
-    with pytest.raises(BaseError, match="timm makes no 'efficientnet_b00'"):
-        build("none", 3, architecture="efficientnet_b00")
+    for weights in ("none", "pretrained"):
+        with pytest.raises(BaseError, match=r"timm makes no 'efficientnet_b00'; did you mean 'efficientnet_b0'\?"):
+            build(weights, 3, architecture="efficientnet_b00")
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path, kept):

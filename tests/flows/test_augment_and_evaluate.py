@@ -71,6 +71,20 @@ def test_bad_input_is_one_line_and_exit_code_2(small_study, overrides, words, ca
     assert words in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("classifier.model=eficientnet_b0", "timm makes no 'eficientnet_b0'; did you mean 'efficientnet_b0'?"),
+        ("classifier.weights=nowhere.pth", "nowhere.pth: no such weights"),
+    ],
+)
+def test_what_the_classifiers_cannot_begin_with_is_said_before_any_work(small_study, tmp_path, override, words, capsys):
+    assert main([*small_study, f"runs={tmp_path}", override]) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert "read images" not in said.out
+
+
 def test_a_missing_config_is_said_at_once():
     ran = subprocess.run(
         [sys.executable, "-m", "flows.augment_and_evaluate", "configs/demmo.yaml"],
