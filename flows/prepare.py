@@ -31,6 +31,12 @@ class Images(Done):
     manifest: Manifest
     contents: Mapping[str, str]
 
+    @property
+    def outcome(self) -> str:
+        """What was read, in words; images that lie in a folder are read anew by every run."""
+        found = f"{len(self.manifest):,} images of {len(self.manifest.labels)} classes"
+        return f"{found}, kept from before" if self.reused else f"{found}, {self.seconds:.0f} s"
+
     def identity_of(self, part: Manifest) -> str:
         """Digest of a part's table and of its images' bytes, wherever they lie."""
         return self.identity(part, self.contents)
@@ -54,7 +60,8 @@ def read_images(config: StudyConfig, watch: Watch) -> Images:
     manifest = load_manifest(config.data, folder, drawing)
     contents = contents_of(manifest, Path(config.runs) / "cache" / "contents.json")
     seconds = round(time.perf_counter() - start, 2)
-    done = Done(stage="read images", what=config.data.source, seconds=seconds, reused=not drawn, folder=folder)
+    kept = config.data.source == "phantom" and not drawn
+    done = Done(stage="read images", what=config.data.source, seconds=seconds, reused=kept, folder=folder)
     return Images(**vars(done), manifest=manifest, contents=contents)
 
 

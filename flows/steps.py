@@ -34,6 +34,11 @@ class Done:
     reused: bool
     folder: Path
 
+    @property
+    def outcome(self) -> str:
+        """What became of the step, in words."""
+        return f"kept from before (took {self.seconds:.0f} s)" if self.reused else f"{self.seconds:.0f} s"
+
 
 Finished = TypeVar("Finished", bound=Done)
 

@@ -28,7 +28,6 @@ from data.errors import InputError
 from data.progress import Spoken
 from flows.record import Finding
 from flows.steps import Done, Finished, Watch
-from flows.terminal import outcome
 from reports.results import Summary
 from reports.wording import share
 
@@ -54,9 +53,9 @@ def by_task(stage: str, what: str, work: Callable[[Watch], Finished]) -> Finishe
         except InputError as fault:
             return Failed(name="Refused", message=str(fault))
         finished.append(done)
-        logger.info("%s: %s", title, outcome(done))
+        logger.info("%s: %s", title, done.outcome)
         show_samples(done)
-        return Completed(name="Reused" if done.reused else "Completed", message=outcome(done))
+        return Completed(name="Reused" if done.reused else "Completed", message=done.outcome)
 
     state = step(return_state=True)
     if state.name == "Refused":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from data.progress import Watch, watched
-from flows.steps import Done, Finished
+from flows.steps import Finished
 
 
 class Terminal:
@@ -22,10 +22,5 @@ class Terminal:
         title = f"{self._count:>2}/{self._steps} {stage} {what}".rstrip()
         with watched(self._console, title) as watch:
             done = work(watch)
-        self._console.print(f"{title}: {outcome(done)}", highlight=False, markup=False)
+        self._console.print(f"{title}: {done.outcome}", highlight=False, markup=False)
         return done
-
-
-def outcome(done: Done) -> str:
-    """Say what became of a step, in words."""
-    return f"kept from before (took {done.seconds:.0f} s)" if done.reused else f"{done.seconds:.0f} s"

@@ -1,6 +1,7 @@
 """Images from zips, with an official test set, through hashing, split and ledger."""
 
 import dataclasses
+import re
 import shutil
 
 import pytest
@@ -69,6 +70,16 @@ def test_images_that_are_cut_otherwise_are_divided_anew_and_larger_ones_are_not(
         for changes in ({}, {"size": 96}, {"geometry": "pad"})
     )
     assert before == larger != padded
+
+
+def test_images_in_a_folder_are_not_said_to_be_kept_and_phantoms_are_once_they_are_drawn(folder, tmp_path):
+    there = [read_images(study(folder[0], tmp_path / "runs"), watch) for _ in range(2)]
+    assert [re.sub(r"\d+ s", "0 s", images.outcome) for images in there] == ["84 images of 7 classes, 0 s"] * 2
+    phantoms = StudyConfig(runs=str(tmp_path), data={"phantom": {"images": 28, "balanced": True, "width": 64}})
+    first, again = (read_images(phantoms, watch).outcome for _ in range(2))
+    assert "28 images of 7 classes, " in first
+    assert "kept" not in first
+    assert again == "28 images of 7 classes, kept from before"
 
 
 def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch):

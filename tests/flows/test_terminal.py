@@ -4,7 +4,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.steps import Done
-from flows.terminal import Terminal, outcome
+from flows.terminal import Terminal
 
 
 def done(*, reused):
@@ -17,8 +17,3 @@ def test_each_step_is_a_line_with_its_number_and_what_became_of_it():
     terminal("arm", "real 0", lambda watch: done(reused=False))
     terminal("arm", "real 1", lambda watch: done(reused=True))
     assert out.getvalue().splitlines() == [" 1/2 arm real 0: 12 s", " 2/2 arm real 1: kept from before (took 12 s)"]
-
-
-def test_outcome_tells_kept_work_from_new():
-    assert outcome(done(reused=True)) == "kept from before (took 12 s)"
-    assert outcome(done(reused=False)) == "12 s"
