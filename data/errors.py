@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,6 +40,24 @@ class Fault:
         more = f" (and {len(self.cases) - 1} more)" if self.cases[1:] else ""
         where = f"{self.where}: " if self.where else ""
         return f"{where}{self.cases[0]}; {self.mend}{more}"
+
+
+def exit_code(work: Callable[[], int], stopped: str = "stopped") -> int:
+    """Do a command's work and give its exit code, what went wrong being one line on stderr.
+
+    1 for training that failed, 2 for bad input, 130 after Ctrl-C, when it says what `stopped` says.
+    """
+    try:
+        return work()
+    except InputError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    except TrainingError as fault:
+        print(f"failed: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{stopped}", file=sys.stderr)
+        return 130
 
 
 OnFault = Callable[[Fault], None]  # a reader goes on without what is at fault if this returns

@@ -15,7 +15,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from data.errors import InputError, TrainingError
+from data.errors import InputError, exit_code
 
 USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g. configs/demo.yaml study_seed=1"
 
@@ -48,17 +48,8 @@ def main(arguments: list[str]) -> int:
         asked = arguments in (["-h"], ["--help"])
         print(USAGE, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
-    try:
-        return _by_hand(arguments[0], arguments[1:])
-    except InputError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    except TrainingError as fault:
-        print(f"failed: {fault}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; the same command again goes on from what is finished", file=sys.stderr)
-        return 130
+    stopped = "stopped; the same command again goes on from what is finished"
+    return exit_code(lambda: _by_hand(arguments[0], arguments[1:]), stopped)
 
 
 def _by_hand(config: str, overrides: list[str]) -> int:

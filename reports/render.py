@@ -18,7 +18,7 @@ import yaml
 from markupsafe import Markup
 from PIL import Image
 
-from data.errors import InputError
+from data.errors import InputError, exit_code
 from data.store import write_text
 from reports import figures, wording
 from reports.summary import summarise
@@ -109,11 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(given) != 1 or given[0].startswith("-"):
         print(_USAGE, file=sys.stderr if given not in (["-h"], ["--help"]) else sys.stdout)
         return 0 if given in (["-h"], ["--help"]) else 2
-    try:
-        print(write_report(Path(given[0])))
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
+    return exit_code(lambda: _drawn_again(Path(given[0])))
+
+
+def _drawn_again(run_folder: Path) -> int:
+    print(write_report(run_folder))
     return 0
 
 

@@ -1,0 +1,37 @@
+import pytest
+
+from data.errors import ConfigError, DataError, Fault, TrainingError, exit_code, refuse
+
+
+def raising(fault):
+    def work():
+        raise fault
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "line"),
+    [
+        (DataError("a.jpg: is broken; mend it"), 2, "error: a.jpg: is broken; mend it\n"),
+        (TrainingError("the loss is nan"), 1, "failed: the loss is nan\n"),
+        (KeyboardInterrupt(), 130, "\nstopped; go on\n"),
+    ],
+)
+def test_what_ends_a_command_is_one_line_and_its_exit_code(fault, code, line, capsys):
+    assert exit_code(raising(fault), "stopped; go on") == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_a_command_s_own_exit_code_is_kept_and_a_failure_of_the_program_is_not_hidden():
+    assert exit_code(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        exit_code(lambda: 1 // 0)
+
+
+def test_a_fault_of_many_cases_is_one_line():
+    fault = Fault("a.csv", ("row 2 is empty", "row 5 is empty"), "fill them in")
+    assert str(fault) == "a.csv: row 2 is empty; fill them in (and 1 more)"
+    with pytest.raises(DataError, match="row 2 is empty"):
+        refuse(fault)
+    assert not issubclass(ConfigError, TrainingError)
