@@ -37,6 +37,12 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def class_folders(folder: Path) -> dict[str, list[Path]]:
+    """List all images below each folder that lies in this one: the folder's name is their label."""
+    places = [path for path in sorted(folder.iterdir()) if path.is_dir() and not _hidden(Path(path.name))]
+    return {place.name: image_files(place) for place in places}
+
+
 def open_file(path: Path) -> io.BytesIO | io.BufferedReader:
     """Open a file or a zip's member for reading.
 

@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from data.archives import image_files
+from data.archives import class_folders
 from data.config import STRICT
 from data.duplicates import near_duplicates
 from data.errors import DataError
@@ -116,8 +116,8 @@ def _listed(folder: Path, table: Path) -> pd.DataFrame:
 
 def _by_class(folder: Path) -> pd.DataFrame:
     """Take the name of each folder for the label of all images below it."""
-    classes = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith((".", "__"))]
-    files = [(place.name, file, str(place)) for place in classes for file in image_files(place)]
+    images = class_folders(folder)
+    files = [(label, file, str(folder / label)) for label, found in images.items() for file in found]
     if not files:
         raise DataError(f"{folder}: holds neither {METADATA} nor a folder of images a class; arrange it so")
     rows = pd.DataFrame(files, columns=["label", "file", "place"])

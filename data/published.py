@@ -35,6 +35,17 @@ def _ground_truth(name: str) -> tuple[str, ...]:
     return (f"{name}.csv", f"{name}/{name}.csv", f"{name}.zip/{name}/{name}.csv", f"{name}.zip/{name}.csv")
 
 
+def _challenge(name: str, labels: tuple[str, ...], further: str) -> Layout:
+    """Lay out an ISIC challenge's training set; its labels are called here as in HAM10000."""
+    return Layout(
+        tables=_ground_truth(f"{name}_GroundTruth"),
+        columns=Columns(image="image", one_hot=labels),
+        further=(f"{name}_{further}.csv",),
+        images=f"{name}_input".lower(),
+        rename={label: label.lower() for label in labels},
+    )
+
+
 LAYOUTS: Mapping[str, Layout] = {
     "ham10000": Layout(
         tables=("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata"),
@@ -46,20 +57,8 @@ LAYOUTS: Mapping[str, Layout] = {
         tables=("metadata.csv",),
         columns=Columns(image="isic_id", label=("diagnosis", "diagnosis_3", "diagnosis_2", "diagnosis_1")),
     ),
-    "isic2018": Layout(
-        tables=_ground_truth("ISIC2018_Task3_Training_GroundTruth"),
-        columns=Columns(image="image", one_hot=_ISIC_2018),
-        further=("ISIC2018_Task3_Training_LesionGroupings.csv",),
-        images="isic2018_task3_training_input",
-        rename={label: label.lower() for label in _ISIC_2018},
-    ),
-    "isic2019": Layout(
-        tables=_ground_truth("ISIC_2019_Training_GroundTruth"),
-        columns=Columns(image="image", one_hot=_ISIC_2019),
-        further=("ISIC_2019_Training_Metadata.csv",),
-        images="isic_2019_training_input",
-        rename={label: label.lower() for label in _ISIC_2019},
-    ),
+    "isic2018": _challenge("ISIC2018_Task3_Training", _ISIC_2018, "LesionGroupings"),
+    "isic2019": _challenge("ISIC_2019_Training", _ISIC_2019, "Metadata"),
 }
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 import data
-from data.archives import image_files, without_suffix
+from data.archives import class_folders, image_files, without_suffix
 from data.config import STRICT, to_dict
 from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import COLUMNS, Manifest
@@ -163,10 +163,9 @@ def _numbered(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _from_folders(config: DataConfig, folder: Path, on_fault: OnFault) -> Manifest:
     """Take the name of each folder for the label of all images below it."""
-    classes = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith((".", "__"))]
-    images = {place.name: image_files(place) for place in classes}
+    images = class_folders(folder)
     if not images:
-        raise DataError(f"{folder}: the label has no images; add some or remove the folder")
+        raise DataError(f"{folder}: holds no folders; put the images of each class into a folder that bears its label")
     for label in (label for label, files in images.items() if not files):
         on_fault(Fault(str(folder / label), ("the label has no images",), "add some or remove the folder"))
     files = [(label, file.relative_to(folder).as_posix()) for label in images for file in images[label]]

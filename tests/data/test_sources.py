@@ -310,7 +310,8 @@ def test_folders_are_labels(tmp_path, caplog):
 
 def test_an_empty_class_folder_and_no_class_folder_are_refused(tmp_path):
     config = DataConfig(source="folders", folder=str(tmp_path))
-    with pytest.raises(DataError, match="the label has no images"):
+    write_images(tmp_path, ["loose.jpg", ".hidden/a.jpg"])
+    with pytest.raises(DataError, match="holds no folders; put the images of each class into a folder"):
         load_manifest(config, tmp_path)
     write_images(tmp_path, ["mel/a.jpg", "nv/a.jpg", "nv/a.png"])
     with pytest.raises(DataError, match=r"nv/a\.jpg and nv/a\.png differ in their ending alone"):
