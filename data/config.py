@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from data.errors import ConfigError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+Seed = Annotated[int, Field(ge=0, le=2**32 - 2)]  # scikit-learn takes 32 bits, and a split draws by the next one too
 _UNKNOWN = "unexpected_keyword_argument"
 STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 

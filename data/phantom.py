@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data.config import Seed
 from data.phantom_draw import draw
 
 __all__ = ["CODES", "HAM10000_IMAGES", "HAM10000_LESIONS", "PhantomConfig", "draw", "draw_table", "write_phantoms"]
@@ -69,7 +70,7 @@ class PhantomConfig:
     images: int = 2500  # in all; classes in HAM10000's proportions, at least 4 each
     width: int = 160  # pixels
     height: int = 120
-    seed: int = 0
+    seed: Seed = 0
     codes: tuple[str, ...] = CODES
     balanced: bool = False  # the same number of each code, for judges and for pretraining
 

@@ -22,7 +22,7 @@ from augment.prompts import PromptConfig
 from classify.arms import ARMS
 from classify.config import ClassifierConfig
 from data import config as configs
-from data.config import STRICT
+from data.config import STRICT, Seed
 from data.elsewhere import FolderArm
 from data.pixels import PixelConfig
 from data.sources import DataConfig
@@ -52,7 +52,7 @@ class StudyConfig:
     """Which data, base and models a study compares, and how. Each section is a stage's own config."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "study"  # folder under runs; a-z, 0-9, dashes
-    study_seed: Annotated[int, Field(ge=0)] = 0  # varies split, shots, fine-tune and images
+    study_seed: Seed = 0  # varies split, shots, fine-tune and images
     data: DataConfig = DataConfig()
     pixels: PixelConfig = PixelConfig()
     split: SplitConfig = SplitConfig()
@@ -66,7 +66,7 @@ class StudyConfig:
         None  # images a rare class in the filled arms; None: the median class's
     )
     random_split: bool = False  # True: also show what a random split of images would have reported, beside the arms
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)  # one classifier an arm and seed
+    seeds: tuple[Seed, ...] = (0, 1)  # one classifier an arm and seed
     runs: str = "runs"  # folder of all runs
 
     def __post_init__(self) -> None:
