@@ -6,11 +6,11 @@ decided here: it is the same in every arm.
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 import pandas as pd
 
 from data.errors import ConfigError, DataError
+from data.filling import fill_counts
 from data.manifest import Manifest
 
 ARMS = ("real", "oversampled", "synthetic")
@@ -32,17 +32,6 @@ def compose(
     if arm == "oversampled":
         return Manifest.concat(train, *(_repeats(train.of(label), n) for label, n in wanted.items() if n))
     return Manifest.concat(train, *(_first(synthetic, label, n) for label, n in wanted.items() if n))
-
-
-def fill_counts(train: Manifest, rare: Sequence[str], fill_to: int | None = None) -> dict[str, int]:
-    """Count the images to add to each rare class, so that it has `fill_to`; None is the median class's count."""
-    counts = train.counts()
-    absent = sorted(set(rare) - set(counts))
-    if absent:
-        raise DataError(f"the train part holds no image of {absent[0]!r}; take it out of split.rare or add images")
-    target = int(median(counts.values())) if fill_to is None else fill_to
-    commonest = max(counts, key=counts.__getitem__)
-    return {label: 0 if label == commonest else max(0, target - counts[label]) for label in rare}
 
 
 def limit_to_shots(train: Manifest, shots: Mapping[str, Manifest]) -> Manifest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 import numpy as np
 from jaxtyping import Int64
@@ -13,6 +12,7 @@ from jaxtyping import Int64
 from data.archives import image_files
 from data.errors import DataError, Fault
 from data.examination import Look, names, same_bytes
+from data.filling import fill_counts, level
 from data.manifest import Manifest
 from data.pixels import PixelConfig
 from data.splits import Split, SplitConfig, check_classes, few_shot, make_folds
@@ -108,7 +108,9 @@ def check_twins(
         )
 
 
-def check_split(manifest: Manifest, config: SplitConfig, seed: int, notes: Notes) -> Split | None:
+def check_split(
+    manifest: Manifest, config: SplitConfig, seed: int, notes: Notes, fill_to: int | None = None
+) -> Split | None:
     """Divide the images as a study would, into every fold, and look whether each class has enough; give its split."""
     before = len(notes.faults)
     repeated = [label for label, n in Counter(config.rare).items() if n > 1]
@@ -123,7 +125,7 @@ def check_split(manifest: Manifest, config: SplitConfig, seed: int, notes: Notes
         notes.faults.append(in_parts(str(fault)))
         return None
     for fold, split in enumerate(splits):
-        _check_shots(split, config, seed, f"fold {fold}: " if config.folds else "", notes)
+        _check_shots(split, config, seed, fill_to, f"fold {fold}: " if config.folds else "", notes)
     return splits[config.fold]
 
 
@@ -133,7 +135,7 @@ def in_parts(line: str) -> Fault:
     return Fault("", (what,), mend) if what else Fault("", (mend,), "")
 
 
-def _check_shots(split: Split, config: SplitConfig, seed: int, where: str, notes: Notes) -> None:
+def _check_shots(split: Split, config: SplitConfig, seed: int, fill_to: int | None, where: str, notes: Notes) -> None:
     few = []
     for label in config.rare:
         try:
@@ -144,13 +146,12 @@ def _check_shots(split: Split, config: SplitConfig, seed: int, where: str, notes
         if n < config.shots:
             few.append(f"{where}{label!r} has {n} lesions in the train part, and split.shots is {config.shots}")
     notes.remark(few, "the generator sees all that there are; add lesions, or lower `split.shots`")
-    counts = split.train.counts()
-    middle = int(median(counts.values()))
-    many = [f"{where}{label!r} has {counts[label]:,} images to train on" for label in config.rare]
+    counts, added = split.train.counts(), fill_counts(split.train, config.rare, fill_to)
+    full = [f"{where}{label!r} has {counts[label]:,} images to train on" for label, n in added.items() if not n]
     notes.remark(
-        (case for case, label in zip(many, config.rare, strict=True) if counts[label] >= middle),
-        f"no fewer than the median class ({middle:,}), so it gets no synthetic image; set `fill_to`, or take it out of "
-        "`split.rare`",
+        full,
+        f"it gets no synthetic image: rare classes are filled up to {level(split.train, fill_to):,}, and the commonest "
+        "class never is; set `fill_to`, or take it out of `split.rare`",
     )
     tested = split.test.table.groupby("label")["group_id"].nunique()
     poor = (f"{where}{label!r} has {n} lesion groups to be tested on" for label, n in tested.items() if n < _FEW_TESTED)

@@ -2,8 +2,10 @@
 
     python -m data.doctor CONFIG [key=value ...]
 
-reads the sections `data`, `pixels` and `split` of a study's config and every image. It changes nothing (phantoms are
-drawn, as a study would). Exit code: 0, or 2 for a fault that would stop a study or make it wrong.
+reads the sections `data`, `pixels` and `split` of a study's config and every image, those of `arms` that were made
+elsewhere too. It changes nothing (phantoms are drawn, as a study would).
+
+Exit code: 0, or 2 for a fault that would stop a study or make it wrong.
 """
 
 from __future__ import annotations
@@ -15,32 +17,36 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from rich.console import Console
 
+from data.arm_checks import Photographs, check_arm
 from data.checks import Notes, check_files, check_split, check_twins, check_unused, in_parts
-from data.config import STRICT, load_part
+from data.config import STRICT, Seed, load_part
 from data.diagnosis import Diagnosis, page
 from data.duplicates import known_groups, link, near_duplicates
-from data.errors import DataError, InputError
+from data.elsewhere import FolderArm
+from data.errors import DataError, exit_code
 from data.examination import examine
+from data.filling import fill_counts
 from data.pixels import PixelConfig
 from data.progress import Watch, watched
 from data.sources import DataConfig, numbered_manifest
-from data.splits import SplitConfig
+from data.splits import Split, SplitConfig
 
 
 @config_dataclass(frozen=True, kw_only=True, config=STRICT)
 class DoctorConfig:
     """What the doctor reads of a study's config; its defaults are the study's."""
 
-    study_seed: Annotated[int, Field(ge=0)] = 0
+    study_seed: Seed = 0
     data: DataConfig = DataConfig()
     pixels: PixelConfig = PixelConfig()
     split: SplitConfig = SplitConfig()
+    arms: tuple[FolderArm | str, ...] = ("real", "oversampled", "synthetic")  # only folders are looked at
+    fill_to: int | None = None
     runs: str = "runs"  # phantoms are drawn there
 
 
@@ -70,8 +76,19 @@ def examine_data(config: DoctorConfig, watching: Watching) -> Diagnosis:
         check_files(manifest, looks, config.pixels, notes)
         if config.data.source == "table":
             check_unused(read, notes)
-        split = check_split(joined, config.split, config.study_seed, notes)
+        split = check_split(joined, config.split, config.study_seed, notes, config.fill_to)
+        if split is not None:
+            photographs = Photographs(manifest=manifest, pixels=pixels)
+            _check_arms(config, photographs, split, watching, notes)
     return Diagnosis(notes=notes, manifest=joined, looks=looks, split=split, config=config.split)
+
+
+def _check_arms(config: DoctorConfig, photographs: Photographs, split: Split, watching: Watching, notes: Notes) -> None:
+    wanted = fill_counts(split.train, config.split.rare, config.fill_to)
+    for arm in config.arms:
+        if isinstance(arm, FolderArm):
+            with watching(f"looking at the images of arm {arm.name}") as watch:
+                check_arm(arm, photographs, split, wanted, config.study_seed, config.pixels, watch, notes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,19 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings laid over it, as for a study")
     parser.add_argument("--all", action="store_true", help="list every case, not the first few of each kind")
     given = parser.parse_args(arguments)
+    return exit_code(lambda: _told(given.config, given.overrides, every=given.all))
+
+
+def _told(config: Path, overrides: Sequence[str], *, every: bool) -> int:
     messages = Console(stderr=True, highlight=False)
     start = time.perf_counter()
-    try:
-        found = examine_data(
-            load_part(DoctorConfig, given.config, given.overrides), lambda title: watched(messages, title)
-        )
-    except InputError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    print(page(found, str(given.config), seconds=time.perf_counter() - start, every=given.all))
+    found = examine_data(load_part(DoctorConfig, config, overrides), lambda title: watched(messages, title))
+    print(page(found, str(config), seconds=time.perf_counter() - start, every=every))
     return 2 if found.notes.faults else 0
 
 

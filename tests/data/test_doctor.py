@@ -225,7 +225,41 @@ def test_every_fold_is_tried(study, capsys):
 
 def test_a_rare_class_that_is_not_rare_is_worth_knowing(study, capsys):
     _, page = study.ask(capsys, "split.rare=[nv]")
-    assert "'nv' has 20 images to train on -> no fewer than the median class (16), so it gets no synthetic" in page
+    assert "'nv' has 20 images to train on -> it gets no synthetic image: rare classes are filled up to 16" in page
+    _, page = study.ask(capsys, "split.rare=[df]")
+    assert "'df' has 16 images to train on -> it gets no synthetic image" in page
+    _, page = study.ask(capsys, "split.rare=[df]", "fill_to=20")
+    assert "no synthetic image" not in page
+
+
+def made_elsewhere(folder, numbers):
+    """Images of another program for the class df, drawn from these seeds, and the arm that they are."""
+    (folder / "df").mkdir(parents=True, exist_ok=True)
+    for n in numbers:
+        photograph(n).save(folder / "df" / f"{n}.png")
+    return [f"arms=[real, {{folder: {folder}, name: theirs}}]", "fill_to=19"]
+
+
+def test_images_made_elsewhere_are_looked_at_too(study, capsys, tmp_path_factory):
+    asked = made_elsewhere(tmp_path_factory.mktemp("made"), [901, 902, 903])
+    code, page = study.ask(capsys, *asked)
+    assert (code, "theirs" in page) == (0, False)
+    code, page = study.ask(capsys, *asked[:1], "fill_to=30")
+    assert (code, "'df' needs 14 images, as many as the other arms add, but 3 are there" in page) == (2, True)
+    code, page = study.ask(capsys, "arms=[real, {folder: nowhere}]")
+    assert (code, "nowhere: no such folder; arm 'elsewhere' must name" in page) == (2, True)
+
+
+def test_made_images_that_are_broken_or_copies_of_what_judges_are_faults(study, capsys, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    asked = made_elsewhere(folder, [*range(len(study.rows) - 1), 901, 902, 903])  # a copy of every photograph
+    (folder / "df" / "903.png").write_bytes(b"no picture")
+    code, page = study.ask(capsys, asked[0], "fill_to=120")
+    assert code == 2
+    assert "903.png: not an image that can be read" in page
+    assert re.search(r"arm 'theirs': \d+\.png shows nearly the same as im\d+\.png \(row \d+\) of the test part", page)
+    assert re.search(r"shows nearly the same as im\d+\.png \(row \d+\) of the validation part", page)
+    assert "the train part" not in re.sub("from the train part alone", "", page.split("WRONG")[1].split("worth")[0])
 
 
 @pytest.mark.parametrize(
