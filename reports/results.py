@@ -156,6 +156,19 @@ class Careless:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One fold of a cross-validation whose folds are pooled."""
+
+    fold: int
+    run: str  # name of its run, whose own report tells more
+    images: int  # in its test part
+    groups: int
+    balanced_accuracy: dict[str, float | None]  # arm ->
+    seen_of_test: int  # leakage groups of its test part that its ledger says were seen before: 0, or it is void
+    known: bool  # False: more may have been seen
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """One piece of work."""
 
@@ -167,7 +180,10 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One run in numbers. Every mapping by arm follows `arms`, every one by label `classes`."""
+    """One run, or the pooled folds of one study, in numbers.
+
+    Every mapping by arm follows `arms`, every one by label `classes`.
+    """
 
     name: str
     started: str  # ISO 8601
@@ -198,6 +214,7 @@ class Summary:
     versions: dict[str, str]
     machine: dict[str, Any]
     config: dict[str, Any]
+    folds: tuple[Fold, ...] = ()  # of a cross-validation, pooled; none for one run
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

@@ -201,6 +201,16 @@ def classifier(summary: Summary) -> str:
             return f"{network}, begun with the weights in {weights}"
 
 
+def command(summary: Summary) -> str:
+    """What is typed to run the study again; for pooled folds, once a fold."""
+    run = "python -m flows.augment_and_evaluate study.yaml"
+    if not summary.folds:
+        return run
+    folds = " ".join(str(fold.fold) for fold in summary.folds)
+    each = f"name={summary.name}-$fold split.fold=$fold"
+    return f"for fold in {folds}; do\n  {run} {each}\ndone\npython -m reports.pool runs/{summary.name}-[0-9]*"
+
+
 def class_name(label: str) -> str:
     """The class in words, where there are better ones than its label."""
     words = words_for(label)

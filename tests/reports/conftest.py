@@ -48,20 +48,21 @@ def write_run(
     thumbs: int = 3,
     elsewhere: Mapping[str, Sequence[str] | None] | None = None,
     careless: bool = False,
+    fold: tuple[int, int] | None = None,
 ) -> Path:
     """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test.
 
-    `elsewhere`: what the generators of further arms have seen, None where it is not known.
+    `elsewhere`: what the generators of further arms have seen, None where it is not known; `fold`: which of how many.
     """
     made = dict(elsewhere or {})
     arms = (*arms, *made)
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(7 + (fold[0] if fold else 0))
     folder.mkdir(parents=True)
     strength = dict.fromkeys(arms, 1.5) | dict(skill or {})
     test = {label: TEST.get(label, 10) for label in classes if label not in set(absent)}
     train = {label: TRAIN.get(label, 24) for label in classes}
     artifacts: dict[str, Any] = {"split": "split-0a1b", "finetune": {}, "images": {}, "arm": {}}
-    _write_split(folder / "split-0a1b", train, test, classes)
+    _write_split(folder / "split-0a1b", train, test, classes, fold)
     synthetic = "synthetic" in arms
     for number, label in enumerate(rare if synthetic else ()):
         artifacts["finetune"][label] = f"finetune/{number}-22"
@@ -73,7 +74,7 @@ def write_run(
             path = f"arm/{arm}-{seed}-44"
             artifacts["arm"].setdefault(arm, {})[str(seed)] = path
             logits = rng.normal(size=(sum(test.values()), len(classes)))
-            _write_arm(folder / path, arm, seed, classes, rare, train, test, logits, strength[arm])
+            _write_arm(folder / path, arm, seed, classes, rare, train, test, logits, strength[arm], fold)
     for seed in seeds if careless else ():
         artifacts.setdefault("careless", {})[str(seed)] = f"careless/{seed}-66"
         truth = [k for k, n in enumerate(test.values()) for _ in range(n)]
@@ -87,7 +88,7 @@ def write_run(
         _write_thumbs(folder / "thumbs" / label, number, thumbs, ("real", "synthetic") if label in rare and synthetic
                       else ("real",))  # fmt: skip
     _write_ledger(folder, arms, made)
-    write_json(folder / "run.json", _record(folder.name, classes, rare, arms, seeds, regime, source, artifacts))
+    write_json(folder / "run.json", _record(folder.name, classes, rare, arms, seeds, regime, source, artifacts, fold))
     return folder
 
 
@@ -116,10 +117,21 @@ def _manifest(part: str, counts: Mapping[str, int]) -> list[list[str]]:
     return rows
 
 
-def _write_split(folder: Path, train: Mapping[str, int], test: Mapping[str, int], classes: Sequence[str]) -> None:
+def _tested(fold: tuple[int, int] | None) -> str:
+    return f"fold{fold[0]}" if fold else "test"
+
+
+def _write_split(
+    folder: Path, train: Mapping[str, int], test: Mapping[str, int], classes: Sequence[str],
+    fold: tuple[int, int] | None,
+) -> None:  # fmt: skip
     parts = {"train": dict(train), "validation": dict.fromkeys(classes, 6), "test": dict(test)}
-    for part, counts in parts.items():
-        _write_csv(folder / f"{part}.csv", COLUMNS, _manifest(part, counts))
+    rows = {part: _manifest(part, counts) for part, counts in parts.items()}
+    if fold:  # what the other folds test
+        others = [row for n in range(fold[1]) if n != fold[0] for row in _manifest(f"fold{n}", test)]
+        rows = {"train": others, "validation": [], "test": _manifest(_tested(fold), test)}
+    for part, found in rows.items():
+        _write_csv(folder / f"{part}.csv", COLUMNS, found)
     ledger = {
         "groups": 410,
         "links": {"patient": 120, "lesion": 300, "duplicate": 7},
@@ -179,14 +191,14 @@ def _write_images(folder: Path, label: str, count: int) -> None:
 
 def _write_arm(
     folder: Path, arm: str, seed: int, classes: Sequence[str], rare: Sequence[str], train: Mapping[str, int],
-    test: Mapping[str, int], logits: np.ndarray, strength: float,
+    test: Mapping[str, int], logits: np.ndarray, strength: float, fold: tuple[int, int] | None,
 ) -> None:  # fmt: skip
     truth = [label for label, count in test.items() for _ in range(count)]
     for row, label in zip(logits, truth, strict=True):
         row[list(classes).index(label)] += strength
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     header = [label.upper() for label in classes] if set(classes) <= set(CLASSES) else list(classes)
-    names = [row[0] for row in _manifest("test", test)]
+    names = [row[0] for row in _manifest(_tested(fold), test)]
     _write_csv(folder / "predictions.csv", ["image", *header],
                [[name, *map(float, p)] for name, p in zip(names, probabilities, strict=True)])  # fmt: skip
     counts = {}
@@ -205,7 +217,7 @@ def _write_arm(
 
 def _write_elsewhere(folder: Path, arm: str, seen: Sequence[str] | None, rare: Sequence[str], thumbs: int) -> None:
     pairs = [["0.png", "a"], ["0.png", "b"], ["1.png", "a"]]
-    found = {"folder": f"/made/{arm}", "images": 30, "different": 29, "seen": seen, "copies_of_train": pairs}
+    found = {"images": 30, "different": 29, "seen": seen, "copies_of_train": pairs}
     write_json(folder / f"folder/{arm}-55/elsewhere.json", found)
     for number, label in enumerate(rare):
         for i in range(thumbs):
@@ -225,7 +237,7 @@ def _picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (
 
 def _record(
     name: str, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
-    source: str, artifacts: dict[str, Any],
+    source: str, artifacts: dict[str, Any], fold: tuple[int, int] | None,
 ) -> dict[str, Any]:  # fmt: skip
     timing = [
         {"stage": "split", "what": "1,074 images", "seconds": 2.1, "reused": False},
@@ -238,10 +250,12 @@ def _record(
         "name": name, "started": "2026-11-21T09:00:00+00:00", "finished": "2026-11-21T09:06:12+00:00",
         "config": {
             "name": name, "study_seed": 0, "data": {"source": source, "folder": None}, "pixels": {"size": 64},
-            "split": {"rare": list(rare), "shots": 8, "limit_real_to_shots": regime == "limited"},
+            "split": {"rare": list(rare), "shots": 8, "limit_real_to_shots": regime == "limited",
+                      "folds": fold[1] if fold else None, "fold": fold[0] if fold else 0},
             "base": {"source": "tiny", "revision": None}, "finetune": {"method": "lora", "rank": 16, "steps": 200},
             "generate": {"steps": 20, "guidance": 2.0}, "classifier": {"model": "efficientnet_b0", "steps": 200},
-            "arms": list(arms), "fill_to": None, "seeds": list(seeds), "runs": "runs",
+            "arms": [{"folder": f"/made/{arm}", "name": arm} if arm in artifacts.get("folder", {}) else arm
+                     for arm in arms], "fill_to": None, "seeds": list(seeds), "runs": "runs",
         },
         "versions": {"python": "3.11.9", "torch": "2.15.0", "diffusers": "0.42.1"},
         "machine": {"system": "Linux", "processor": "x86_64, 2 cores", "accelerator": "none"},
