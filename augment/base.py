@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pickle
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from pydantic.dataclasses import dataclass
 
-from augment.base_training import TRAINING, OwnBaseConfig, groups_of
+from augment.base_training import TRAINING, OwnBaseConfig, ids_of
 from augment.compact import CompactConfig, build
+from augment.hub import commit_of
 from data.config import STRICT
 from data.errors import BaseError
 from data.manifest import Manifest
@@ -64,7 +66,7 @@ def load_base(config: BaseConfig) -> StableDiffusionPipeline:
         pipe = _from_folder(path)
     elif path.suffix in {".safetensors", ".ckpt"}:
         pipe = _from_file(path, config.config)
-    elif path.exists() or config.source.startswith((".", "/", "~")) or config.source.count("/") != 1:
+    elif not _on_hub(config):
         raise BaseError(
             f"base {config.source}: give `tiny`, a hub id (owner/name), a diffusers folder, or one weights file"
         )
@@ -73,6 +75,12 @@ def load_base(config: BaseConfig) -> StableDiffusionPipeline:
     _require_finite(pipe, config.source)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def pinned(config: BaseConfig) -> BaseConfig:
+    """The same base, a hub's branch or tag replaced by the commit that it stands for, where that can be told."""
+    commit = commit_of(config.source, config.revision) if _on_hub(config) else None
+    return dataclasses.replace(config, revision=commit) if commit else config
 
 
 def random_tiny(seed: int = 0) -> StableDiffusionPipeline:
@@ -127,21 +135,22 @@ def known_in_full(record: Mapping[str, Any]) -> bool:
     return told and (not isinstance(before, Mapping) or known_in_full(before))
 
 
-def groups_seen(config: BaseConfig) -> list[str]:
-    """Leakage groups that the base's record names, sorted; none for drawn images and for an unknown training."""
-    groups = seen_by(config).get("groups")
-    return sorted(groups) if isinstance(groups, list) else []
-
-
 def seen_with(part: Manifest, start: BaseConfig | None) -> dict[str, Any]:
     """What a base has seen that was trained on `part` and before that was `start`; None: nothing before."""
     before = {} if start is None else seen_by(start)
     seen: dict[str, Any] = {"images": len(part), "by_class": part.counts(), "part": "train"}
-    for name, new in groups_of(part).items():
+    for name, new in ids_of(part).items():
         old = before.pop(name, None) if isinstance(before.get(name), list) else None
         seen[name] = sorted({*new, *(old or ())})
     kept = ("images", "by_class", "groups", "part", "before")
     return {**seen, "before": {name: before[name] for name in kept if name in before}} if before else seen
+
+
+def _on_hub(config: BaseConfig) -> bool:
+    """Whether the source is a hub id, owner/name."""
+    path = Path(config.source)
+    local = path.exists() or path.suffix in {".safetensors", ".ckpt"} or config.source.startswith((".", "/", "~"))
+    return not local and config.source.count("/") == 1
 
 
 def _from_folder(folder: Path) -> StableDiffusionPipeline:

@@ -25,6 +25,7 @@ from augment.denoiser import DenoiserConfig, train_denoiser
 from augment.device import cast
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
 from data.config import STRICT, to_dict
+from data.seen import SeenIds
 from data.store import write_json
 
 if TYPE_CHECKING:
@@ -145,9 +146,10 @@ def save_base(
     return out
 
 
-def groups_of(manifest: Manifest) -> dict[str, list[str]]:
-    """The leakage groups and images of a manifest, as a base's record tells what it has seen."""
-    return {"groups": sorted(set(manifest.table["group_id"])), "image_ids": sorted(manifest.table["image_id"])}
+def ids_of(manifest: Manifest) -> dict[str, list[str]]:
+    """Leakage groups, images, lesions and patients of a manifest, as a base's record tells what it has seen."""
+    ids = SeenIds.of(manifest).record()
+    return {"groups": ids.pop("group_ids"), **ids}
 
 
 def _train_autoencoder(

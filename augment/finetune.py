@@ -25,6 +25,7 @@ from data.config import to_dict
 from data.errors import DataError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
+from data.seen import SeenIds
 from data.store import digest, read_json
 
 __all__ = ["FinetuneConfig", "Progress", "finetune"]
@@ -69,7 +70,7 @@ def finetune(
         lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior, columns or PromptConfig())
         training = Training(pipe, lesson, config, out[label], keys[label])
         training.run(progress)
-        record = {"base": identity, "shots": _seen(shots[label]), "pixels": to_dict(pixels), "seed": seed}
+        record = {"base": identity, "shots": SeenIds.of(shots[label]).record(), "pixels": to_dict(pixels), "seed": seed}
         training.finish({**record, "seconds": round(time.monotonic() - started, 2)})
 
 
@@ -100,14 +101,6 @@ def _prior_latents(pipe: StableDiffusionPipeline, config: FinetuneConfig, size: 
     sampler = SamplerConfig(batch_size=min(config.prior_images, 32))
     latents = sample_latents(pipe, encode(pipe, class_prompt()), encode(pipe, ""), seeds, sampler, size)
     return latents.float().cpu().clone()
-
-
-def _seen(shots: Manifest) -> dict[str, list[str]]:
-    """What an adapter has learned from, so that nobody tests on it."""
-    return {
-        "image_ids": list(shots.table["image_id"]),
-        "group_ids": sorted(set(shots.table["group_id"])),
-    }
 
 
 def _is_finished(folder: Path, key: str) -> bool:

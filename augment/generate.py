@@ -28,6 +28,7 @@ from augment.solvers import NAMES
 from augment.wardrobe import Wardrobe
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
+from data.seen import SeenIds
 from data.store import digest, read_json, write_json, write_text
 
 __all__ = ["GenerateConfig", "generate", "synthetic_manifest"]
@@ -133,15 +134,13 @@ def _plan(
     }
 
 
-def _seen(base: BaseConfig, shots: dict[str, Any], *, others: bool = False) -> dict[str, Any]:
+def _seen(base: BaseConfig, shots: Mapping[str, Any], *, others: bool = False) -> dict[str, Any]:
     """What the adapter has seen and, with it, the base; `base` is "unknown" where that one's record does not say.
 
     Nor does anyone know what a distilled part of others has seen.
     """
-    record, seen = seen_by(base), dict(shots)
-    for name, key in (("groups", "group_ids"), ("image_ids", "image_ids")):
-        if isinstance(record.get(name), list):
-            seen[key] = sorted({*shots.get(key, ()), *record[name]})
+    record = seen_by(base)
+    seen = (SeenIds.told(shots) | SeenIds.told(record)).record()
     return seen if known_in_full(record) and not others else {**seen, "base": "unknown"}
 
 

@@ -12,8 +12,8 @@ import argparse
 import dataclasses
 import logging
 import shutil
-import sys
 import time
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from augment.base_training import (
     OwnBaseConfig,
     Progress,
     class_weights,
-    groups_of,
+    ids_of,
     save_base,
     settings_of,
     train_base,
@@ -36,8 +36,8 @@ from augment.compact import CompactConfig, build
 from augment.denoiser import DenoiserConfig
 from augment.prompts import PromptConfig
 from augment.sampler import require_size
-from data.config import STRICT, load, to_dict
-from data.errors import BaseError, ConfigError, InputError
+from data.config import STRICT, Seed, load, to_dict
+from data.errors import BaseError, ConfigError, exit_code
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.sources import DataConfig, load_manifest
@@ -51,7 +51,7 @@ class PretrainConfig:
 
     out: str = "runs/base"  # the finished diffusers folder
     work: str = "runs/pretrain"  # images, latents and checkpoints on the way
-    seed: int = 0
+    seed: Seed = 0
     data: DataConfig = field(default_factory=DataConfig)
     pixels: PixelConfig = field(default_factory=PixelConfig)
     sizes: CompactConfig = field(default_factory=CompactConfig)
@@ -70,7 +70,7 @@ def pretrain(config: PretrainConfig) -> Path:
     prompts = training_prompts(manifest, PromptConfig(), config.unnamed, 0.0, config.seed)
     train_base(pipe, images, prompts, config.autoencoder, config.denoiser, work, config.seed, report)
     drawn = config.data.source == "phantom"
-    seen = {"groups": "drawn by a program, none of a study's"} if drawn else groups_of(manifest)
+    seen = {"groups": "drawn by a program, none of a study's"} if drawn else ids_of(manifest)
     about = {"config": to_dict(config), **seen}
     return save_base(pipe, manifest, images, Path(config.out), about)
 
@@ -147,18 +147,18 @@ class _Reporter:
             _log.info("%s %d/%d  loss %.4f  %.1f/s  %.0f min left", stage, done, total, self._loss, rate, left)
 
 
-def main() -> int:
-    """Run from the command line; 2 for what the user can mend."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
     parser = argparse.ArgumentParser(prog="python -m augment.pretrain", description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        print(pretrain(load(PretrainConfig, arguments.config, arguments.overrides)))
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
+    return exit_code(lambda: _made(arguments.config, arguments.overrides), "stopped; the same command again goes on")
+
+
+def _made(config: Path, overrides: Sequence[str]) -> int:
+    print(pretrain(load(PretrainConfig, config, overrides)))
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated
@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from data.config import STRICT
 from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import PART, Manifest
+from data.seen import SeenIds
 
 log = logging.getLogger(__name__)
 
@@ -74,22 +75,19 @@ class Split:
         """The parts by name, in order."""
         return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
-    def refuse_seen(self, groups: Iterable[str], by: str, images: Iterable[str] = ()) -> None:
-        """Raise DataError where something that was trained on these groups would be judged by one of them.
+    def refuse_seen(self, seen: SeenIds, by: str, judges: Sequence[str] = PARTS[1:]) -> None:
+        """Raise DataError where something that has seen these would be judged by a group of which it has seen a part.
 
-        A group is named by what joined it, which another study may have done otherwise; an image that was seen
-        stands for its group here, whatever that was called there.
+        `judges` are the parts that it would be judged by.
         """
-        seen, shown = set(groups), set(images)
-        related = sorted(shown & self.left_out)
+        related = sorted(seen.image_ids & self.left_out)
         if related:
             raise DataError(
                 f"{by} has seen {len(related)} images that share a leakage group with the test part, first "
                 f"{related[:3]}; make it anew with this split"
             )
-        for name in ("validation", "test"):
-            table = self.parts()[name].table
-            shared = set(table["group_id"][table["group_id"].isin(seen) | table["image_id"].isin(shown)])
+        for name in judges:
+            shared = seen.groups_in(self.parts()[name])
             if shared:
                 raise DataError(
                     f"{by} has seen {len(shared)} leakage groups of the {name} part, first {sorted(shared)[:3]}; "

@@ -6,10 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from augment.base import BaseConfig, base_identity, groups_seen, seen_by
+from augment.base import BaseConfig, base_identity, seen_by
 from augment.base_training import OwnBaseConfig, Progress, settings_of
 from augment.pretrain import pretrain_own
 from data.manifest import Manifest
+from data.seen import SeenIds
 from data.splits import Split
 from flows.prepare import Images, base_part
 from flows.record import Record
@@ -54,8 +55,8 @@ def base_step(config: StudyConfig, images: Images, part: Manifest) -> Step:
 
 
 def refuse_base(base: BaseConfig, split: Split) -> None:
-    """Raise DataError for a base whose record names a leakage group, or an image, of validation or test."""
-    split.refuse_seen(groups_seen(base), f"the base {base.source}", seen_by(base).get("image_ids", ()))
+    """Raise DataError for a base whose record names a leakage group, image, lesion or patient of validation or test."""
+    split.refuse_seen(SeenIds.told(seen_by(base)), f"the base {base.source}")
 
 
 def _what_decides(own: OwnBaseConfig) -> dict[str, Any]:

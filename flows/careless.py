@@ -13,10 +13,10 @@ from classify.predict import predict
 from classify.train import train_arm
 from data.careless import CarelessSplit
 from data.store import write_json
-from flows.compare import weights_identity
 from flows.prepare import Images
 from flows.steps import Step, Watch
 from flows.study import StudyConfig, inputs, settings
+from flows.weights import weights_identity
 
 RECORD = "careless.json"
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from classify.arms import compose, fill_counts, limit_to_shots
+from classify.arms import compose, limit_to_shots
 from classify.config import what_decides
 from classify.predict import predict
-from classify.stand_in import STAND_IN, stand_in_file
 from classify.train import train_arm
+from data.filling import fill_counts
 from data.manifest import Manifest
 from data.splits import Split
-from data.store import file_sha256
 from flows.elsewhere import Elsewhere, elsewhere_of
+from flows.ledger import classifier_of
 from flows.prepare import Images
 from flows.steps import Step, Watch
 from flows.study import StudyConfig, inputs, settings
 from flows.synthesize import read_synthetic, refuse_leaks
+from flows.weights import leave_record, weights_identity
 
 
 def train_part(config: StudyConfig, split: Split, shots: Mapping[str, Manifest]) -> Manifest:
@@ -71,6 +72,9 @@ def arm_step(
             arm, seed, table, split.validation, config.pixels, config.classifier, folder, cache,
             lambda step, steps, loss: watch(step, steps, f"loss {loss:.3f}"),
         )  # fmt: skip
+        seen = classifier_of(config, train, arm, drawn, {arm: given} if given else {})
+        first = config.classifier.weights
+        leave_record(folder / "model", seen.ids, train, split.validation, first, known=seen.known)
         predict(folder / "model", split.test, cache=cache).write(folder / "predictions.csv")
 
     what = f"{arm} {seed}"
@@ -82,11 +86,3 @@ def _added(arm: str, drawn: Mapping[str, Step], given: Elsewhere | None) -> dict
     if given:
         return {"folder": given.step.digest}
     return {label: step.digest for label, step in drawn.items()} if arm == "synthetic" else {}
-
-
-def weights_identity(source: str) -> str:
-    """Identify pretrained weights by their bytes where they lie on disk. Raises BaseError for an absent stand-in."""
-    if source == STAND_IN:
-        return file_sha256(stand_in_file())
-    path = Path(source) / "model.safetensors" if Path(source).is_dir() else Path(source)
-    return file_sha256(path) if path.is_file() else source

@@ -11,6 +11,7 @@ from data.elsewhere import FolderArm, choose, copies, read_elsewhere
 from data.errors import DataError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
+from data.seen import SeenIds
 from data.splits import Split
 from data.store import read_json, write_json
 from flows.prepare import Images, contents_of
@@ -28,6 +29,8 @@ class Elsewhere:
     arm: FolderArm
     chosen: Manifest
     step: Step
+    seen: SeenIds  # what a record beside the images names
+    known: bool  # False: their generator may have seen more
 
     def read(self) -> Manifest:
         """Read what the step let through."""
@@ -41,38 +44,36 @@ def elsewhere_of(
     chosen = choose(read_elsewhere(arm, images.manifest.labels), wanted, config.study_seed)
     cache = Path(config.runs) / "cache"
     photographs = _photographs(images, split)
-    contents, seen = contents_of(chosen, cache / "contents.json"), _seen(chosen)
+    contents = contents_of(chosen, cache / "contents.json")
+    seen, known = _seen(chosen)
     depends = inputs(
         "folder",
         arm=arm.name,
         images=Images.identity(chosen, contents),
         parts={name: images.identity_of(part) for name, part in photographs.items()},
         pixels=settings(config.pixels),
-        seen=seen,
+        seen={**seen.record(), "in_full": known} if known or seen != SeenIds() else None,
     )
 
     def make(folder: Path, watch: Watch) -> None:
         load_pixels(chosen, config.pixels, cache, watch)  # one that cannot be read is met here, before any training
         found = _copies(config, chosen, photographs, cache)
         _refuse_copies(chosen, photographs, found)
-        if seen:
-            by = f"the generator of {chosen.roots[f'arm {arm.name}']}"
-            split.refuse_seen(seen["groups"], by, seen["images"])
+        split.refuse_seen(seen, f"the generator of {chosen.roots[f'arm {arm.name}']}")
         chosen.write(folder / TABLE)
         write_json(
             folder / RECORD,
             {
-                "folder": arm.folder,
                 "images": len(chosen),
                 "different": len(set(contents.values())),
-                "seen": seen["groups"] if seen and seen["in_full"] else None,
+                "seen": sorted(seen.group_ids) if known else None,
                 "copies_of_train": [_pair(chosen, photographs["train"], pair) for pair in found["train"]],
             },
         )
 
     place = config.folder / "folder" / arm.name
     step = Step(stage="folder", what=arm.name, folder=place, inputs=depends, make=make, heavy=False)
-    return Elsewhere(arm=arm, chosen=chosen, step=step)
+    return Elsewhere(arm=arm, chosen=chosen, step=step, seen=seen, known=known)
 
 
 def _photographs(images: Images, split: Split) -> dict[str, Manifest]:
@@ -109,15 +110,14 @@ def _pair(chosen: Manifest, part: Manifest, pair: tuple[int, int]) -> tuple[str,
     return str(chosen.paths()[pair[0]]), str(part.table["image_id"].iloc[pair[1]])
 
 
-def _seen(chosen: Manifest) -> dict[str, Any] | None:
-    """Give the leakage groups and images behind a folder that this program drew; None where no record says.
+def _seen(chosen: Manifest) -> tuple[SeenIds, bool]:
+    """Tell what is behind a folder that this program drew, and whether that is all; nothing where no record says.
 
-    Not `in_full` where the generator's base may have seen more, as one from a hub.
+    It is not all where the generator's base may have seen more, as one from a hub.
     """
     (folder,) = chosen.roots.values()
     try:
-        seen: dict[str, Any] = read_json(folder / "generation.json")["seen"]
-        groups, images = (list(map(str, seen[name])) for name in ("group_ids", "image_ids"))
-        return {"groups": groups, "images": images, "in_full": seen.get("base") != "unknown"}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        record: dict[str, Any] = read_json(folder / "generation.json")["seen"]
+        return SeenIds.told(record), "group_ids" in record and record.get("base") != "unknown"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return SeenIds(), False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from augment.base import pinned
 from augment.prompts import attributes_of
 from classify.model import build
 from data.careless import divide_carelessly
@@ -21,6 +23,7 @@ from flows.record import Finding, Record, report
 from flows.steps import Conductor, Step
 from flows.study import StudyConfig
 from flows.synthesize import finetune_step, images_step
+from flows.weights import refuse_weights
 
 
 def steps_of(config: StudyConfig) -> int:
@@ -47,6 +50,7 @@ def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
 
 
 def _run(config: StudyConfig, conduct: Conductor) -> Finding:
+    config = dataclasses.replace(config, base=pinned(config.base))
     record = Record(config=config, started=datetime.now(UTC))
     first = config.classifier  # what it cannot begin with is said before anything is trained
     build(first.weights, 2, architecture=first.model)
@@ -55,6 +59,7 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     dividing = split_step(config, images)
     record.add("split", done=conduct("split", "", dividing))
     split = read_split(dividing.target, images.manifest.roots)
+    refuse_weights(first.weights, split)
     shots = shots_of(config, split)
     train = train_part(config, split, shots)
 

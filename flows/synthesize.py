@@ -11,6 +11,7 @@ from augment.finetune import finetune
 from augment.generate import generate, synthetic_manifest
 from augment.prompts import attributes_of
 from data.manifest import Manifest
+from data.seen import SeenIds
 from data.splits import Split
 from data.store import digest, read_json
 from flows.prepare import Images
@@ -75,11 +76,15 @@ def _prompts(config: StudyConfig) -> dict[str, Any]:
     return {"prompts": settings(config.prompts)} if config.prompts else {}
 
 
+def seen_by_generator(folder: Path) -> SeenIds:
+    """Tell what the generator of a folder's images has seen: its shots, and what its base names."""
+    return SeenIds.told(read_json(folder / "generation.json")["seen"])
+
+
 def refuse_leaks(split: Split, drawn: Mapping[str, Step]) -> None:
     """Raise DataError for synthetic images whose generator has seen what the classifier is judged by."""
     for step in drawn.values():
-        seen = read_json(step.target / "generation.json")["seen"]
-        split.refuse_seen(seen["group_ids"], by=f"the generator of {step.target}")
+        split.refuse_seen(seen_by_generator(step.target), f"the generator of {step.target}")
 
 
 def read_synthetic(config: StudyConfig, drawn: Mapping[str, Step]) -> Manifest:

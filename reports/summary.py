@@ -34,7 +34,7 @@ def summarise(run_folder: Path) -> Summary:
 
 def _summarise(run: RunFolder) -> Summary:
     record = run.record
-    judged = _judged(run)
+    judged = judged_of(run)
     arms: tuple[str, ...] = tuple(record["arms"])
     return Summary(
         name=str(record["name"]),
@@ -72,7 +72,8 @@ def _summarise(run: RunFolder) -> Summary:
     )
 
 
-def _judged(run: RunFolder) -> Judged:
+def judged_of(run: RunFolder) -> Judged:
+    """The test part, and what each arm's classifiers named its images."""
     folder = run.artifact("split")
     test = run.table(folder, "test.csv", ["image_id", "label", "group_id"])
     classes: tuple[str, ...] = tuple(run.record["classes"])
@@ -153,8 +154,9 @@ def _thumbs(run: RunFolder, label: str) -> dict[str, tuple[str, ...]]:
 
 def _elsewhere(run: RunFolder, arm: str) -> Elsewhere:
     found = run.json(run.artifact("folder", arm), "elsewhere.json")
+    named = {given["name"]: given["folder"] for given in run.record["config"]["arms"] if isinstance(given, dict)}
     return Elsewhere(
-        folder=found["folder"],
+        folder=named[arm],  # the images are known by their bytes, wherever they lay when they were looked at
         images=found["images"],
         different=found["different"],
         seen=None if found["seen"] is None else len(found["seen"]),

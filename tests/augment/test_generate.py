@@ -172,16 +172,18 @@ def test_images_of_other_attributes_are_not_kept(base, tmp_path):
 
 def test_the_groups_that_the_base_has_seen_are_of_the_lineage(base, adapter, shots, tmp_path):
     shutil.copytree(base.source, tmp_path / "base")
-    record = {"images": 1, "groups": ["g-of-the-base"], "image_ids": ["of-the-base"]}
+    record = {"images": 1, "groups": ["g-of-the-base"], "image_ids": ["of-the-base"], "lesion_ids": ["lesion 7"]}
     write_json(tmp_path / "base" / "training.json", record)
     own = dataclasses.replace(base, source=str(tmp_path / "base"))
     draw(own, tmp_path / "out", count=1)
     assert read_json(tmp_path / "out" / "generation.json")["seen"] == {
         "group_ids": ["g-of-the-base"],
         "image_ids": ["of-the-base"],
+        "lesion_ids": ["lesion 7"],
+        "patient_ids": [],
     }
     seen = module._seen(own, read_json(adapter / "adapter.json")["shots"])
     assert seen["group_ids"] == sorted(["g-of-the-base", *shots["df"].table["group_id"]])
     assert seen["image_ids"] == sorted(["of-the-base", *shots["df"].table["image_id"]])
-    assert module._seen(base, {"group_ids": ["g"]}) == {"group_ids": ["g"], "base": "unknown"}
-    assert module._seen(BaseConfig(), {"group_ids": ["g"]}) == {"group_ids": ["g"]}  # the embedded base: drawn images
+    assert module._seen(base, {"group_ids": ["g"]})["base"] == "unknown"
+    assert "base" not in module._seen(BaseConfig(), {"group_ids": ["g"]})  # the embedded base: drawn images

@@ -12,10 +12,10 @@ from augment.base import BaseConfig, base_identity, load_base, seen_by
 from augment.base_training import OwnBaseConfig
 from augment.compact import CompactConfig
 from augment.denoiser import DenoiserConfig
-from augment.pretrain import PretrainConfig, pretrain, pretrain_own
+from augment.pretrain import PretrainConfig, main, pretrain, pretrain_own
 from augment.prompts import PromptConfig
 from data.config import load
-from data.errors import BaseError, ConfigError
+from data.errors import BaseError, ConfigError, TrainingError
 from data.manifest import Manifest
 from data.phantom import PhantomConfig
 from data.pixels import PixelConfig
@@ -141,3 +141,14 @@ def test_what_cannot_be_continued_is_refused(base: BaseConfig, part: Manifest, t
         train(own_base(str(tmp_path / "large")), part, tmp_path / "out")
     with pytest.raises(BaseError, match="is trained by a study's run"):
         load_base(BaseConfig(source="pretrain"))
+
+
+def test_a_training_that_fails_ends_the_command_in_one_line(tmp_path: Path, monkeypatch, capsys):
+    def fails(config):
+        raise TrainingError("the loss is nan at step 3; lower denoiser.learning_rate")
+
+    monkeypatch.setattr("augment.pretrain.pretrain", fails)
+    assert main([str(CONFIGS / "tiny-base.yaml")]) == 1
+    assert capsys.readouterr().err == "failed: the loss is nan at step 3; lower denoiser.learning_rate\n"
+    assert main([str(CONFIGS / "tiny-base.yaml"), "sed=1"]) == 2
+    assert "did you mean 'seed'?" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """No leakage group stands on two sides, whatever the table."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from data.config import parse
 from data.duplicates import link
 from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS, Manifest
+from data.seen import SeenIds
 from data.sources import DataConfig, load_manifest
 from data.splits import (
     Split,
@@ -26,6 +28,10 @@ from data.splits import (
 )
 
 HAM10000 = Path(os.environ.get("HAM10000", "../shared/ham10000"))
+
+
+def seen(**ids: Iterable[str]) -> SeenIds:
+    return SeenIds(**{name: frozenset(found) for name, found in ids.items()})
 
 
 def manifest(labels: list[str], groups: list[str], source: str = "real") -> Manifest:
@@ -204,7 +210,7 @@ def test_an_official_test_set_is_the_test_part_as_it_stands(caplog: pytest.LogCa
     assert rest == set(whole.table["image_id"]) - held - {"real2"}
     assert split.left_out == {"real2"}
     with pytest.raises(DataError, match=r"a base has seen 1 images that share a leakage group with the test part"):
-        split.refuse_seen(["called otherwise"], "a base", ["real2"])
+        split.refuse_seen(seen(group_ids=["called otherwise"], image_ids=["real2"]), "a base")
     assert "1 images share a leakage group with the official test set and are left out" in caplog.text
     assert "first real2" in caplog.text
     assert len(split.validation) / len(rest) == pytest.approx(0.3, abs=0.05)
@@ -251,21 +257,25 @@ def test_synthetic_images_are_for_training_alone():
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_what_has_seen_a_group_that_it_is_judged_by_is_refused(part: str):
     split = make_split(drawn({"nv": 30, "df": 10}), SplitConfig(rare=("df",)), 0)
-    split.refuse_seen(split.train.table["group_id"], by="an adapter")
+    split.refuse_seen(seen(group_ids=split.train.table["group_id"]), "an adapter")
     leaked = split.parts()[part].table["group_id"].iloc[0]
     with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
-        split.refuse_seen([*split.train.table["group_id"], leaked], by="an adapter")
-    with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
-        split.refuse_seen(iter([leaked]), by="an adapter")  # what can be read once is held against both parts
+        split.refuse_seen(seen(group_ids=[*split.train.table["group_id"], leaked]), "an adapter")
+    other = "test" if part == "validation" else "validation"
+    split.refuse_seen(seen(group_ids=[leaked]), "what is not judged by that part", judges=(other,))
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_an_image_that_was_seen_stands_for_its_group_whatever_that_was_called(part: str):
-    split = make_split(drawn({"nv": 30, "df": 10}), SplitConfig(rare=("df",)), 0)
-    split.refuse_seen(["another study's name"], "an adapter", split.train.table["image_id"])
-    image, group = split.parts()[part].table[["image_id", "group_id"]].iloc[0]
+@pytest.mark.parametrize("name", ["image_id", "lesion_id", "patient_id"])
+def test_an_image_lesion_or_patient_that_was_seen_stands_for_its_group_whatever_that_was_called(name: str, part: str):
+    whole = drawn({"nv": 30, "df": 10})
+    groups = whole.table["group_id"]
+    known = whole.table.assign(lesion_id="lesion " + groups, patient_id="patient " + groups)
+    split = make_split(Manifest(known, whole.roots), SplitConfig(rare=("df",)), 0)
+    split.refuse_seen(seen(group_ids=["another study's"], **{f"{name}s": split.train.table[name]}), "an adapter")
+    shown, group = split.parts()[part].table[[name, "group_id"]].iloc[0]
     with pytest.raises(DataError, match=rf"has seen 1 leakage groups of the {part} part, first \['{group}'\]"):
-        split.refuse_seen(["another study's name"], "an adapter", iter([image]))
+        split.refuse_seen(seen(group_ids=["another study's"], **{f"{name}s": [shown]}), "an adapter")
 
 
 def test_a_class_with_too_few_lesions_is_named():

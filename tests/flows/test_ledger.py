@@ -8,6 +8,7 @@ import pytest
 from data.elsewhere import FolderArm
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
+from data.seen import SeenIds
 from data.splits import Split
 from data.store import read_json, write_json
 from flows.elsewhere import Elsewhere
@@ -43,9 +44,8 @@ def drawn(folder, *groups):
 
 def given(folder, seen):
     step = Step(stage="folder", what="theirs", folder=folder / "folder", inputs={}, make=lambda *_: None)
-    write_json(step.target / "elsewhere.json", {"seen": seen})
-    arm = FolderArm(folder="x", name="theirs")
-    return {"theirs": Elsewhere(arm=arm, chosen=part("made", folder), step=step)}
+    arm, ids = FolderArm(folder="x", name="theirs"), SeenIds(group_ids=frozenset(seen or ()))
+    return {"theirs": Elsewhere(arm=arm, chosen=part("made", folder), step=step, seen=ids, known=seen is not None)}
 
 
 def base_that_saw(monkeypatch, record):
@@ -108,4 +108,4 @@ def test_what_has_seen_a_group_that_it_is_judged_by_is_refused(config, split, tm
 
 def test_the_embedded_base_has_seen_none_of_a_study_s_groups(config, split, tmp_path):
     seen = seen_by_all(config, split, split.train, drawn(tmp_path, "train-df-0"), given(tmp_path, None))
-    assert (seen[0].kind, seen[0].groups, seen[0].known) == ("base", frozenset(), True)
+    assert (seen[0].kind, seen[0].ids, seen[0].known) == ("base", SeenIds(), True)

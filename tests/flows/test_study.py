@@ -5,11 +5,10 @@ import pytest
 
 from data.config import load_part
 from data.doctor import DoctorConfig
-from data.errors import BaseError, ConfigError
+from data.errors import ConfigError
 from data.manifest import COLUMNS, Manifest
 from data.splits import Split
-from data.store import file_sha256
-from flows.compare import arm_step, counts_to_draw, weights_identity
+from flows.compare import arm_step, counts_to_draw
 from flows.prepare import Images, split_step
 from flows.study import StudyConfig, load_study, settings
 from flows.synthesize import finetune_step, images_step
@@ -33,6 +32,8 @@ def test_every_config_of_the_repository_loads(path):
         ("classifier.step=3", "did you mean 'steps'"),
         ("finetune.steps=0", "finetune.steps"),
         ("arms=[synthetic]", "arms must begin with 'real'"),
+        ("study_seed=4294967295", "less than or equal to 4294967294"),  # scikit-learn's next seed must be below 2^32
+        ("seeds=[-1]", "greater than or equal to 0"),
         ("seeds=[1, 1]", "seeds must name at least one, each once"),
         ("arms=[real, {foldr: x}]", "did you mean 'folder'"),
         ("arms=[real, {folder: x}, {folder: y}]", "arms must name at least one, each once"),
@@ -65,18 +66,6 @@ def test_the_doctor_loads_every_config_of_a_study(path):
 def test_settings_leave_out_only_fields_that_there_are():
     with pytest.raises(KeyError, match="bach_size"):
         settings(StudyConfig().generate, "bach_size")
-
-
-def test_the_stand_in_s_weights_are_identified_by_their_bytes_and_missed_before_anything_runs(monkeypatch, tmp_path):
-    file = tmp_path / "lite0.pth"
-    file.write_bytes(b"weights")
-    monkeypatch.setattr("flows.compare.stand_in_file", lambda: file)
-    assert weights_identity("stand-in") == file_sha256(file)
-    assert weights_identity("none") == "none"
-    monkeypatch.undo()
-    monkeypatch.setattr("sys.path", [])
-    with pytest.raises(BaseError, match="is not installed"):
-        weights_identity("stand-in")
 
 
 def manifest(tmp_path, prefix, labels):
