@@ -93,7 +93,7 @@ def report(record: Record, split: Split, drawn: Mapping[str, Step], given: Mappi
     """Write run.json and thumbnails, then summary and report."""
     start = time.perf_counter()
     config = record.config
-    _write_thumbs(config.folder / "thumbs", split.train, "real")
+    _write_thumbs(config.folder / "thumbs", split.train, "real", THUMBS if config.photographs else 0)
     if drawn:
         _write_thumbs(config.folder / "thumbs", read_synthetic(config, drawn), "synthetic")
     for name, folder in given.items():
@@ -106,15 +106,15 @@ def report(record: Record, split: Split, drawn: Mapping[str, Step], given: Mappi
     return Finding(**vars(done), report=page, summary=summary, answer=answer(Summary.read(summary)))
 
 
-def _write_thumbs(folder: Path, manifest: Manifest, source: str) -> None:
-    """Keep a few images of each class, of distinct groups, so that the report needs no data set."""
+def _write_thumbs(folder: Path, manifest: Manifest, source: str, most: int = THUMBS) -> None:
+    """Keep at most so many images of each class, of distinct groups, so that the report needs no data set."""
     small = PixelConfig(size=EDGE)
     for label in manifest.labels:
         few = manifest.of(label)
         few = few.where(~few.table["group_id"].duplicated())
         shutil.rmtree(folder / label, ignore_errors=True) if source == "real" else None
         (folder / label).mkdir(parents=True, exist_ok=True)
-        for i, path in enumerate(few.paths()[:THUMBS]):
+        for i, path in enumerate(few.paths()[:most]):
             Image.fromarray(read_image(path, small)).save(folder / label / f"{source}-{i}.jpg", quality=90)
 
 

@@ -65,6 +65,7 @@ class StudyConfig:
     fill_to: Annotated[int, Field(ge=1)] | None = (
         None  # images a rare class in the filled arms; None: the median class's
     )
+    photographs: bool = True  # False: the report shows none of the data set's images, and the run folder keeps none
     random_split: bool = False  # True: also show what a random split of images would have reported, beside the arms
     seeds: tuple[Seed, ...] = (0, 1)  # one classifier an arm and seed
     runs: str = "runs"  # folder of all runs

@@ -74,6 +74,7 @@ def write_pooled(runs: Sequence[Path], out: Path | None = None) -> Path:
     """Write the pooled summary and report, and give the report's path."""
     folder = out or runs[0].with_name(f"{_name(RunFolder.open(runs[0]))}-pooled")
     summary = pool(runs, folder)
+    folder.mkdir(parents=True, exist_ok=True)  # pictures are found from there
     page = render(summary, folder)
     summary.write(folder / "summary.json")
     write_text(folder / "report.html", page)

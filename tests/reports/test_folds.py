@@ -82,7 +82,7 @@ def group_in_two_folds(runs):
         (one_twice, r"study-0: fold 1 of 3 is there 2 times; give the run"),
         (
             other_images,
-            r"study-2: divides other images than .*study-0.*, first 'fold0-nv-0'; run all folds on the same",
+            r"study-2: divides other images than .*study-0.*, first 'fold0-akiec-0'; run all folds on",
         ),
         (tested_twice, r"image 'fold0-akiec-0' is tested by more than one of these runs"),
         (tested_by_none, r"image 'more' is tested by none of these runs"),
