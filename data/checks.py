@@ -144,7 +144,7 @@ def _check_shots(split: Split, config: SplitConfig, seed: int, fill_to: int | No
             notes.faults.append(in_parts(f"{where}{fault}"))
             continue
         if n < config.shots:
-            few.append(f"{where}{label!r} has {n} lesions in the train part, and split.shots is {config.shots}")
+            few.append(f"{where}{label!r} has {n} lesion groups in the train part, and split.shots is {config.shots}")
     notes.remark(few, "the generator sees all that there are; add lesions, or lower `split.shots`")
     counts, added = split.train.counts(), fill_counts(split.train, config.rare, fill_to)
     full = [f"{where}{label!r} has {counts[label]:,} images to train on" for label, n in added.items() if not n]

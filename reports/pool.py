@@ -137,7 +137,7 @@ def _split(folds: Sequence[SplitCounts]) -> SplitCounts:
     return replace(
         folds[0],
         shared_groups=sum(fold.shared_groups for fold in folds),
-        parts={f"test of fold {n}": fold.parts["test"] for n, fold in enumerate(folds)},
+        parts={f"fold {n}": fold.parts["test"] for n, fold in enumerate(folds)},
         seen=(),
         base_has_seen=" / ".join(dict.fromkeys(fold.base_has_seen for fold in folds)),
     )

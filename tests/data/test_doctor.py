@@ -136,7 +136,7 @@ REMARKS = [
     "smaller than pixels.size 64: 1 of 112 images, down to 20 x 16",
     "im036.png (row 38): is one colour all over",
     "that are not used: 1, first photos/extra.png",
-    "'df' has 8 lesions in the train part, and split.shots is 40",
+    "'df' has 8 lesion groups in the train part, and split.shots is 40",
     "'df' has 5 lesion groups to be tested on",
 ]
 
@@ -247,7 +247,7 @@ def test_images_made_elsewhere_are_looked_at_too(study, capsys, tmp_path_factory
     code, page = study.ask(capsys, *asked[:1], "fill_to=30")
     assert (code, "'df' needs 14 images, as many as the other arms add, but 3 are there" in page) == (2, True)
     code, page = study.ask(capsys, "arms=[real, {folder: nowhere}]")
-    assert (code, "nowhere: no such folder; arm 'elsewhere' must name" in page) == (2, True)
+    assert (code, "nowhere: no such folder -> arm 'elsewhere' must name" in page) == (2, True)
 
 
 def test_made_images_that_are_broken_or_copies_of_what_judges_are_faults(study, capsys, tmp_path_factory):

@@ -56,7 +56,8 @@ def test_the_page_stands_beside_the_runs_with_pictures_of_every_fold(runs, capsy
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "study study, 3 folds pooled" in page
-    assert "test of fold 2" in page
+    assert "Test images by fold and class" in page
+    assert "fold 2" in page
     assert "{{" not in page
     summary = Summary.read(folder / "summary.json")
     assert [fold.run for fold in summary.folds] == ["study-0", "study-1", "study-2"]
