@@ -96,10 +96,10 @@ def _base(config: StudyConfig) -> Seen:
 
 
 def _generators(config: StudyConfig, drawn: Mapping[str, Step]) -> list[Seen]:
-    base = _base(config)
+    base, found = _base(config), {label: seen_by_generator(step.target) for label, step in drawn.items()}
     return [
-        Seen(kind="generator", name=label, ids=base.ids | seen_by_generator(step.target), known=base.known)
-        for label, step in drawn.items()
+        Seen(kind="generator", name=label, ids=base.ids | ids, known=base.known and known)
+        for label, (ids, known) in found.items()
     ]
 
 

@@ -76,15 +76,17 @@ def _prompts(config: StudyConfig) -> dict[str, Any]:
     return {"prompts": settings(config.prompts)} if config.prompts else {}
 
 
-def seen_by_generator(folder: Path) -> SeenIds:
-    """Tell what the generator of a folder's images has seen: its shots, and what its base names."""
-    return SeenIds.told(read_json(folder / "generation.json")["seen"])
+def seen_by_generator(folder: Path) -> tuple[SeenIds, bool]:
+    """Tell what the generator of a folder's images has seen, and whether that is all: its base may have seen more."""
+    seen = read_json(folder / "generation.json")["seen"]
+    return SeenIds.told(seen), seen.get("base") != "unknown"
 
 
 def refuse_leaks(split: Split, drawn: Mapping[str, Step]) -> None:
     """Raise DataError for synthetic images whose generator has seen what the classifier is judged by."""
     for step in drawn.values():
-        split.refuse_seen(seen_by_generator(step.target), f"the generator of {step.target}")
+        seen, _ = seen_by_generator(step.target)
+        split.refuse_seen(seen, f"the generator of {step.target}")
 
 
 def read_synthetic(config: StudyConfig, drawn: Mapping[str, Step]) -> Manifest:

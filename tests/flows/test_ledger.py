@@ -89,6 +89,15 @@ def test_what_the_base_began_from_is_part_of_the_lineage(config, split, tmp_path
     assert counts["elsewhere", "theirs"] == (1, 0, 0, True)
 
 
+def test_a_generator_with_a_distilled_part_of_others_has_seen_what_no_one_can_say(config, split, tmp_path):
+    made = drawn(tmp_path, "train-df-0")
+    write_json(made["df"].target / "generation.json", {"seen": {"group_ids": ["train-df-0"], "base": "unknown"}})
+    _, counts = ledger(config, split, made, given(tmp_path, ["train-df-1"]))
+    assert counts["base", "tiny"] == (0, 0, 0, True)
+    assert counts["generator", "df"] == (1, 0, 0, False)
+    assert counts["classifier", "synthetic"] == (4, 0, 0, False)
+
+
 def test_weights_that_came_from_elsewhere_are_part_of_every_classifier(config, split, tmp_path):
     mine = dataclasses.replace(config, classifier=dataclasses.replace(config.classifier, weights="mine.pth"))
     _, counts = ledger(mine, split, {}, given(tmp_path, None))
