@@ -1,0 +1,236 @@
+"""How fast are images drawn? Ours against diffusers' StableDiffusionPipeline as its documentation uses it.
+
+All ways take turns in one process on one machine. A reference ends with images in memory, ours with written JPEG files.
+
+    python benchmarks/sampling.py [--base tiny|sd15-shape] [--batch 32] [--rounds 3] [--no-compile]
+
+`tiny` is the embedded base at 64 px; `sd15-shape` Stable Diffusion 1.5's architecture at 512 px with random weights,
+which takes a GPU. The figures are kept in runs/sampling.
+"""
+
+import argparse
+import logging
+import math
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
+from sampling_ways import BASES, DOCUMENTED, Way, ways
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.utils import logging as transformers_logging
+
+from augment import device
+from data.errors import ConfigError, InputError
+from data.store import write_json
+
+_COLUMNS = (
+    "way", "steps", "images at a time", "images/s", "against diffusers as documented", "against the same settings",
+    "TFLOP/s", "share of peak", "peak memory, GiB", "first call, s",
+)  # fmt: skip
+_WEIGHTS = {"tiny": "the embedded base, 64 px", "sd15-shape": "Stable Diffusion 1.5's shape, random weights, 512 px"}
+_CACHE = Path("runs/cache/compiled")
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What was measured of one way, turn by turn."""
+
+    way: Way
+    first: float  # seconds of a first call of one step, less a later one: what compiling takes
+    flops: float  # of an image
+    rates: list[float] = field(default_factory=list)  # images a second
+    memory: list[float] = field(default_factory=list)  # GiB at the most
+
+
+def measure(
+    base: StableDiffusionPipeline, batch: int, rounds: int, *, compiled: bool
+) -> tuple[list[Found], dict[str, float]]:
+    """Let all ways take turns; also the device's peak in FLOP/s, by precision."""
+    found = []
+    for way in ways(base, batch, compiled=compiled):
+        _say(f"warming up: {_title(way)}")
+        first, later = _seconds(way, 1), _seconds(way, 1)
+        found.append(Found(way=way, first=max(0.0, first - later), flops=flops_of(base, way)))
+    peaks = {str(each.way.dtype): 0.0 for each in found}
+    for turn in range(rounds):
+        for each in found if turn % 2 == 0 else found[::-1]:
+            _say(f"round {turn + 1} of {rounds}: {_title(each.way)}")
+            _forget_memory()
+            each.rates.append(each.way.images / _seconds(each.way))
+            each.memory.append(_memory())
+        for each in {each.way.dtype for each in found}:
+            peaks[str(each)] = max(peaks[str(each)], _peak(each))
+    return found, peaks
+
+
+def _seconds(way: Way, steps: int | None = None) -> float:
+    _wait()
+    start = time.perf_counter()
+    way.draw(steps)
+    _wait()
+    return time.perf_counter() - start
+
+
+def flops_of(base: StableDiffusionPipeline, way: Way) -> float:
+    """Count what one image takes, in shapes alone: no number is computed."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(base.unet.config)
+        vae = AutoencoderTiny() if way.small_decoder else AutoencoderKL.from_config(base.vae.config)
+        tokens, width = base.tokenizer.model_max_length, base.unet.config.cross_attention_dim
+        latents = torch.empty(1, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+        with torch.no_grad(), FlopCounterMode(display=False) as denoised:
+            unet(latents, torch.empty(1), torch.empty(1, tokens, width))
+        with torch.no_grad(), FlopCounterMode(display=False) as decoded:
+            vae.decode(latents)
+    return float(way.calls * denoised.get_total_flops() + decoded.get_total_flops())
+
+
+def _peak(dtype: torch.dtype) -> float:
+    """FLOP/s of a product of large matrices."""
+    where = device.device()
+    edge = 8192 if where.type == "cuda" else 2048
+    one = torch.randn(edge, edge, device=where).to(dtype)
+    best = 0.0
+    for _ in range(4):
+        _wait()
+        start = time.perf_counter()
+        one @ one
+        _wait()
+        best = max(best, 2 * edge**3 / (time.perf_counter() - start))
+    return best
+
+
+def _wait() -> None:
+    if device.device().type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def _forget_memory() -> None:
+    """Let the most that is used be counted anew: on the device, or by Linux for the process."""
+    if device.device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif _STATUS.is_file():
+        _CLEAR.write_text("5", encoding="ascii")
+
+
+def _memory() -> float:
+    """GiB that were used at the most, all ways' weights among them; NaN where nobody says."""
+    if device.device().type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    lines = _STATUS.read_text(encoding="ascii").splitlines() if _STATUS.is_file() else []
+    return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("VmHWM")), math.nan)
+
+
+def table(found: Sequence[Found], peaks: Mapping[str, float]) -> str:
+    """Set out the figures as Markdown; a ratio is of the two turns of one round."""
+    by_name = {each.way.name: each for each in found if not each.way.ours}
+    rows = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
+    for each in found:
+        way, rate = each.way, statistics.median(each.rates)
+        same = by_name.get(way.same or "")
+        cells = [
+            _title(way),
+            str(way.steps),
+            str(way.images),
+            spread(each.rates),
+            spread(ratios(each, by_name[DOCUMENTED])),
+            "-" if same is None else spread(ratios(each, same)),
+            f"{rate * each.flops / 1e12:.3g}",
+            f"{rate * each.flops / peaks[str(way.dtype)]:.0%}",
+            f"{max(each.memory):.1f}",
+            f"{each.first:.1f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def ratios(one: Found, other: Found) -> list[float]:
+    """How many times as fast one was as the other, round by round."""
+    return [mine / theirs for mine, theirs in zip(one.rates, other.rates, strict=True)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
+
+
+def _title(way: Way) -> str:
+    return f"{'ours' if way.ours else 'diffusers'}, {way.name}"
+
+
+def heading(base: str, rounds: int, peaks: Mapping[str, float], *, kept: bool = False) -> str:
+    """Say what was measured, and on what."""
+    where = device.device()
+    capability = torch.backends.cpu.get_cpu_capability()
+    cpu = f"{torch.get_num_threads()} threads of a {platform.machine()} processor with {capability}"
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else cpu if where.type == "cpu" else where.type
+    versions = f"torch {version('torch')}, diffusers {version('diffusers')}"
+    peak = ", ".join(f"{value / 1e12:.3g} TFLOP/s in {dtype.removeprefix('torch.')}" for dtype, value in peaks.items())
+    return (
+        f"{_WEIGHTS[base]}; {name}; {versions}; {rounds} rounds: median [least, most]. "
+        f"Peak by a product of matrices: {peak}. Memory is that of the process with the weights of all ways. "
+        f"torch.compile's cache {'held' if kept else 'did not hold'} an earlier run's kernels."
+    )
+
+
+def _kept(found: Sequence[Found], peaks: Mapping[str, float], about: str, given: argparse.Namespace) -> Path:
+    path = Path("runs/sampling") / f"{given.base}-{device.device().type}.json"
+    rows = [
+        {
+            **{key: value for key, value in vars(each.way).items() if key not in {"draw", "dtype"}},
+            "dtype": str(each.way.dtype),
+            "flops_an_image": each.flops,
+            "images_a_second": each.rates,
+            "first_call_seconds": each.first,
+            "memory_gib": None if math.isnan(max(each.memory)) else max(each.memory),
+        }
+        for each in found
+    ]
+    write_json(path, {"about": about, "batch": given.batch, "peak_flops": dict(peaks), "ways": rows})
+    return path
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    parser = argparse.ArgumentParser(prog="sampling", description="Drawing images, ours against diffusers' pipeline.")
+    parser.add_argument("--base", choices=tuple(BASES), default="tiny", help="(default: tiny)")
+    parser.add_argument("--batch", type=int, default=32, help="images at a time of our defaults (default: 32)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each way (default: 3)")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes a minute")
+    given = parser.parse_args(arguments)
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+    try:
+        if given.batch < 1 or given.rounds < 1:
+            raise ConfigError("--batch and --rounds must be 1 or more")  # noqa: TRY301
+        before = _CACHE.is_dir()
+        device.keep_compiled(_CACHE)
+        found, peaks = measure(BASES[given.base](), given.batch, given.rounds, compiled=not given.no_compile)
+        about = heading(given.base, given.rounds, peaks, kept=before)
+        print(f"{about}\n\n{table(found, peaks)}\n\nfigures: {_kept(found, peaks, about, given)}")
+    except InputError as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    except Exception:
+        log.exception("the program failed")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The ways of drawing that are timed: diffusers' pipeline as its documentation uses it, and ours, part by part."""
+
+import copy
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DPMSolverMultistepScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from augment import device
+from augment.base import BaseConfig, load_base
+from augment.compact import word_tokenizer
+from augment.distilled import DraftConfig
+from augment.drawing import draw
+from augment.image_writer import ImageWriter
+from augment.methods.weights import with_parts
+from augment.prompts import prompt_for
+from augment.recipe import GenerateConfig
+from augment.solvers import solver
+
+PROMPT = prompt_for("mel")
+DOCUMENTED, FEW, FEW_8, SAME = "as documented", "DPM-Solver++", "DPM-Solver++, 8 at a time", "at our settings"
+QUALITY, FAST_NUMBERS = "quality, our default", "quality, fast numbers"
+_GUIDANCE = 7.5  # diffusers' default
+_SEEDS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way of drawing a batch."""
+
+    name: str
+    ours: bool
+    steps: int
+    images: int  # at a time
+    dtype: torch.dtype
+    calls: int  # of the denoiser, an image
+    draw: Callable[[int | None], None]  # a batch; in so many steps instead of its own
+    same: str | None = None  # the reference of equal steps, guidance, solver and batch
+    compiled: bool = False
+    small_decoder: bool = False
+
+
+def tiny() -> StableDiffusionPipeline:
+    """Give the embedded base."""
+    return load_base(BaseConfig())
+
+
+def stable_diffusion_15() -> StableDiffusionPipeline:
+    """Give Stable Diffusion 1.5's architecture with random weights, at 512 pixels."""
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer(77)
+    text = CLIPTextConfig(
+        vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+        max_position_embeddings=77, hidden_act="quick_gelu", bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512, scaling_factor=0.18215,
+    )  # fmt: skip
+    scheduler = PNDMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, skip_prk_steps=True, steps_offset=1
+    )
+    pipe = StableDiffusionPipeline(
+        vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer, scheduler=scheduler,
+        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    for part in (pipe.vae, pipe.text_encoder, pipe.unet):
+        part.requires_grad_(requires_grad=False).eval()
+    return pipe
+
+
+BASES: dict[str, Callable[[], StableDiffusionPipeline]] = {"tiny": tiny, "sd15-shape": stable_diffusion_15}
+
+
+def ways(base: StableDiffusionPipeline, batch: int, *, compiled: bool) -> list[Way]:
+    """All that is timed, the references first; `compiled` adds ours with torch.compile."""
+    where = device.device()
+    settings = GenerateConfig(batch_size=batch)
+    found = [*_references(base, settings, where)]
+    ready = _placed(base, where, settings)
+    fast_numbers = dataclasses.replace(settings, precision="fast")
+    few = {"guidance": _GUIDANCE}
+    found += [
+        _ours("quality, one at a time", ready, dataclasses.replace(settings, **few, batch_size=1), FEW),
+        _ours("quality, 8 at a time", ready, dataclasses.replace(settings, **few, batch_size=8), FEW_8),
+        _ours(QUALITY, ready, settings, SAME),
+        _ours("guidance in the first half", ready, dataclasses.replace(settings, guidance_until=0.5)),
+        _ours("schedule fast", ready, dataclasses.replace(settings, schedule="fast")),
+    ]
+    draft = dataclasses.replace(settings, schedule="draft", draft=DraftConfig(lora="none"))
+    found.append(_ours("schedule draft, time alone: no update", ready, draft))
+    if base.vae_scale_factor == 2 ** (len(AutoencoderTiny().config.decoder_block_out_channels) - 1):
+        small = with_parts(ready, vae=device.cast(AutoencoderTiny().eval(), ready.unet.dtype).to(where))
+        found.append(_ours("draft and TAESD, random weights", small, draft))
+    numbers = [settings]
+    if device.dtype_for(where, "fast") != ready.unet.dtype:
+        numbers.append(fast_numbers)
+        found.append(_ours(FAST_NUMBERS, _placed(base, where, fast_numbers), fast_numbers, SAME))
+    for each in numbers if compiled else ():
+        pipe = _placed(base, where, each)
+        pipe.unet.compile(fullgraph=True, dynamic=False)
+        name = QUALITY if each is settings else FAST_NUMBERS
+        found.append(_ours(f"{name}, compiled", pipe, each, SAME))
+    return found
+
+
+def _references(base: StableDiffusionPipeline, settings: GenerateConfig, where: torch.device) -> list[Way]:
+    """Diffusers' pipeline: moved to the device in its precision, called with a prompt."""
+    pipe = StableDiffusionPipeline(**_copied(base), requires_safety_checker=False).to(where)
+    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        device.cast(part, device.dtype_for(where))
+    few = DPMSolverMultistepScheduler.from_config(base.scheduler.config)
+    sampling = settings.sampling()
+    made = [
+        (DOCUMENTED, base.scheduler, 50, _GUIDANCE, 1),
+        (FEW, few, 20, _GUIDANCE, 1),
+        (FEW_8, few, 20, _GUIDANCE, 8),
+        (SAME, solver(base), sampling.steps, sampling.guidance, sampling.batch_size),
+    ]
+    return [_reference(pipe, *each) for each in made]
+
+
+def _reference(
+    pipe: StableDiffusionPipeline, name: str, scheduler: object, steps: int, guidance: float, images: int
+) -> Way:
+    pipe = with_parts(pipe, scheduler=copy.deepcopy(scheduler))
+    pipe.set_progress_bar_config(disable=True)
+
+    def drawn(instead: int | None) -> None:
+        pipe(PROMPT, num_inference_steps=instead or steps, guidance_scale=guidance, num_images_per_prompt=images)
+
+    pipe.scheduler.set_timesteps(steps)
+    calls = 2 * len(pipe.scheduler.timesteps)  # PNDM takes one more than it is told
+    return Way(name=name, ours=False, steps=steps, images=images, dtype=pipe.unet.dtype, calls=calls, draw=drawn)
+
+
+def _ours(name: str, pipe: StableDiffusionPipeline, config: GenerateConfig, same: str | None = None) -> Way:
+    sampling = config.sampling()
+    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    guided = round(sampling.steps * sampling.guidance_until) if sampling.guidance > 1 else 0
+
+    def drawn(instead: int | None) -> None:
+        chosen = dataclasses.replace(config, steps=instead or sampling.steps)
+        with tempfile.TemporaryDirectory() as folder, ImageWriter(Path(folder), "jpg", 95, ahead=128) as writer:
+            for images in draw(pipe, PROMPT, range(_SEEDS, _SEEDS + sampling.batch_size), chosen, size):
+                for image in images:
+                    writer.add(f"{writer.added}.jpg", image)
+
+    return Way(
+        name=name, ours=True, steps=sampling.steps, images=sampling.batch_size, dtype=pipe.unet.dtype,
+        calls=sampling.steps + guided, draw=drawn, same=same, small_decoder=isinstance(pipe.vae, AutoencoderTiny),
+        compiled=pipe.unet._compiled_call_impl is not None,  # noqa: SLF001 - no public question exists
+    )  # fmt: skip
+
+
+def _placed(base: StableDiffusionPipeline, where: torch.device, config: GenerateConfig) -> StableDiffusionPipeline:
+    pipe = StableDiffusionPipeline(**_copied(base), requires_safety_checker=False)
+    return device.place(pipe, where, device.dtype_for(where, config.precision))
+
+
+def _copied(base: StableDiffusionPipeline) -> dict[str, object]:
+    own = {name: copy.deepcopy(getattr(base, name)) for name in ("unet", "vae", "text_encoder")}
+    return {**base.components, **own}
