@@ -25,7 +25,7 @@ from data.config import STRICT
 from data.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from diffusers import AutoencoderKL
 
@@ -175,15 +175,30 @@ def moments(
     return posterior.mean.float(), posterior.std.float()
 
 
-@torch.inference_mode()
+def reconstructed(
+    vae: AutoencoderKL, images: UInt8[np.ndarray, "n height width 3"]
+) -> UInt8[np.ndarray, "n height width 3"]:
+    """Each image as the autoencoder gives it back."""
+    drawn = torch.cat(list(_there_and_back(vae, images)))
+    bytes_ = (drawn / 2 + 0.5).mul(255).round().to(torch.uint8)
+    return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
 def psnr(vae: AutoencoderKL, images: UInt8[np.ndarray, "n height width 3"]) -> list[float]:
     """Peak signal-to-noise ratio of each image's reconstruction, dB."""
-    errors = []
-    for start in range(0, len(images), 64):
-        pixels = as_tensor(images[start : start + 64])
-        drawn = vae.decode(vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
-        errors.append((drawn - pixels).square().mean((1, 2, 3)) / 4)
-    return [float(x) for x in -10 * torch.log10(torch.cat(errors).clamp(min=1e-10))]
+    drawn = torch.cat(list(_there_and_back(vae, images)))
+    errors = (drawn.cpu() - as_tensor(images)).square().mean((1, 2, 3)) / 4
+    return [float(x) for x in -10 * torch.log10(errors.clamp(min=1e-10))]
+
+
+@torch.inference_mode()
+def _there_and_back(
+    vae: AutoencoderKL, images: UInt8[np.ndarray, "n height width 3"], chunk: int = 64
+) -> Iterator[Float[Tensor, "m 3 height width"]]:
+    """Reconstructions from the posterior's mean, from -1 to 1, `chunk` at a time."""
+    for start in range(0, len(images), chunk):
+        pixels = as_tensor(images[start : start + chunk]).to(vae.device, vae.dtype)
+        yield vae.decode(vae.encode(pixels).latent_dist.mean).sample.float().clamp(-1, 1)
 
 
 def latent_shape(vae: AutoencoderKL, pixels: Tensor) -> tuple[int, int, int, int]:
