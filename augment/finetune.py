@@ -1,13 +1,14 @@
 """Teach a base the rare classes, each from a handful of images, whichever the method.
 
-Takes a list of classes and makes one adapter each. Everything drawn at random for a class follows from
-the seed and its label, so its adapter is the same whichever others are trained beside it.
+Takes a list of classes and makes one adapter each, all in one batch where the method allows it. Everything drawn at
+random for a class follows from the seed and its label, so its adapter is the same, within rounding, whichever others
+are trained beside it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,17 +19,23 @@ from augment import device
 from augment.base import BaseConfig, base_identity, load_base
 from augment.lesson import Lesson, posteriors, seed_for
 from augment.methods import RECORD
+from augment.methods.lora import Lora
+from augment.methods.stack import Stack
 from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
 from augment.sampler import SamplerConfig, encode, require_size, sample_latents
-from augment.training import FinetuneConfig, Progress, Training
+from augment.together import train
+from augment.training import Training
+from augment.tuning import FinetuneConfig, Progress, decisive
 from data.config import to_dict
-from data.errors import DataError
+from data.errors import DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.seen import SeenIds
 from data.store import digest, read_json
 
-__all__ = ["FinetuneConfig", "Progress", "finetune"]
+__all__ = ["FinetuneConfig", "Finished", "Progress", "finetune"]
+
+Finished = Callable[[str, float], None]  # label, seconds
 
 
 def finetune(
@@ -40,38 +47,74 @@ def finetune(
     seed: int,
     progress: Progress | None = None,
     columns: PromptConfig | None = None,
+    finished: Finished = lambda _label, _seconds: None,
 ) -> None:
     """Write an adapter for each class of `shots` into its folder of `out`.
 
-    With `columns` an image's prompt tells of these what the table knows.
+    With `columns` an image's prompt tells of these what the table knows. `finished` is called with each class whose
+    adapter is written, and its share of the seconds spent, while the others may go on.
 
     A folder holds the weights, adapter.json (written last), loss.csv and previews/; while training
     also checkpoint/, from which an interrupted call goes on. A class that is finished is left alone.
-    Raises TrainingError for a loss that is not a number.
+    Raises TrainingError for a loss that is not a number, once the other classes are done.
     """
     lacking = sorted(label for label, manifest in shots.items() if not len(manifest))
     if lacking:
         raise DataError(f"no images to learn {', '.join(lacking)} from; give 5 to 20 a class or leave it out")
     identity = base_identity(base)
     keys = {
-        label: digest(identity, manifest.digest(), label, pixels, config, seed, *([columns] if columns else []))
+        label: digest(
+            identity, manifest.digest(), label, pixels, decisive(config), seed, *([columns] if columns else [])
+        )
         for label, manifest in shots.items()
     }
     missing = [label for label in shots if not _is_finished(out[label], keys[label])]
+    for label in shots:
+        if label not in missing:
+            finished(label, read_json(out[label] / RECORD)["seconds"])
     if not missing:
         return
+    started = time.monotonic()
     pipe = device.place(load_base(base), device.device(), torch.float32)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
         part.requires_grad_(requires_grad=False)
     require_size(pipe, pixels.size)
     prior = _prior_latents(pipe, config, pixels.size, seed)
-    for label in missing:
+    stack = Stack(pipe, Lora(rank=config.rank, conv=config.conv)) if config.together else None
+    shared = (time.monotonic() - started) / len(missing)
+
+    def opened(label: str) -> Training:
         started = time.monotonic()
         lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior, columns or PromptConfig())
-        training = Training(pipe, lesson, config, out[label], keys[label])
-        training.run(progress)
+        training = Training(pipe, lesson, config, out[label], keys[label], stack)
+        training.seconds = shared + time.monotonic() - started
+        return training
+
+    def ended(training: Training) -> None:
+        label = training.lesson.label
         record = {"base": identity, "shots": SeenIds.of(shots[label]).record(), "pixels": to_dict(pixels), "seed": seed}
-        training.finish({**record, "seconds": round(time.monotonic() - started, 2)})
+        training.finish({**record, "together": missing if stack else [label], "seconds": round(training.seconds, 2)})
+        finished(label, training.seconds)
+
+    _train_all([missing] if stack else [[label] for label in missing], opened, ended, progress, config.classes_at_once)
+
+
+def _train_all(
+    groups: Sequence[Sequence[str]],
+    opened: Callable[[str], Training],
+    ended: Callable[[Training], None],
+    progress: Progress | None,
+    at_once: int | None,
+) -> None:
+    """Train one group after another, whether or not an earlier one failed."""
+    faults = []
+    for labels in groups:
+        try:
+            train([opened(label) for label in labels], ended, progress, at_once)
+        except TrainingError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise TrainingError("; ".join(faults))
 
 
 def _lesson(

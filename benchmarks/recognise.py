@@ -25,7 +25,7 @@ from data.store import read_json, write_json
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.steps import Step
 from flows.study import StudyConfig, load_study
-from flows.synthesize import finetune_step, images_step
+from flows.synthesize import finetune_together, images_step
 
 STUDIES = {"lora": "configs/demo.yaml", "dreambooth": "configs/demo-dreambooth.yaml"}
 ROOT = "recognise"  # name of the benchmark's folder as a root of paths
@@ -70,10 +70,10 @@ def _drawn(config: StudyConfig, images: int) -> dict[str, tuple[Manifest, Manife
     found = read_images(config, _watch)
     split_done = split_step(config, found)(_watch)
     shots = shots_of(config, read_split(split_done.folder, found.manifest.roots))
-    drawn = {}
-    for label, few in shots.items():
-        tuned = finetune_step(config, found, label, few)
-        tuned(_watch)
+    drawn, tuning = {}, finetune_together(config, found, shots)
+    tuning(_watch)
+    for tuned in tuning.steps:
+        label = tuned.what
         after = images_step(config, label, images, tuned)
         after = dataclasses.replace(after, folder=folder / "after" / label)
         before = _before(config, label, images, tuned, folder / "before" / label)

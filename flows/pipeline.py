@@ -22,7 +22,7 @@ from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
 from flows.steps import Conductor, Step
 from flows.study import StudyConfig
-from flows.synthesize import finetune_step, images_step
+from flows.synthesize import finetune_together, images_step
 from flows.weights import refuse_weights
 
 
@@ -31,7 +31,8 @@ def steps_of(config: StudyConfig) -> int:
     classes = len(config.split.rare) if "synthetic" in config.arms else 0
     own = 1 if classes and config.base.own else 0
     trained = len(config.arms) + (1 if config.random_split else 0)
-    return 3 + own + 2 * classes + len(config.folder_arms) + trained * len(config.seeds)
+    generated = 1 + classes if classes else 0
+    return 3 + own + generated + len(config.folder_arms) + trained * len(config.seeds)
 
 
 def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
@@ -72,11 +73,12 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     if any(counts.values()):
         attributes_of(split.train, config.prompts)  # what prompts cannot tell is said before anything is trained
         config = with_base(config, images, split, record, conduct)
-    for label, count in counts.items():
-        if count:
-            tuning = finetune_step(config, images, label, shots[label])
-            record.add("finetune", label, done=conduct("fine-tune", label, tuning))
-            drawn[label] = images_step(config, label, count, tuning, train.of(label))
+        tuning = finetune_together(config, images, {label: shots[label] for label, count in counts.items() if count})
+        for done in conduct(tuning.stage, tuning.what, tuning).parts:
+            record.add("finetune", done.what, done=done)
+        for tuned in tuning.steps:
+            label = tuned.what
+            drawn[label] = images_step(config, label, counts[label], tuned, train.of(label))
             record.add("images", label, done=conduct("images", label, drawn[label]))
 
     for arm in config.arm_names:

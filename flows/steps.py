@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ import filelock
 from data.progress import Watch
 from data.store import building, digest, finished, read_json, write_json
 
-__all__ = ["COST", "Conductor", "Done", "Finished", "Step", "Watch"]
+__all__ = ["COST", "Conductor", "Done", "DoneTogether", "Finished", "Step", "Together", "Watch"]
 
 COST = "cost.json"  # seconds and device, inside an artifact
 
@@ -38,6 +38,18 @@ class Done:
     def outcome(self) -> str:
         """What became of the step, in words."""
         return f"kept from before (took {self.seconds:.0f} s)" if self.reused else f"{self.seconds:.0f} s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoneTogether(Done):
+    """Finished steps that were one piece of work; reused if all of them were."""
+
+    parts: tuple[Done, ...]
+
+    @property
+    def outcome(self) -> str:
+        """Say what became of each."""
+        return ", ".join(f"{part.what} {part.outcome}" for part in self.parts)
 
 
 Finished = TypeVar("Finished", bound=Done)
@@ -73,15 +85,71 @@ class Step:
 
     def __call__(self, watch: Watch) -> Done:
         """Make the artifact, unless it is there."""
-        if reused := finished(self.target, self.inputs):
-            cost = read_json(self.target / COST)
-        else:
+        reused = finished(self.target, self.inputs)
+        if not reused:
             with _device(self.heavy) as device, building(self.target, self.inputs) as partial:
                 start = time.perf_counter()
                 self.make(partial, watch)
                 cost = {"seconds": round(time.perf_counter() - start, 2), "device": device}
                 write_json(partial / COST, cost)
-        return Done(stage=self.stage, what=self.what, seconds=cost["seconds"], reused=reused, folder=self.target)
+        return _kept(self, reused=reused)
+
+
+Complete = Callable[[str, float], None]  # which of the steps, by `what`, is made, and its seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Artifacts of one stage that are made in one piece of work; each is kept, timed and recorded by itself.
+
+    `make` gets the folders of those that are not there yet, and says of each when it is complete. What is complete
+    stays so if the work on the others is broken off.
+    """
+
+    steps: tuple[Step, ...]
+    make: Callable[[Mapping[str, Path], Watch, Complete], None]
+
+    @property
+    def stage(self) -> str:
+        """The stage of all of them."""
+        return self.steps[0].stage
+
+    @property
+    def what(self) -> str:
+        """All that are made."""
+        return ", ".join(step.what for step in self.steps)
+
+    def __call__(self, watch: Watch) -> DoneTogether:
+        """Make the artifacts that are not there."""
+        missing = [step for step in self.steps if not finished(step.target, step.inputs)]
+        if missing:
+            self._make(missing, watch)
+        parts = tuple(_kept(step, reused=step not in missing) for step in self.steps)
+        seconds = round(sum(part.seconds for part in parts), 2)
+        folder = self.steps[0].folder.parent
+        return DoneTogether(
+            stage=self.stage, what=self.what, seconds=seconds, reused=not missing, folder=folder, parts=parts
+        )
+
+    def _make(self, missing: list[Step], watch: Watch) -> None:
+        with ExitStack() as whole:
+            device = whole.enter_context(_device(any(step.heavy for step in missing)))
+            own = {step.what: whole.enter_context(ExitStack()) for step in missing}
+            folders = {step.what: own[step.what].enter_context(building(step.target, step.inputs)) for step in missing}
+
+            def complete(what: str, seconds: float) -> None:
+                write_json(folders[what] / COST, {"seconds": round(seconds, 2), "device": device})
+                own.pop(what).close()
+
+            self.make(folders, watch, complete)
+            if own:
+                raise RuntimeError(f"{self.stage}: {', '.join(own)} was left incomplete")
+
+
+def _kept(step: Step, *, reused: bool) -> Done:
+    """Say what a finished artifact cost."""
+    seconds = read_json(step.target / COST)["seconds"]
+    return Done(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target)
 
 
 def _device(heavy: bool) -> AbstractContextManager[str]:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from augment.base import base_identity
-from augment.finetune import finetune
+from augment.finetune import Progress, finetune
 from augment.generate import generate, synthetic_manifest
 from augment.prompts import attributes_of
+from augment.tuning import decisive
 from data.manifest import Manifest
 from data.seen import SeenIds
 from data.splits import Split
 from data.store import digest, read_json
 from flows.prepare import Images
-from flows.steps import Step, Watch
+from flows.steps import Complete, Step, Together, Watch
 from flows.study import StudyConfig, inputs, settings
 
 ROOT = "synthetic"  # name of the run folder as a root of paths
@@ -29,7 +30,7 @@ def finetune_step(config: StudyConfig, images: Images, label: str, shots: Manife
         shots=images.identity_of(shots),
         pixels=settings(config.pixels),
         base=base_identity(config.base),
-        finetune=settings(config.finetune, "checkpoint_every"),
+        finetune={name: value for name, value in decisive(config.finetune).items() if name != "checkpoint_every"},
         seed=config.study_seed,
         **_prompts(config),
     )
@@ -47,6 +48,34 @@ def finetune_step(config: StudyConfig, images: Images, label: str, shots: Manife
         )
 
     return Step(stage="fine-tune", what=label, folder=config.folder / "finetune" / label, inputs=depends, make=make)
+
+
+def finetune_together(config: StudyConfig, images: Images, shots: Mapping[str, Manifest]) -> Together:
+    """Teach the base these classes, in one batch where the method allows it; an artifact each.
+
+    A class's seconds are its share: what was spent on one batch, or on all, is divided evenly.
+    """
+    steps = tuple(finetune_step(config, images, label, few) for label, few in shots.items())
+
+    def make(folders: Mapping[str, Path], watch: Watch, complete: Complete) -> None:
+        few = {label: shots[label] for label in folders}
+        told = _told(watch, len(few))
+        finetune(
+            config.base, few, config.pixels, config.finetune, folders, config.study_seed, told, config.prompts, complete
+        )
+
+    return Together(steps=steps, make=make)
+
+
+def _told(watch: Watch, classes: int) -> Progress:
+    """Tell a watch of all classes' steps, and the last loss of each."""
+    done, losses = dict[str, int](), dict[str, str]()
+
+    def progress(label: str, step: int, steps: int, loss: float) -> None:
+        done[label], losses[label] = step, f"{label} {loss:.3f}"
+        watch(sum(done.values()), steps * classes, f"loss {', '.join(losses.values())}")
+
+    return progress
 
 
 def images_step(config: StudyConfig, label: str, count: int, tuned: Step, real: Manifest | None = None) -> Step:

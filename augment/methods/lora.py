@@ -72,17 +72,12 @@ class Lora:
         Under peft's names, which diffusers reads. Its own converter renames the attention alone, and its
         loader, which judges a file by the first name, then leaves the attention out.
         """
-        states = {}
-        for name in self._targets():
-            state = get_peft_model_state_dict(getattr(pipe, name))
-            states[f"{name}_lora_layers"] = {key: value.cpu().contiguous() for key, value in state.items()}
-        StableDiffusionPipeline.save_lora_weights(folder, **states)
-        return folder / FILE
+        return write({name: get_peft_model_state_dict(getattr(pipe, name)) for name in self._targets()}, folder)
 
     def apply(self, pipe: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
         """Copies with B A added to the weights."""
-        layers = {name: _layers(getattr(pipe, name), targets) for name, targets in self._targets().items()}
-        shapes = {key: shape for name, found in layers.items() for key, shape in self._shapes(name, found).items()}
+        layers = {name: self.layers(pipe, name) for name in self._targets()}
+        shapes = {key: shape for name, found in layers.items() for key, shape in self.shapes(name, found).items()}
         tensors = read_weights(folder / FILE, shapes)
         parts = {}
         for name, found in layers.items():
@@ -97,7 +92,12 @@ class Lora:
         unet = ATTENTION + (CONVOLUTIONS if self.conv else ())
         return {"unet": unet, "text_encoder": TEXT} if self.text_encoder else {"unet": unet}
 
-    def _shapes(self, part: str, layers: dict[str, nn.Linear | nn.Conv2d]) -> dict[str, tuple[int, ...]]:
+    def layers(self, pipe: StableDiffusionPipeline, part: str) -> dict[str, nn.Linear | nn.Conv2d]:
+        """The layers of the pipeline's part that get an update, by path, in the module's own order."""
+        return _layers(getattr(pipe, part), self._targets()[part])
+
+    def shapes(self, part: str, layers: Mapping[str, nn.Linear | nn.Conv2d]) -> dict[str, tuple[int, ...]]:
+        """The shapes of their A and B, under the file's names."""
         shapes: dict[str, tuple[int, ...]] = {}
         for path, layer in layers.items():
             out, into, *kernel = layer.weight.shape
@@ -105,6 +105,16 @@ class Lora:
             shapes[down] = (self.rank, into, *kernel)
             shapes[up] = (out, self.rank, *(1 for _ in kernel))
         return shapes
+
+
+def write(states: Mapping[str, Mapping[str, Tensor]], folder: Path) -> Path:
+    """Write each part's A and B, by names that begin within the part."""
+    layers = {
+        f"{part}_lora_layers": {key: value.cpu().contiguous() for key, value in state.items()}
+        for part, state in states.items()
+    }
+    StableDiffusionPipeline.save_lora_weights(folder, **layers)
+    return folder / FILE
 
 
 def product(up: Tensor, down: Tensor) -> Tensor:
@@ -125,11 +135,15 @@ def _keys(part: str, path: str) -> tuple[str, str]:
     return f"{part}.{path}.lora_A.weight", f"{part}.{path}.lora_B.weight"
 
 
+def started(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """A as peft draws it, but from a generator of our own, whatever the device; B is 0."""
+    start = torch.zeros(shape)
+    if ".lora_A." in name:
+        nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
+    return start
+
+
 def _start(part: nn.Module, generator: torch.Generator) -> None:
-    """As peft starts, but from a generator of our own, whatever the device."""
     for name, parameter in part.named_parameters():
         if parameter.requires_grad:
-            start = torch.zeros(parameter.shape)
-            if ".lora_A." in name:
-                nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
-            parameter.data = start.to(parameter.device)
+            parameter.data = started(name, tuple(parameter.shape), generator).to(parameter.device)

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from augment import together
 from augment.finetune import FinetuneConfig, finetune
 from augment.methods import apply_adapter
 from augment.prompts import PromptConfig
@@ -27,7 +28,11 @@ WEIGHTS = {"lora": "pytorch_lora_weights.safetensors", "dreambooth": "unet/diffu
 def loaded(pipe, request, monkeypatch):
     """Loading is slow and tested elsewhere; one test here goes through the true door."""
     if request.function is not test_a_class_does_not_depend_on_its_neighbours:
-        monkeypatch.setattr("augment.finetune.load_base", lambda _base: copy.deepcopy(pipe))
+        loaded_again(monkeypatch, pipe)
+
+
+def loaded_again(monkeypatch, pipe):
+    monkeypatch.setattr("augment.finetune.load_base", lambda _base: copy.deepcopy(pipe))
 
 
 class StopError(Exception):
@@ -42,9 +47,9 @@ def stop_after(steps):
     return progress
 
 
-def train(base, shots, config, folder, labels=("df",), progress=None, seed=0):
+def train(base, shots, config, folder, labels=("df",), progress=None, seed=0, finished=None):
     out = {label: folder / label for label in labels}
-    finetune(base, {label: shots[label] for label in labels}, PIXELS, config, out, seed, progress)
+    finetune(base, {label: shots[label] for label in labels}, PIXELS, config, out, seed, progress, finished=finished)
     return [out[label] / WEIGHTS[config.method] for label in labels]
 
 
@@ -67,8 +72,12 @@ def test_three_steps_and_two_resumed_are_five(base, shots, tmp_path, config):
 def test_a_class_does_not_depend_on_its_neighbours(base, shots, tmp_path):
     together = train(base, shots, LORA, tmp_path / "together", labels=("vasc", "df"))
     (alone,) = train(base, shots, LORA, tmp_path / "alone")
-    assert alone.read_bytes() == together[1].read_bytes()
-    assert alone.read_bytes() != together[0].read_bytes()
+    other, own, expected = (load_file(path) for path in (*together, alone))
+    assert own.keys() == expected.keys()
+    assert all(torch.allclose(own[name], value, atol=1e-6, rtol=1e-4) for name, value in expected.items())
+    assert not all(torch.allclose(other[name], value, atol=1e-6, rtol=1e-4) for name, value in expected.items())
+    record = read_json(tmp_path / "together" / "df" / "adapter.json")
+    assert record["together"] == ["vasc", "df"]
 
 
 def test_another_seed_gives_another_adapter(base, shots, tmp_path):
@@ -115,20 +124,54 @@ def test_previews_change_nothing(base, shots, tmp_path):
     assert with_.read_bytes() == without.read_bytes()
 
 
-def test_a_loss_that_is_not_a_number_names_class_and_step_and_keeps_the_checkpoint(base, shots, tmp_path, monkeypatch):
-    real = Training._loss
-    monkeypatch.setattr(Training, "_loss", lambda self, batch: real(self, batch) * (len(self.losses) != 3 or torch.nan))
-    config = dataclasses.replace(LORA, checkpoint_every=2)
+def spoilt(monkeypatch, label, at):
+    """The class's loss is not a number at this step."""
+    real = together.class_losses
+
+    def losses(group):
+        spoil = [torch.nan if t.lesson.label == label and len(t.losses) + 1 == at else 1.0 for t in group]
+        return real(group) * torch.tensor(spoil)
+
+    monkeypatch.setattr(together, "class_losses", losses)
+
+
+@pytest.mark.parametrize("base_config", [LORA, DREAM], ids=["lora", "dreambooth"])
+def test_a_loss_that_is_not_a_number_names_class_and_step_and_ends_that_class_alone(
+    base, pipe, shots, tmp_path, monkeypatch, base_config
+):
+    config = dataclasses.replace(base_config, checkpoint_every=2)
+    written = []
+    spoilt(monkeypatch, "df", at=4)
     with pytest.raises(TrainingError, match=r"^df: the loss is not a number at step 4 of 5 .* checkpoint of step 2 in"):
-        train(base, shots, config, tmp_path)
+        train(base, shots, config, tmp_path, ("df", "vasc"), finished=lambda label, _seconds: written.append(label))
+    assert written == ["vasc"]
+    assert not (tmp_path / "df" / "adapter.json").exists()
     (kept,) = (tmp_path / "df" / "checkpoint").iterdir()
     state = torch.load(kept, weights_only=True)
     assert state["step"] == 2
     assert all(torch.isfinite(value).all() for value in state["weights"]["parameters"].values())
     monkeypatch.undo()
+    loaded_again(monkeypatch, pipe)
     (mended,) = train(base, shots, config, tmp_path)
-    (whole,) = train(base, shots, config, tmp_path / "whole")
-    assert mended.read_bytes() == whole.read_bytes()
+    whole = train(base, shots, config, tmp_path / "whole", ("df", "vasc"))
+    alone = load_file(tmp_path / "vasc" / WEIGHTS[config.method])
+    for found, expected in ((load_file(mended), load_file(whole[0])), (alone, load_file(whole[1]))):
+        assert all(torch.allclose(found[key], value, atol=1e-6, rtol=1e-3) for key, value in expected.items())
+
+
+def test_finished_classes_are_told_with_their_share_of_the_time(base, shots, tmp_path):
+    told = {}
+    train(base, shots, LORA, tmp_path, ("df",))
+    train(base, shots, LORA, tmp_path, ("vasc", "df"), finished=told.__setitem__)
+    assert told["df"] == read_json(tmp_path / "df" / "adapter.json")["seconds"]
+    assert 0 < told["vasc"] == pytest.approx(read_json(tmp_path / "vasc" / "adapter.json")["seconds"], abs=0.01)
+
+
+def test_speed_alone_changes_no_key(base, shots, tmp_path):
+    train(base, shots, LORA, tmp_path)
+    before = (tmp_path / "df" / "adapter.json").stat().st_mtime_ns
+    train(base, shots, dataclasses.replace(LORA, classes_at_once=1), tmp_path)
+    assert (tmp_path / "df" / "adapter.json").stat().st_mtime_ns == before
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(base, shots, tmp_path):

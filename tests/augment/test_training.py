@@ -5,7 +5,9 @@ from augment import device
 from augment.lesson import Lesson
 from augment.methods import lora
 from augment.sampler import SamplerConfig
-from augment.training import FinetuneConfig, Training
+from augment.together import class_losses, train
+from augment.training import Training
+from augment.tuning import FinetuneConfig
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def lesson():
 def test_training_lowers_the_loss(pipe, lesson, tmp_path, method, rate, share):
     options = {"steps": 25, "batch_size": 8, "rank": 4, "warmup": 1, "preview_every": 0}
     training = Training(pipe, lesson, FinetuneConfig(method=method, learning_rate=rate, **options), tmp_path, "k")
-    training.run()
+    run(training)
     assert training.losses[-1] < share * training.losses[0]
 
 
@@ -30,9 +32,13 @@ def test_samples_weigh_what_min_snr_says(pipe, lesson, tmp_path):
         Training(pipe, lesson, FinetuneConfig(steps=1, min_snr_gamma=gamma, preview_every=0), tmp_path, "k")
         for gamma in (None, 1e6)
     )
-    plain.run()
-    weighted.run()
+    run(plain)
+    run(weighted)
     assert 0 < weighted.losses[0] < plain.losses[0]
+
+
+def run(training):
+    train([training], lambda _training: None)
 
 
 def test_the_learning_rate_follows_the_method():
@@ -49,11 +55,11 @@ def test_a_card_with_sixteen_bits_trains_in_full_precision_what_is_learned(
     """As on a GPU, but on the CPU: frozen weights and products in bfloat16."""
     options = {"steps": 2, "batch_size": 2, "text_encoder": text_encoder, "preview_every": 2}
     config = FinetuneConfig(method=method, preview=SamplerConfig(steps=1, batch_size=2), **options)
-    expected = Training(pipe, lesson, config, tmp_path, "k")._step(0)
+    expected = class_losses([Training(pipe, lesson, config, tmp_path, "k")]).item()
     monkeypatch.setattr(device, "training_dtype", lambda _where: torch.bfloat16)
     monkeypatch.setattr(lora, "training_dtype", lambda _where: torch.bfloat16)
     training = Training(pipe, lesson, config, tmp_path, "k")
-    training.run()
+    run(training)
     assert {parameter.dtype for parameter in training.parameters.values()} == {torch.float32}
     assert training.losses[0] == pytest.approx(expected, rel=0.02)
     assert (tmp_path / "previews" / "step-000002.jpg").is_file()

@@ -1,0 +1,102 @@
+"""The steps of one class or of many in one batch.
+
+A class's batch, loss, gradient, clip and optimiser are its own, so it learns what it would learn alone, within
+rounding; it may be further on than the others, end before them or fail without them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from augment import device, objective
+from augment.solvers import solver
+from augment.training import Training
+from augment.tuning import Progress
+from data.errors import TrainingError
+
+log = logging.getLogger(__name__)
+
+Finished = Callable[[Training], None]
+
+
+def train(
+    trainings: Sequence[Training], finished: Finished, progress: Progress | None = None, at_once: int | None = None
+) -> None:
+    """Train each class to its last step, at most `at_once` in one batch, and call `finished` with it.
+
+    Where an accelerator's memory does not hold so many, half as many are tried. A class whose loss is not a
+    number stops alone; the TrainingError that names it comes after the others' end.
+    """
+    waiting, failed = list(trainings), list[str]()
+    while waiting:
+        group = waiting[:at_once]
+        if ended := [training for training in group if training.done]:
+            finished(ended[0])
+            waiting.remove(ended[0])
+            continue
+        try:
+            faults = step(group, progress)
+        except torch.OutOfMemoryError:
+            if len(group) == 1:
+                raise
+            log.warning("%d classes in one batch do not fit into memory; trying %d", len(group), len(group) // 2)
+            at_once = len(group) // 2
+            _make_room(group)
+            continue
+        waiting = [training for training in waiting if training not in faults]
+        failed += faults.values()
+    if failed:
+        raise TrainingError("; ".join(failed))
+
+
+def step(group: Sequence[Training], progress: Progress | None = None) -> dict[Training, str]:
+    """Make one step of each class; gives those that failed, and what is to be said of them."""
+    started = time.monotonic()
+    losses = class_losses(group)
+    torch.autograd.backward(losses.sum())
+    norms = torch.stack([training.clip() for training in group])
+    figures = torch.stack([losses.detach(), norms]).T.tolist()
+    share, faults = (time.monotonic() - started) / len(group), dict[Training, str]()
+    for training, (loss, norm) in zip(group, figures, strict=True):
+        started = time.monotonic()
+        try:
+            training.learn(loss, norm)
+        except TrainingError as fault:
+            faults[training] = str(fault)
+            continue
+        training.keep()
+        training.seconds += share + time.monotonic() - started
+        if progress is not None:
+            progress(training.lesson.label, len(training.losses), training.config.steps, loss)
+    return faults
+
+
+def class_losses(group: Sequence[Training]) -> Tensor:
+    """Each class's loss at its own next step, from one pass of the UNet over all their samples."""
+    first, batches = group[0], [training.batch() for training in group]
+    where, kind = first.base.device, first.base.scheduler.config.prediction_type
+    clean, noise, weights, timesteps = (
+        torch.cat([getattr(batch, name) for batch in batches]).to(where, non_blocking=True)
+        for name in ("clean", "noise", "weights", "timesteps")
+    )
+    alphas = solver(first.base).alphas_cumprod.to(where)[timesteps]
+    with device.autocast(where):
+        told = [one.embeddings()[batch.prompts.to(where)] for one, batch in zip(group, batches, strict=True)]
+        if first.stack is not None:
+            first.stack.bear([training.parameters["factors"] for training in group])
+        given = objective.noised(clean, noise, alphas)
+        said = first.pipe.unet(given, timesteps, torch.cat(told), return_dict=False)[0]
+    error: Tensor = (said.float() - objective.target(clean, noise, alphas, kind)).square().mean(dim=(1, 2, 3))
+    weighted = error * weights * objective.min_snr_weights(alphas, kind, first.config.min_snr_gamma)
+    return weighted.view(len(group), -1).sum(dim=1)
+
+
+def _make_room(group: Sequence[Training]) -> None:
+    for training in group:
+        training.forget()
+    device.release()

@@ -1,0 +1,181 @@
+"""How fast do classes learn? All in one batch, against one after another and against the public script's loop.
+
+All ways take turns in one process on one machine, on drawn images of the rarest classes.
+
+    python benchmarks/finetuning.py [--base tiny|sd15-shape] [--classes 3] [--batch 16] [--rounds 10] [--steps 2]
+
+`sd15-shape` is Stable Diffusion 1.5's architecture at 512 px with random weights, which takes a GPU. The figures are
+kept in runs/finetuning.
+"""
+
+import argparse
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from finetuning_ways import ALL, OURS, PEFT, SAME, SCRIPT, Way, ways
+from measure import forget_memory, machine, memory, peak, spread, wait
+from sampling_ways import BASES
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.utils import logging as transformers_logging
+
+from augment import device
+from augment.lesson import Lesson, posteriors, seed_for
+from augment.prompts import class_prompt, prompt_for
+from augment.tuning import FinetuneConfig
+from data.errors import ConfigError, InputError
+from data.manifest import Manifest
+from data.phantom import CODES, PhantomConfig
+from data.pixels import PixelConfig, load_pixels
+from data.sources import DataConfig, load_manifest
+from data.store import write_json
+
+_SHOTS = 16
+_RAREST = ("df", "vasc", "akiec", "bcc", "bkl", "mel", "nv")
+_BARS = ((SCRIPT, 2.0), (SAME, 2.0), (PEFT, 1.2), (OURS, 1.2))
+_COLUMNS = ("way", "samples/s", "one batch is so many times as fast", "GFLOP a sample", "TFLOP/s", "share of peak",
+            "peak memory, GiB")  # fmt: skip
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What was measured of one way, turn by turn."""
+
+    way: Way
+    flops: float  # of a sample
+    rates: list[float] = field(default_factory=list)  # samples a second
+    memory: list[float] = field(default_factory=list)  # GiB at the most
+
+
+def measure(made: Sequence[Way], rounds: int) -> list[Found]:
+    """Let all ways take turns, the order turned round each time."""
+    found = []
+    for way in made:
+        _say(f"warming up: {way.name}")
+        way.turn()
+        with FlopCounterMode(display=False) as counter:
+            way.turn()
+        found.append(Found(way=way, flops=counter.get_total_flops() / way.samples))
+    for turn in range(rounds):
+        _say(f"round {turn + 1} of {rounds}")
+        for each in found if turn % 2 == 0 else found[::-1]:
+            forget_memory()
+            wait()
+            start = time.perf_counter()
+            each.way.turn()
+            wait()
+            each.rates.append(each.way.samples / (time.perf_counter() - start))
+            each.memory.append(memory())
+    return found
+
+
+def prepared(base: str, classes: int, config: FinetuneConfig, out: Path, steps: int) -> list[Way]:
+    """Draw the classes' images, encode them, and make every way ready."""
+    pipe = device.place(BASES[base](), device.device(), torch.float32)
+    for part in (pipe.unet, pipe.text_encoder, pipe.vae):
+        part.requires_grad_(requires_grad=False)
+    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    phantom = PhantomConfig(images=_SHOTS * len(CODES), balanced=True)
+    drawn = load_manifest(DataConfig(source="phantom", phantom=phantom), out / "data")
+    lessons, files = {}, {}
+    for label in _RAREST[:classes]:
+        shots = _few(drawn.of(label))
+        means, deviations = posteriors(pipe, load_pixels(shots, PixelConfig(size=size)), flips=config.flips)
+        prompts = (prompt_for(label), class_prompt(), "")
+        none = torch.empty(0, *means.shape[2:])
+        lessons[label] = Lesson(label, seed_for(0, label), prompts, means, deviations, none)
+        files[label] = shots.paths()
+    return ways(pipe, lessons, files, config, out / "work", steps)
+
+
+def _few(manifest: Manifest) -> Manifest:
+    return manifest.where(manifest.table.reset_index().index < _SHOTS)
+
+
+def table(found: Sequence[Found], fastest: float) -> str:
+    """Set out the figures as Markdown; a ratio is of the two turns of one round."""
+    (best,) = (each for each in found if each.way.name == ALL)
+    rows = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
+    for each in found:
+        rate = statistics.median(each.rates) * each.flops
+        cells = [
+            each.way.name,
+            spread(each.rates),
+            "-" if each is best else spread(ratios(best, each)),
+            f"{each.flops / 1e9:.3g}",
+            f"{rate / 1e12:.3g}",
+            f"{rate / fastest:.0%}",
+            f"{max(each.memory):.1f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def ratios(one: Found, other: Found) -> list[float]:
+    """How many times as fast one was as the other, round by round."""
+    return [mine / theirs for mine, theirs in zip(one.rates, other.rates, strict=True)]
+
+
+def bars(found: Sequence[Found]) -> str:
+    """Say which aims are reached, by the median."""
+    by_name = {each.way.name: each for each in found}
+    lines = []
+    for name, bar in _BARS:
+        ratio = statistics.median(ratios(by_name[ALL], by_name[name]))
+        lines.append(f"{ratio:.2f} times {name}: the aim of {bar:g} is {'reached' if ratio >= bar else 'missed'}.")
+    return "\n".join(lines)
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    parser = argparse.ArgumentParser(prog="finetuning", description="Fine-tuning of several classes, timed.")
+    parser.add_argument("--base", choices=tuple(BASES), default="tiny", help="(default: tiny)")
+    parser.add_argument("--classes", type=int, default=3, help=f"1 to {len(_RAREST)} (default: 3)")
+    parser.add_argument("--batch", type=int, default=16, help="samples of a class and step (default: 16)")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each way (default: 10)")
+    parser.add_argument("--steps", type=int, default=2, help="of each class in a turn (default: 2)")
+    parser.add_argument("--out", type=Path, default=Path("runs/finetuning"), help="for images and figures")
+    given = parser.parse_args(arguments)
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+    try:
+        if not 1 <= given.classes <= len(_RAREST) or min(given.batch, given.rounds, given.steps) < 1:
+            raise ConfigError(f"--classes must be 1 to {len(_RAREST)}, the other numbers 1 or more")  # noqa: TRY301
+        config = FinetuneConfig(steps=10**6, batch_size=given.batch, checkpoint_every=10**6, preview_every=0)
+        found = measure(prepared(given.base, given.classes, config, given.out, given.steps), given.rounds)
+        fastest = peak(device.training_dtype(device.device()))
+        about = (
+            f"{given.base}, {given.classes} classes, {given.batch} samples of a class and step, rank {config.rank}; "
+            f"{machine()}; {given.rounds} rounds: median [least, most]. Peak by a product of matrices: "
+            f"{fastest / 1e12:.3g} TFLOP/s. Memory is that of the process with the weights of all ways."
+        )
+        print(f"{about}\n\n{table(found, fastest)}\n\n{bars(found)}")
+        rows = [
+            {"way": each.way.name, "samples_a_second": each.rates, "flops_a_sample": each.flops, "gib": each.memory}
+            for each in found
+        ]
+        where = given.out / f"{given.base}-{device.device().type}.json"
+        write_json(where, {"about": about, "peak_flops": fastest, "ways": rows})
+    except InputError as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    except Exception:
+        log.exception("the program failed")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Classes in one batch learn what each learns alone, in today's way and in peft's."""
+
+import pytest
+import torch
+
+from augment import together
+from augment.lesson import Lesson
+from augment.methods import trained
+from augment.methods.lora import Lora
+from augment.methods.stack import Stack
+from augment.together import class_losses, train
+from augment.training import Training
+from augment.tuning import FinetuneConfig
+from data.errors import TrainingError
+
+CONFIG = FinetuneConfig(
+    steps=5, batch_size=4, rank=2, learning_rate=1e-3, warmup=1, preview_every=0, clip=0.1, prompt_dropout=0.3
+)
+LABELS = ("akiec", "df", "vasc")
+
+
+def lesson(label):
+    number = LABELS.index(label)
+    means = torch.randn(3, 8, 8, 4, 4, generator=torch.Generator().manual_seed(number))
+    prompts = (f"dermoscopy of a {label}", "dermoscopy of a skin lesion", "")
+    return Lesson(label, number, prompts, means, torch.full_like(means, 0.1), torch.empty(0, 8, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def stack(pipe):
+    return Stack(pipe, Lora(rank=CONFIG.rank))
+
+
+def opened(pipe, folder, stack=None, labels=LABELS, config=CONFIG):
+    return [Training(pipe, lesson(label), config, folder / label, "k", stack) for label in labels]
+
+
+def learn(trainings, **options):
+    ended = []
+    train(trainings, ended.append, **options)
+    return ended
+
+
+def vector(training):
+    return torch.cat([parameter.detach().flatten() for parameter in training.parameters.values()])
+
+
+def gradient(training):
+    return torch.cat([parameter.grad.flatten() for parameter in training.parameters.values()])
+
+
+def same(found, expected):
+    for own, other in zip(found, expected, strict=True):
+        assert own.losses == pytest.approx(other.losses, rel=1e-5)
+        torch.testing.assert_close(vector(own), vector(other), atol=1e-6, rtol=0)
+
+
+def test_five_steps_of_all_classes_in_one_batch_are_five_steps_of_each_alone(pipe, stack, tmp_path):
+    whole = opened(pipe, tmp_path / "whole", stack)
+    learn(whole)
+    alone = opened(pipe, tmp_path / "alone", stack)
+    for one in alone:
+        learn([one])
+    same(whole, alone)
+    assert not torch.allclose(vector(whole[0]), vector(whole[1]), atol=1e-3)
+
+
+def test_a_class_learns_what_peft_teaches_it(pipe, stack, tmp_path):
+    peft = opened(pipe, tmp_path / "peft")
+    whole = opened(pipe, tmp_path / "whole", stack)
+    torch.autograd.backward(class_losses(whole).sum())
+    for one in peft:
+        torch.autograd.backward(class_losses([one]).sum())
+    for own, other in zip(whole, peft, strict=True):
+        assert torch.equal(vector(own), vector(other))
+        torch.testing.assert_close(gradient(own), gradient(other), atol=2e-5, rtol=0)
+        assert gradient(own).norm() > CONFIG.clip  # so that clipping is tested below
+        own.forget()
+        other.forget()
+    for one in peft:
+        learn([one])
+    learn(whole)
+    for own, other in zip(whole, peft, strict=True):
+        assert own.losses == pytest.approx(other.losses, rel=1e-5)
+        apart = (vector(own) - vector(other)).abs()
+        # Adam moves by the rate whatever the gradient, so where that is rounding alone the way is too
+        assert (apart > 1e-6).float().mean() < 0.01
+        assert apart.max() < 0.2 * CONFIG.rate
+    assert trained(peft[0].pipe)
+
+
+def test_a_class_that_is_further_on_ends_first_and_in_the_same_result(pipe, stack, tmp_path):
+    expected = opened(pipe, tmp_path / "expected", stack)
+    learn(expected)
+    ahead, *others = opened(pipe, tmp_path / "parts", stack)
+    ended = []
+    for _ in range(3):
+        together.step([ahead])
+    train([ahead, *others], ended.append)
+    assert ended == [ahead, *others]
+    same([ahead, *others], expected)
+
+
+def test_a_class_that_is_not_a_number_leaves_the_others_alone(pipe, stack, tmp_path):
+    expected = opened(pipe, tmp_path / "expected", stack)
+    learn(expected)
+    trainings = opened(pipe, tmp_path / "spoilt", stack)
+    together.step(trainings)
+    trainings[1].parameters["factors"].data[-1] = torch.nan
+    ended = []
+    with pytest.raises(TrainingError, match=r"^df: the loss is not a number at step 2 of 5"):
+        train(trainings, ended.append)
+    assert ended == [trainings[0], trainings[2]]
+    same(ended, [expected[0], expected[2]])
+    assert len(trainings[1].losses) == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_fewer_classes_at_once_end_in_the_same_result(pipe, stack, tmp_path, at_once):
+    expected = opened(pipe, tmp_path / "expected", stack)
+    learn(expected)
+    few = opened(pipe, tmp_path / "few", stack)
+    assert learn(few, at_once=at_once) == few
+    same(few, expected)
+
+
+def test_where_memory_ends_half_as_many_are_tried(pipe, stack, tmp_path, monkeypatch, caplog):
+    expected = opened(pipe, tmp_path / "expected", stack)
+    learn(expected)
+    real = together.class_losses
+
+    def little(group):
+        if len(group) > 1:
+            raise torch.OutOfMemoryError
+        return real(group)
+
+    monkeypatch.setattr(together, "class_losses", little)
+    few = opened(pipe, tmp_path / "few", stack)
+    assert learn(few) == few
+    same(few, expected)
+    assert "3 classes in one batch do not fit into memory; trying 1" in caplog.text
+    monkeypatch.setattr(together, "class_losses", lambda _group: little([1, 2]))
+    with pytest.raises(torch.OutOfMemoryError):
+        learn(opened(pipe, tmp_path / "none", stack, ("df",)))
+
+
+def test_every_class_tells_its_progress_and_its_seconds(pipe, stack, tmp_path):
+    told = []
+    trainings = opened(pipe, tmp_path, stack)
+    learn(trainings, progress=lambda *said: told.append(said[:3]))
+    assert told[:3] == [(label, 1, 5) for label in LABELS]
+    assert told[-1] == ("vasc", 5, 5)
+    assert all(training.seconds > 0 for training in trainings)
