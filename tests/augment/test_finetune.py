@@ -47,7 +47,7 @@ def stop_after(steps):
     return progress
 
 
-def train(base, shots, config, folder, labels=("df",), progress=None, seed=0, finished=None):
+def train(base, shots, config, folder, labels=("df",), progress=None, seed=0, finished=lambda *_: None):
     out = {label: folder / label for label in labels}
     finetune(base, {label: shots[label] for label in labels}, PIXELS, config, out, seed, progress, finished=finished)
     return [out[label] / WEIGHTS[config.method] for label in labels]
