@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from augment.prompts import words_for
 
 if TYPE_CHECKING:
-    from reports.results import Change, Difference, Elsewhere, Score, Seen, Summary
+    from reports.results import Change, Difference, Elsewhere, Score, Seen, SplitCounts, Summary
 
 MINUS = "\N{MINUS SIGN}"
+_FEW_GROUPS = 10  # of a class in the test part, below which drawing them anew says too little
 _VERDICTS = {
     "higher": "raised balanced accuracy",
     "lower": "lowered balanced accuracy",
@@ -115,9 +116,20 @@ def caveat(summary: Summary) -> str:
             text = f"The whole interval lies {word} zero, judged on {tested}."
     if summary.without_test_images and first.verdict != "undefined":
         text += f" Without test images, and so left out: {listing(summary.without_test_images)}."
+    few = {label: recall.groups for label, recall in summary.per_class_recall[first.first].items()}
+    few = {label: n for label, n in few.items() if 0 < n < _FEW_GROUPS}
+    if few and first.verdict != "undefined":
+        behind = listing(tuple(f"{label} ({n})" for label, n in few.items()))
+        text += f" Fewer than {_FEW_GROUPS} leakage groups each are behind {behind}; the interval may be too short."
     if first.second != "oversampled" and first.first in {"synthetic", *summary.elsewhere}:
         text += " With no oversampled arm, re-balancing may be part of the effect."
     return text
+
+
+def links(split: SplitCounts) -> str:
+    """What ties images into leakage groups, e.g. 120 lesion and 7 duplicate links; empty where nothing does."""
+    kinds = tuple(f"{n:,} {kind}" for kind, n in split.links.items() if n)
+    return f"{listing(kinds)} links" if kinds else ""
 
 
 def who(seen: Seen) -> str:

@@ -74,6 +74,19 @@ def test_without_an_oversampled_arm_re_balancing_is_named_as_a_cause(make_run):
     assert "re-balancing may be part" not in wording.caveat(summarise(make_run(name="three")))
 
 
+def test_the_caveat_names_classes_that_few_groups_are_behind(make_run):
+    few = wording.caveat(summarise(make_run()))
+    assert "Fewer than 10 leakage groups each are behind akiec (6), bcc (8), df (4) and vasc (4); the interval" in few
+    assert "Fewer than" not in wording.caveat(summarise(make_run(name="two", classes=("bkl", "mel", "nv"), rare=())))
+
+
+def test_what_ties_groups_is_told_where_something_does(make_run):
+    split = summarise(make_run()).split
+    assert wording.links(split) == "120 patient, 300 lesion and 7 duplicate links"
+    assert wording.links(replace(split, links={"patient": 0, "lesion": 0, "duplicate": 7})) == "7 duplicate links"
+    assert wording.links(replace(split, links={"patient": 0})) == ""
+
+
 def test_the_caveat_names_classes_that_could_not_be_judged(make_run):
     assert "left out: df." in wording.caveat(summarise(make_run(absent=("df",))))
 
