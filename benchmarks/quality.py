@@ -22,6 +22,7 @@ from diffusers.utils import logging as diffusers_logging
 from quality_ground import CONTROL, Ground, ground_of, watch
 from quality_settings import Setting, drawing, settings
 from quality_table import Judged, Measured, plain, report
+from transformers.utils import logging as transformers_logging
 
 from augment.fidelity import compare
 from augment.generate import synthetic_manifest
@@ -158,7 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="settings of the study, as key=value")
     given = parser.parse_args(arguments)
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
-    diffusers_logging.disable_progress_bar()
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
     try:
         if given.images < FEWEST:
             raise ConfigError(f"--images {given.images}: too few to compare; ask for {FEWEST} or more")  # noqa: TRY301 - one way out
