@@ -64,9 +64,9 @@ def render(summary: Summary, run_folder: Path) -> str:
         axes={
             "balanced": figures.axis_round(_drawn(summary.balanced_accuracy.values()), whole=(0.0, 1.0)),
             "weighted": figures.axis_round(_drawn(summary.weighted_recall.values()), whole=(0.0, 1.0)),
-            "difference": figures.axis_round(_drawn(summary.differences), zero=True),
+            "difference": figures.axis_round(_drawn(summary.differences), whole=(-1.0, 1.0), zero=True),
             "careless": figures.axis_round(_drawn(careless), whole=(0.0, 1.0)),
-            "change": figures.axis_round(changes, zero=True),
+            "change": figures.axis_round(changes, whole=(-1.0, 1.0), zero=True),
         },
         pictures={path: picture_uri(run_folder / path) for path in _pictures(summary)},
         largest=max(sum(c.values()) for t in summary.training.values() for c in t.counts.values()) or 1,

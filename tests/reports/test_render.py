@@ -222,6 +222,14 @@ def test_the_config_can_be_saved_and_is_the_runs_own(make_run):
     assert "python -m flows.augment_and_evaluate study.yaml" in page.text
 
 
+def test_no_axis_of_differences_goes_beyond_what_a_difference_can_be(make_run):
+    run = make_run(skill={"synthetic": 9.0, "oversampled": -9.0})  # one is always right, the other never
+    page = render.write_report(run).read_text(encoding="utf-8")
+    assert ">+100</text>" in page
+    assert "+150" not in page
+    assert "+120" not in page
+
+
 def test_reused_work_is_named_as_such(make_run):
     assert "3, 3 reused" in _page(make_run())[2].text
 
