@@ -78,13 +78,14 @@ def sample_batches(
     `prompt_embeds[told[i]]` goes with `seeds[i]`; None: the first of them with all.
     """
     n = config.batch_size
-    embedded, negative = (e.to(pipe.unet.dtype) for e in (prompt_embeds, negative_embeds.expand(n, -1, -1)))
+    embedded, untold = (each.to(pipe.unet.dtype) for each in (prompt_embeds, negative_embeds))
     for start in range(0, len(seeds), n):
         chunk = list(seeds[start : start + n])
         generators = [torch.Generator().manual_seed(seed) for seed in chunk + chunk[-1:] * (n - len(chunk))]
         noise = _noise(pipe, generators, size)
         with torch.inference_mode():
             conditional = _conditional(embedded, None if told is None else told[start : start + n], n)
+            negative = untold.expand(n, -1, -1).contiguous()
             latents = _denoise(pipe, conditional, negative, noise, config, levels, generators)
         yield latents[: len(chunk)]
 
@@ -133,7 +134,7 @@ def _conditional(
 ) -> Float[Tensor, "{n} tokens width"]:
     """A row a sample, the last one repeated to fill the batch."""
     if told is None:
-        return embedded[:1].expand(n, -1, -1)
+        return embedded[:1].expand(n, -1, -1).contiguous()
     filled = list(told) + [told[-1]] * (n - len(told))
     return embedded[filled]
 
@@ -147,12 +148,15 @@ def _denoise(
     levels: Levels,
     generators: list[torch.Generator],
 ) -> Float[Tensor, "n c h w"]:
-    """The latents stay in float32; only the denoiser may work in 16 bits."""
+    """The latents stay in float32; only the denoiser may work in 16 bits.
+
+    It is always given one layout of memory, as a compiled one is made anew for another.
+    """
     scheduler = solver_for(pipe, levels, config.steps)
     guided = round(config.steps * config.guidance_until) if config.guidance > 1 else 0
     latents = latents * scheduler.init_noise_sigma
     for step, timestep in enumerate(scheduler.timesteps):
-        given = latents.to(pipe.unet.dtype)
+        given = latents.to(pipe.unet.dtype).contiguous()
         if step < guided:
             told, untold = _both(pipe.unet, given, timestep, conditional, negative)
             prediction = untold + config.guidance * (told - untold)

@@ -78,7 +78,7 @@ def solver_for(pipe: StableDiffusionPipeline, levels: Levels, steps: int) -> Any
     elif levels == "tcd":
         chosen = TCDScheduler.from_config(config)
     elif levels == "hyper-sd":
-        chosen = DDIMScheduler.from_config(config, timestep_spacing="trailing")  # as its authors sample
+        chosen = DDIMScheduler.from_config(config, timestep_spacing="trailing", clip_sample=False)  # as its authors
     elif levels == "fast" and not is_stable_diffusion_1(pipe):
         chosen = DPMSolverMultistepScheduler.from_config(solver(pipe).config, use_karras_sigmas=True)
     else:

@@ -53,12 +53,17 @@ class Wardrobe:
             pipe.unet.compile(fullgraph=True, dynamic=False)
         return pipe
 
+    def empty(self) -> None:
+        """Let go of the pipeline and its memory; another class loads it again."""
+        self._pipe, self._made_for = None, None
+        self._plain, self._worn, self._placed = {}, frozenset(), False
+        device.release()
+
     def _loaded(self, config: GenerateConfig) -> StableDiffusionPipeline:
         made_for = (config.draft, config.taesd, config.precision, config.compile)
         if self._pipe is None or self._made_for != made_for:
-            self._pipe, self._made_for = None, made_for  # the one before goes first, to make room
-            self._plain, self._worn, self._placed = {}, frozenset(), False
-            self._pipe = self._fresh(config)
+            self.empty()  # the one before goes first, to make room
+            self._pipe, self._made_for = self._fresh(config), made_for
         return self._pipe
 
     def _fresh(self, config: GenerateConfig) -> StableDiffusionPipeline:
@@ -69,11 +74,11 @@ class Wardrobe:
         return pipe if config.taesd is None else with_decoder(pipe, config.taesd)
 
     def _keep(self, names: Iterable[str], config: GenerateConfig) -> None:
-        """Keep these of the base; once it is cast, they are read anew, which another method's layers alone ask for."""
+        """Keep these of the base: no class has changed them yet. Once they are cast they are read anew."""
         missing = [name for name in names if name not in self._plain]
         if missing:
-            source = self._fresh(config) if self._placed else self._loaded(config)
-            weights = _weights(source)
+            pipe = self._loaded(config)
+            weights = _weights(pipe if pipe.unet.dtype == torch.float32 else self._fresh(config))
             self._plain |= {name: weights[name].clone() for name in missing}
 
     def _place(self, config: GenerateConfig) -> None:

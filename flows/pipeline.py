@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
+from pathlib import Path
 
 import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from augment.base import pinned
+from augment.device import keep_compiled
 from augment.prompts import attributes_of
+from augment.wardrobe import Wardrobe
 from classify.model import build
 from data.careless import divide_carelessly
 from data.errors import InputError
@@ -72,14 +75,18 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     counts = counts_to_draw(config, train)
     if any(counts.values()):
         attributes_of(split.train, config.prompts)  # what prompts cannot tell is said before anything is trained
+        config.generate.recipe()  # and so are files that it names
+        keep_compiled(Path(config.runs) / "cache" / "compiled")
         config = with_base(config, images, split, record, conduct)
         tuning = finetune_together(config, images, {label: shots[label] for label, count in counts.items() if count})
         for done in conduct(tuning.stage, tuning.what, tuning).parts:
             record.add("finetune", done.what, done=done)
+        wardrobe = Wardrobe(config.base)  # one base for all classes
         for tuned in tuning.steps:
             label = tuned.what
-            drawn[label] = images_step(config, label, counts[label], tuned, train.of(label))
+            drawn[label] = images_step(config, label, counts[label], tuned, train.of(label), wardrobe)
             record.add("images", label, done=conduct("images", label, drawn[label]))
+        wardrobe.empty()
 
     for arm in config.arm_names:
         for seed in config.seeds:

@@ -11,6 +11,7 @@ from augment.finetune import Progress, finetune
 from augment.generate import generate, synthetic_manifest
 from augment.prompts import attributes_of
 from augment.tuning import decisive
+from augment.wardrobe import Wardrobe
 from data.manifest import Manifest
 from data.seen import SeenIds
 from data.splits import Split
@@ -78,8 +79,18 @@ def _told(watch: Watch, classes: int) -> Progress:
     return progress
 
 
-def images_step(config: StudyConfig, label: str, count: int, tuned: Step, real: Manifest | None = None) -> Step:
-    """Draw a class's synthetic images with its fine-tuned base; prompts tell what the `real` ones are known by."""
+def images_step(
+    config: StudyConfig,
+    label: str,
+    count: int,
+    tuned: Step,
+    real: Manifest | None = None,
+    wardrobe: Wardrobe | None = None,
+) -> Step:
+    """Draw a class's synthetic images with its fine-tuned base; prompts tell what the `real` ones are known by.
+
+    Steps that share a `wardrobe` of the study's base load that once.
+    """
     known = attributes_of(real, config.prompts) if real is not None and config.prompts else []
     depends = inputs(
         "images",
@@ -94,8 +105,8 @@ def images_step(config: StudyConfig, label: str, count: int, tuned: Step, real: 
 
     def make(folder: Path, watch: Watch) -> None:
         prompt = read_json(tuned.target / "adapter.json")["prompt"]
-        size, seed = config.pixels.size, config.study_seed
-        generate(config.base, tuned.target, label, prompt, count, seed, config.generate, folder, size, watch, known)
+        size, seed, how = config.pixels.size, config.study_seed, config.generate
+        generate(config.base, tuned.target, label, prompt, count, seed, how, folder, size, watch, known, wardrobe)
 
     return Step(stage="images", what=label, folder=config.folder / "images" / label, inputs=depends, make=make)
 

@@ -1,4 +1,5 @@
 import contextlib
+import os
 
 import pytest
 import torch
@@ -35,6 +36,36 @@ def test_the_device_is_the_accelerator_if_there_is_one(monkeypatch):
     assert device.device() == CPU
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_options: torch.device("mps"))
     assert device.device().type == "mps"
+
+
+@pytest.mark.parametrize(("fast", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_sixteen_bits_on_a_cpu_are_for_who_asks_and_where_they_are_fast(monkeypatch, fast, expected):
+    monkeypatch.setattr(device, "_cpu_has_bfloat16", lambda: fast)
+    assert device.dtype_for(CPU, "fast") == expected
+    assert device.dtype_for(CPU) == device.dtype_for(CPU, "float32") == torch.float32
+
+
+def test_thirty_two_bits_can_be_asked_for_on_any_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
+    card = torch.device("cuda")
+    assert [device.dtype_for(card, precision) for precision in ("auto", "fast", "float32")] == [
+        torch.float16,
+        torch.float16,
+        torch.float32,
+    ]
+
+
+def test_what_is_compiled_is_kept_where_it_is_told_unless_somebody_else_has_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    device.keep_compiled(tmp_path)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    device.keep_compiled(tmp_path / "cache")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache")
+
+
+def test_a_cpu_has_no_memory_of_its_own_to_spare():
+    assert device.spare_memory(CPU) == 0
 
 
 def test_casting_says_nothing_and_keeps_the_module(recwarn):

@@ -14,6 +14,7 @@ from augment.finetune import FinetuneConfig, finetune
 from augment.generate import GenerateConfig, generate, synthetic_manifest
 from augment.lesson import seed_for
 from augment.prompts import Attributes, prompt_for
+from augment.wardrobe import Wardrobe
 from data.errors import BaseError, ConfigError, DataError
 from data.pixels import PixelConfig
 from data.store import read_json, write_json
@@ -161,6 +162,33 @@ def test_each_distinct_prompt_is_encoded_once(base, tmp_path, monkeypatch):
     monkeypatch.setattr(module.sampler, "encode", lambda pipe, prompt: (encoded.append(prompt), real(pipe, prompt))[1])
     draw(base, tmp_path, count=9, known=KNOWN)
     assert sorted(encoded) == sorted({"", *(known.added_to(PROMPT) for known in KNOWN)})
+
+
+def test_each_images_lineage_tells_the_schedule(base, tmp_path):
+    told = ("schedule", "steps", "guidance", "guidance_until")
+    draw(base, tmp_path / "quality", count=1)
+    first = rows(tmp_path / "quality")[0]
+    assert [first[name] for name in told] == ["quality", "2", "2.0", "1.0"]
+    made = draw(base, tmp_path / "fast", count=1, config=GenerateConfig(schedule="fast", format="png", batch_size=1))
+    second = rows(tmp_path / "fast")[0]
+    assert [second[name] for name in told] == ["fast", "10", "2.0", "0.5"]
+    assert second["recipe"] != first["recipe"]
+    assert made.table["schedule"].tolist() == ["fast"]
+
+
+def test_classes_that_share_a_wardrobe_load_the_base_once(base, adapter, tmp_path, monkeypatch):
+    draw(base, tmp_path / "alone", adapter, count=2)
+    shared = Wardrobe(base)
+    draw(base, tmp_path / "before", count=1, wardrobe=shared)
+    monkeypatch.setattr("augment.wardrobe.load_base", None)
+    draw(base, tmp_path / "shared", adapter, count=2, wardrobe=shared)
+    names = [f"images/df-{index:06d}.png" for index in range(2)]
+    assert all((tmp_path / "alone" / n).read_bytes() == (tmp_path / "shared" / n).read_bytes() for n in names)
+
+
+def test_what_a_distilled_part_has_seen_is_unknown():
+    assert module._seen(BaseConfig(), {"group_ids": ["g"]}, others=True)["base"] == "unknown"
+    assert "base" not in module._seen(BaseConfig(), {"group_ids": ["g"]})
 
 
 def test_images_of_other_attributes_are_not_kept(base, tmp_path):

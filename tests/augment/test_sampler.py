@@ -17,7 +17,7 @@ from augment.sampler import (
     sample_latents,
     starting_noise,
 )
-from augment.solvers import solver
+from augment.solvers import solver, solver_for
 from data.errors import ConfigError
 
 PROMPT = "dermoscopy of a melanoma"
@@ -48,6 +48,24 @@ def test_images_are_those_of_diffusers_own_pipeline(kind, guidance):
     ).images
     ours = images(kind, seeds, "hair", steps=5, guidance=guidance, batch_size=3)
     assert np.abs(ours - np.round(reference * 255)).max() <= 1
+
+
+@pytest.mark.parametrize("levels", ["fast", "lcm", "tcd", "hyper-sd"])
+def test_every_schedule_is_diffusers_own_solver_with_each_images_own_noise(pipe, levels):
+    seeds = [5, 6, 7]
+    reference = with_parts(pipe, scheduler=solver_for(pipe, levels, 4))(
+        PROMPT,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        num_images_per_prompt=3,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        eta=0.3 if levels == "tcd" else 0.0,  # of TCD's own noise; DDIM would add some too
+        output_type="np",
+    ).images
+    told, untold = encode(pipe, PROMPT), encode(pipe, "")
+    options = SamplerConfig(steps=4, guidance=1.0, batch_size=2)
+    drawn = [decode(pipe, batch) for batch in sample_batches(pipe, told, untold, seeds, options, levels=levels)]
+    assert np.abs(np.concatenate(drawn) - np.round(reference * 255)).max() <= 1
 
 
 def test_image_17_is_the_same_in_any_batch(pipe):
