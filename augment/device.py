@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -61,6 +63,33 @@ def pretraining_autocast(where: torch.device) -> torch.autocast:
 def compiles(where: torch.device) -> bool:
     """Whether torch.compile pays for itself on this device; on a small CPU it costs more than it brings."""
     return _has_tensor_cores(where) and importlib.util.find_spec("triton") is not None
+
+
+def compiled(module: nn.Module) -> Callable[..., Any]:
+    """The module's call, compiled where that pays; the module itself stays as it is, for other batch shapes."""
+    if not compiles(next(module.parameters()).device):
+        return module
+    made = torch.compile(module, dynamic=False)
+
+    def call(*given: Any, **options: Any) -> Any:  # noqa: ANN401 - the module's own
+        with warnings.catch_warnings():  # the compiler looks at the gradient of what is no leaf, and warns itself
+            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+            return made(*given, **options)
+
+    return call
+
+
+def rest(pipe: StableDiffusionPipeline) -> None:
+    """Let a pipeline's parts wait in main memory."""
+    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        part.to("cpu")
+    release()
+
+
+def wake(pipe: StableDiffusionPipeline, where: torch.device) -> None:
+    """Bring them back."""
+    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        part.to(where)
 
 
 def place(pipe: StableDiffusionPipeline, where: torch.device, dtype: torch.dtype) -> StableDiffusionPipeline:

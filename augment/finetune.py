@@ -21,6 +21,7 @@ from augment.lesson import Lesson, posteriors, seed_for
 from augment.methods import RECORD
 from augment.methods.lora import Lora
 from augment.methods.stack import Stack
+from augment.optimizers import refuse_optimizer
 from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
 from augment.sampler import SamplerConfig, encode, require_size, sample_latents
 from augment.together import train
@@ -74,6 +75,7 @@ def finetune(
             finished(label, read_json(out[label] / RECORD)["seconds"])
     if not missing:
         return
+    refuse_optimizer(config, device.device())
     started = time.monotonic()
     pipe = device.place(load_base(base), device.device(), torch.float32)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
@@ -96,12 +98,20 @@ def finetune(
         training.finish({**record, "together": missing if stack else [label], "seconds": round(training.seconds, 2)})
         finished(label, training.seconds)
 
-    _train_all([missing] if stack else [[label] for label in missing], opened, ended, progress, config.classes_at_once)
+    def opened_all(labels: Sequence[str]) -> list[Training]:
+        device.wake(pipe, device.device())
+        trainings = [opened(label) for label in labels]
+        if config.offload:
+            device.rest(pipe)
+        return trainings
+
+    groups = [missing] if stack else [[label] for label in missing]
+    _train_all(groups, opened_all, ended, progress, config.classes_at_once)
 
 
 def _train_all(
     groups: Sequence[Sequence[str]],
-    opened: Callable[[str], Training],
+    opened: Callable[[Sequence[str]], list[Training]],
     ended: Callable[[Training], None],
     progress: Progress | None,
     at_once: int | None,
@@ -110,7 +120,7 @@ def _train_all(
     faults = []
     for labels in groups:
         try:
-            train([opened(label) for label in labels], ended, progress, at_once)
+            train(opened(labels), ended, progress, at_once)
         except TrainingError as fault:
             faults.append(str(fault))
     if faults:

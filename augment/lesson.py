@@ -43,6 +43,10 @@ class Batch:
     prompts: Int[Tensor, " n"]  # rows of the embeddings
     weights: Float[Tensor, " n"]
 
+    def part(self, index: int, parts: int) -> Batch:
+        """Every so-manieth sample, from this one on."""
+        return Batch(**{name: tensor[index::parts] for name, tensor in vars(self).items()})
+
 
 def seed_for(*parts: object) -> int:
     """A seed of 48 bits that follows from the parts; a float or a CSV holds it exactly."""

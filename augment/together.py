@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from augment import device, objective
+from augment.lesson import Batch
 from augment.solvers import solver
 from augment.training import Training
 from augment.tuning import Progress
@@ -57,10 +58,9 @@ def train(
 def step(group: Sequence[Training], progress: Progress | None = None) -> dict[Training, str]:
     """Make one step of each class; gives those that failed, and what is to be said of them."""
     started = time.monotonic()
-    losses = class_losses(group)
-    torch.autograd.backward(losses.sum())
+    losses = _backward(group)
     norms = torch.stack([training.clip() for training in group])
-    figures = torch.stack([losses.detach(), norms]).T.tolist()
+    figures = torch.stack([losses, norms]).T.tolist()
     share, faults = (time.monotonic() - started) / len(group), dict[Training, str]()
     for training, (loss, norm) in zip(group, figures, strict=True):
         started = time.monotonic()
@@ -76,10 +76,21 @@ def step(group: Sequence[Training], progress: Progress | None = None) -> dict[Tr
     return faults
 
 
-def class_losses(group: Sequence[Training]) -> Tensor:
-    """Each class's loss at its own next step, from one pass of the UNet over all their samples."""
-    first, batches = group[0], [training.batch() for training in group]
-    where, kind = first.base.device, first.base.scheduler.config.prediction_type
+def _backward(group: Sequence[Training]) -> Tensor:
+    """Each class's loss at its next step, its gradient added up from the parts that a batch is computed in."""
+    batches, parts = [training.batch() for training in group], group[0].config.accumulate
+    losses = []
+    for part in range(parts):
+        found = class_losses(group, [batch.part(part, parts) for batch in batches])
+        torch.autograd.backward(found.sum())
+        losses.append(found.detach())
+    return torch.stack(losses).sum(dim=0)
+
+
+def class_losses(group: Sequence[Training], batches: Sequence[Batch]) -> Tensor:
+    """Each class's loss, from one pass of the UNet over all their samples."""
+    first = group[0]
+    where, kind = first.where, first.base.scheduler.config.prediction_type
     clean, noise, weights, timesteps = (
         torch.cat([getattr(batch, name) for batch in batches]).to(where, non_blocking=True)
         for name in ("clean", "noise", "weights", "timesteps")
@@ -90,7 +101,7 @@ def class_losses(group: Sequence[Training]) -> Tensor:
         if first.stack is not None:
             first.stack.bear([training.parameters["factors"] for training in group])
         given = objective.noised(clean, noise, alphas)
-        said = first.pipe.unet(given, timesteps, torch.cat(told), return_dict=False)[0]
+        said = first.denoise(given, timesteps, torch.cat(told), return_dict=False)[0]
     error: Tensor = (said.float() - objective.target(clean, noise, alphas, kind)).square().mean(dim=(1, 2, 3))
     weighted = error * weights * objective.min_snr_weights(alphas, kind, first.config.min_snr_gamma)
     return weighted.view(len(group), -1).sum(dim=1)

@@ -23,6 +23,7 @@ from augment.checkpoint import Checkpoint
 from augment.lesson import EMPTY, INSTANCE, Batch, Lesson, draw, seed_for
 from augment.methods import RECORD, method_for, trained
 from augment.methods.stack import Stack
+from augment.optimizers import optimizer_for
 from augment.preview import write_strip
 from augment.sampler import decode, sample_latents
 from augment.schedule import warm_cosine
@@ -52,9 +53,10 @@ class Training:
         """Open the base for training, and go on from a checkpoint of the same key."""
         config = self.config
         self.parameters = self._open(seed_for(self.lesson.seed, "start"))
-        self.optimizer = torch.optim.AdamW(
-            list(self.parameters.values()), config.rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.where = next(self.pipe.unet.parameters()).device
+        if config.gradient_checkpointing:
+            self.pipe.unet.enable_gradient_checkpointing()
+        self.optimizer = optimizer_for(list(self.parameters.values()), config, self.where)
         self.schedule = warm_cosine(config.steps, config.warmup)
         self.levels = len(solver(self.base).alphas_cumprod)
         with torch.no_grad():
@@ -67,10 +69,12 @@ class Training:
         """Take the pipeline that is trained; gives what of it is this class's own."""
         if self.stack is not None:
             self.pipe = self.stack.pipe
+            self.denoise = self.stack.denoise
             return {"factors": self.stack.start(seed)}
         config = self.config
         self.method = method_for(config.method, rank=config.rank, conv=config.conv, text_encoder=config.text_encoder)
         self.pipe = self.method.open(self.base, seed)
+        self.denoise = device.compiled(self.pipe.unet)
         return trained(self.pipe)
 
     def state_dict(self) -> dict[str, object]:
@@ -154,20 +158,24 @@ class Training:
 
     def _encode_prompts(self) -> Tensor:
         embedded: Tensor = self.pipe.encode_prompt(
-            list(self.lesson.prompts), self.base.device, 1, do_classifier_free_guidance=False
+            list(self.lesson.prompts), self.where, 1, do_classifier_free_guidance=False
         )[0]
         return embedded
 
     def _preview(self, step: int) -> None:
         config = self.config.preview
         seeds = [seed_for("preview", index) for index in range(config.batch_size)]
-        with torch.no_grad(), device.autocast(self.base.device):
+        if self.config.offload:
+            device.wake(self.base, self.where)
+        with torch.no_grad(), device.autocast(self.where):
             if self.stack is not None:
                 self.stack.bear([self.parameters["factors"]])
             encoded = torch.split(self.embeddings(), 1)
             size = int(self.lesson.means.shape[-1] * self.base.vae_scale_factor)
             latents = sample_latents(self.pipe, encoded[INSTANCE], encoded[EMPTY], seeds, config, size)
         write_strip(decode(self.base, latents), self.out / "previews" / f"step-{step:06d}.jpg")
+        if self.config.offload:
+            device.rest(self.base)
 
     def _loss_table(self) -> str:
         rows = [

@@ -13,7 +13,9 @@ from augment.sampler import SamplerConfig
 from data.config import STRICT, to_dict
 
 _LEARNING_RATES = {"lora": 1e-4, "dreambooth": 5e-6}  # DataDream's, and DreamBooth's own
-_IDLE = ("classes_at_once",)  # settings that change no result beyond rounding
+# settings that change no result beyond rounding
+_IDLE = ("classes_at_once", "accumulate", "gradient_checkpointing", "offload")
+_LATER = {"optimizer": "adamw"}  # settings that came later, as they were before: no adapter is made anew for them
 
 Progress = Callable[[str, int, int, float], None]  # label, steps done, of how many, loss
 
@@ -41,6 +43,16 @@ class FinetuneConfig:
     preview_every: Annotated[int, Field(ge=0)] = 100  # steps; 0 = none
     preview: SamplerConfig = SamplerConfig(steps=12, batch_size=8)  # a preview holds one batch
     classes_at_once: Annotated[int, Field(ge=1)] | None = None  # LoRA: classes in one batch; None: all
+    # for small cards
+    accumulate: Annotated[int, Field(ge=1)] = 1  # parts that a batch is computed in, one after another
+    gradient_checkpointing: bool = False  # what the UNet computes on the way is computed twice instead of kept
+    offload: bool = False  # what is not trained waits in main memory, but for previews
+    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # 8-bit: the extra `eight-bit`, and a GPU of NVIDIA's
+
+    def __post_init__(self) -> None:
+        """Refuse parts that would not be alike."""
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate is {self.accumulate}, which does not divide batch_size, {self.batch_size}")
 
     @property
     def rate(self) -> float:
@@ -60,4 +72,5 @@ class FinetuneConfig:
 
 def decisive(config: FinetuneConfig) -> dict[str, Any]:
     """The settings that an adapter depends on, as plain JSON."""
-    return {name: value for name, value in to_dict(config).items() if name not in _IDLE}
+    plain = {name: value for name, value in to_dict(config).items() if name not in _IDLE}
+    return {name: value for name, value in plain.items() if _LATER.get(name, ...) != value}

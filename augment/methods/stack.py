@@ -16,7 +16,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from augment.device import cast, training_dtype
+from augment.device import cast, compiled, training_dtype
 from augment.methods.lora import Lora, started, write
 from augment.methods.stacked import Stacked
 from augment.methods.weights import with_parts
@@ -37,12 +37,13 @@ class Stack:
         for path, layer in zip(found, self._layers, strict=True):
             parent, _, name = path.rpartition(".")
             setattr(unet.get_submodule(parent), name, layer)
+        self.denoise = compiled(unet)
 
     def start(self, seed: int) -> nn.Parameter:
         """One class's factors as `Lora.open` begins with them, in float32."""
         generator = torch.Generator().manual_seed(seed)
         parts = [started(name, shape, generator).flatten() for name, shape in self._shapes.items()]
-        return nn.Parameter(torch.cat(parts).to(self.pipe.device))
+        return nn.Parameter(torch.cat(parts).to(next(self.pipe.unet.parameters()).device))
 
     def bear(self, vectors: Sequence[Float[Tensor, " factors"]]) -> None:
         """Give the UNet these classes' factors for the batches to come; gradients flow back to the vectors."""

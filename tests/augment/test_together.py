@@ -1,13 +1,16 @@
 """Classes in one batch learn what each learns alone, in today's way and in peft's."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from augment import together
+from augment import device, together
 from augment.lesson import Lesson
 from augment.methods import trained
 from augment.methods.lora import Lora
 from augment.methods.stack import Stack
+from augment.sampler import SamplerConfig
 from augment.together import class_losses, train
 from augment.training import Training
 from augment.tuning import FinetuneConfig
@@ -41,6 +44,10 @@ def learn(trainings, **options):
     return ended
 
 
+def losses_of(group):
+    return class_losses(group, [training.batch() for training in group])
+
+
 def vector(training):
     return torch.cat([parameter.detach().flatten() for parameter in training.parameters.values()])
 
@@ -53,6 +60,15 @@ def same(found, expected):
     for own, other in zip(found, expected, strict=True):
         assert own.losses == pytest.approx(other.losses, rel=1e-5)
         torch.testing.assert_close(vector(own), vector(other), atol=1e-6, rtol=0)
+
+
+def nearly_same(found, expected):
+    """Adam moves by the rate whatever the gradient, so where that is rounding alone the way is too."""
+    for own, other in zip(found, expected, strict=True):
+        assert own.losses == pytest.approx(other.losses, rel=1e-5)
+        apart = (vector(own) - vector(other)).abs()
+        assert (apart > 1e-6).float().mean() < 0.01
+        assert apart.max() < 0.2 * CONFIG.rate
 
 
 def test_five_steps_of_all_classes_in_one_batch_are_five_steps_of_each_alone(pipe, stack, tmp_path):
@@ -68,9 +84,9 @@ def test_five_steps_of_all_classes_in_one_batch_are_five_steps_of_each_alone(pip
 def test_a_class_learns_what_peft_teaches_it(pipe, stack, tmp_path):
     peft = opened(pipe, tmp_path / "peft")
     whole = opened(pipe, tmp_path / "whole", stack)
-    torch.autograd.backward(class_losses(whole).sum())
+    torch.autograd.backward(losses_of(whole).sum())
     for one in peft:
-        torch.autograd.backward(class_losses([one]).sum())
+        torch.autograd.backward(losses_of([one]).sum())
     for own, other in zip(whole, peft, strict=True):
         assert torch.equal(vector(own), vector(other))
         torch.testing.assert_close(gradient(own), gradient(other), atol=2e-5, rtol=0)
@@ -80,12 +96,7 @@ def test_a_class_learns_what_peft_teaches_it(pipe, stack, tmp_path):
     for one in peft:
         learn([one])
     learn(whole)
-    for own, other in zip(whole, peft, strict=True):
-        assert own.losses == pytest.approx(other.losses, rel=1e-5)
-        apart = (vector(own) - vector(other)).abs()
-        # Adam moves by the rate whatever the gradient, so where that is rounding alone the way is too
-        assert (apart > 1e-6).float().mean() < 0.01
-        assert apart.max() < 0.2 * CONFIG.rate
+    nearly_same(whole, peft)
     assert trained(peft[0].pipe)
 
 
@@ -129,17 +140,17 @@ def test_where_memory_ends_half_as_many_are_tried(pipe, stack, tmp_path, monkeyp
     learn(expected)
     real = together.class_losses
 
-    def little(group):
+    def little(group, batches):
         if len(group) > 1:
             raise torch.OutOfMemoryError
-        return real(group)
+        return real(group, batches)
 
     monkeypatch.setattr(together, "class_losses", little)
     few = opened(pipe, tmp_path / "few", stack)
     assert learn(few) == few
     same(few, expected)
     assert "3 classes in one batch do not fit into memory; trying 1" in caplog.text
-    monkeypatch.setattr(together, "class_losses", lambda _group: little([1, 2]))
+    monkeypatch.setattr(together, "class_losses", lambda _group, batches: little([1, 2], batches))
     with pytest.raises(torch.OutOfMemoryError):
         learn(opened(pipe, tmp_path / "none", stack, ("df",)))
 
@@ -151,3 +162,45 @@ def test_every_class_tells_its_progress_and_its_seconds(pipe, stack, tmp_path):
     assert told[:3] == [(label, 1, 5) for label in LABELS]
     assert told[-1] == ("vasc", 5, 5)
     assert all(training.seconds > 0 for training in trainings)
+
+
+SMALL = {
+    "in parts": {"accumulate": 2},
+    "activations computed twice": {"gradient_checkpointing": True},
+    "the rest elsewhere": {"offload": True, "preview_every": 2, "preview": SamplerConfig(steps=1, batch_size=2)},
+}
+
+
+@pytest.mark.parametrize("setting", SMALL.values(), ids=SMALL)
+def test_what_spares_memory_changes_nothing(pipe, tmp_path, setting):
+    expected = opened(pipe, tmp_path / "expected", Stack(pipe, Lora(rank=CONFIG.rank)))
+    learn(expected)
+    config = dataclasses.replace(CONFIG, **setting)
+    found = opened(pipe, tmp_path / "found", Stack(pipe, Lora(rank=CONFIG.rank)), config=config)
+    learn(found)
+    nearly_same(found, expected)
+
+
+def test_activations_are_computed_twice_only_if_asked_for(pipe, tmp_path):
+    for asked in (False, True):
+        stack = Stack(pipe, Lora(rank=CONFIG.rank))
+        opened(pipe, tmp_path, stack, ("df",), dataclasses.replace(CONFIG, gradient_checkpointing=asked))
+        assert stack.pipe.unet.is_gradient_checkpointing is asked
+
+
+def test_a_compiled_denoiser_learns_the_same(pipe, tmp_path, monkeypatch):
+    expected = opened(pipe, tmp_path / "expected", Stack(pipe, Lora(rank=CONFIG.rank)))
+    learn(expected)
+    calls = []
+
+    def compiling(module, **options):
+        calls.append(options)
+        return real(module, backend="aot_eager", **options)
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", compiling)
+    monkeypatch.setattr(device, "compiles", lambda _where: True)
+    found = opened(pipe, tmp_path / "found", Stack(pipe, Lora(rank=CONFIG.rank)))
+    learn(found)
+    assert calls == [{"dynamic": False}]
+    nearly_same(found, expected)

@@ -55,7 +55,8 @@ def test_a_card_with_sixteen_bits_trains_in_full_precision_what_is_learned(
     """As on a GPU, but on the CPU: frozen weights and products in bfloat16."""
     options = {"steps": 2, "batch_size": 2, "text_encoder": text_encoder, "preview_every": 2}
     config = FinetuneConfig(method=method, preview=SamplerConfig(steps=1, batch_size=2), **options)
-    expected = class_losses([Training(pipe, lesson, config, tmp_path, "k")]).item()
+    training = Training(pipe, lesson, config, tmp_path, "k")
+    expected = class_losses([training], [training.batch()]).item()
     monkeypatch.setattr(device, "training_dtype", lambda _where: torch.bfloat16)
     monkeypatch.setattr(lora, "training_dtype", lambda _where: torch.bfloat16)
     training = Training(pipe, lesson, config, tmp_path, "k")
