@@ -86,9 +86,9 @@ def rest(pipe: StableDiffusionPipeline) -> None:
     release()
 
 
-def wake(pipe: StableDiffusionPipeline, where: torch.device) -> None:
-    """Bring them back."""
-    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+def wake(pipe: StableDiffusionPipeline, where: torch.device, *, unet: bool = True) -> None:
+    """Bring them back, the UNet only if it is needed."""
+    for part in (pipe.vae, pipe.text_encoder, *([pipe.unet] if unet else [])):
         part.to(where)
 
 

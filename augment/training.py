@@ -166,7 +166,7 @@ class Training:
         config = self.config.preview
         seeds = [seed_for("preview", index) for index in range(config.batch_size)]
         if self.config.offload:
-            device.wake(self.base, self.where)
+            device.wake(self.base, self.where, unet=False)
         with torch.no_grad(), device.autocast(self.where):
             if self.stack is not None:
                 self.stack.bear([self.parameters["factors"]])
