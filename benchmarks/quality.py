@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from diffusers.utils import logging as diffusers_logging
 from quality_ground import CONTROL, Ground, ground_of, watch
-from quality_settings import Setting, drawing, settings
+from quality_settings import SPEED, Setting, drawing, settings
 from quality_table import Judged, Measured, plain, report
 from transformers.utils import logging as transformers_logging
 
@@ -57,13 +57,16 @@ class Sweep:
         for step in self.tuned.values():
             step(watch)
 
-    def drawn(self, setting: Setting) -> dict[str, Step]:
-        """Draw every rare class under one setting. Raises InputError for one that cannot be drawn here."""
+    def drawn(self, setting: Setting, until: float) -> dict[str, Step]:
+        """Draw every rare class under one setting. Raises InputError for one that cannot be drawn here, or in time."""
         steps = {}
         for label, tuned in self.tuned.items():
             count = max(self.images, self.wanted[label])
             steps[label] = drawing(self.ground.config, setting, label, count, tuned, self.ground.train.of(label))
-            steps[label](watch)
+        if time.monotonic() > until and not all((step.target / SPEED).is_file() for step in steps.values()):
+            raise ConfigError("the --minutes were over; the same command goes on from here")
+        for step in steps.values():
+            step(watch)
         return steps
 
     def measured(self, setting: Setting, drawn: Mapping[str, Step]) -> list[Measured]:
@@ -71,7 +74,7 @@ class Sweep:
         roots = {ROOT: self.ground.config.folder}
         rows = []
         for label, step in drawn.items():
-            speed = read_json(step.target / "speed.json")["images_per_second"]
+            speed = read_json(step.target / SPEED)["images_per_second"]
             rows.append(self._row(setting.name, label, _first(step, roots, self.images), speed))
         return rows
 
@@ -99,13 +102,13 @@ def _first(step: Step, roots: Mapping[str, Path], count: int) -> Manifest:
 
 
 def sweep(config: StudyConfig, images: int, until: float) -> str:
-    """Measure every setting and give the tables; no classifier is begun after `until`, a time.monotonic()."""
+    """Measure every setting and give the tables; nothing is begun after `until`, a time.monotonic()."""
     ground = ground_of(config, images)
     work = Sweep(ground, images)
     rows, missing, arms = work.control(), dict[str, str](), dict[str, Mapping[str, Step] | None]()
     for setting in settings():
         try:
-            drawn = work.drawn(setting)
+            drawn = work.drawn(setting, until)
         except InputError as fault:
             missing[setting.name] = str(fault)
             continue
@@ -133,7 +136,7 @@ def _judged(work: Sweep, arms: Mapping[str, Mapping[str, Step] | None], until: f
     reference = next(iter(done.values()))
     found = []
     for name, predictions in done.items():
-        if not predictions:
+        if not (predictions and reference):
             continue
         classes = predictions[0].classes
         truth = np.array([classes.index(label) for label in part["label"]])
@@ -155,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="quality", description="What each speed-up of the sampler costs in quality.")
     parser.add_argument("--config", default="configs/demo.yaml", help="a study (default: the demo)")
     parser.add_argument("--images", type=int, default=64, help="of each class and setting (default: 64)")
-    parser.add_argument("--minutes", type=float, help="begin no classifier after so long (default: train them all)")
+    parser.add_argument("--minutes", type=float, help="begin nothing after so long, but for the adapters")
     parser.add_argument("overrides", nargs="*", help="settings of the study, as key=value")
     given = parser.parse_args(arguments)
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes

@@ -117,6 +117,7 @@ def _divided(config: StudyConfig) -> tuple[Images, Split]:
 
 
 def _renamed(phantoms: Manifest) -> Manifest:
-    """Set the phantoms apart from a study's, which are numbered from 0 as well."""
+    """Set the phantoms apart from a study's, whose images, lesions and patients are numbered from 0 as well."""
     table = phantoms.table
-    return Manifest(table.assign(**{key: "apart-" + table[key] for key in ("image_id", "group_id")}), phantoms.roots)
+    names = ("image_id", "group_id", "lesion_id", "patient_id")
+    return Manifest(table.assign(**{name: "apart-" + table[name] for name in names}), phantoms.roots)

@@ -17,6 +17,7 @@ from flows.steps import Step
 from flows.study import StudyConfig
 from flows.synthesize import images_step
 
+SPEED = "speed.json"  # inside the images' artifact
 STEPS = {"all": (50, 20, 16, 10, 6), "first half": (20, 10), "none": (20, 10)}  # the first is the reference
 GUIDANCE = {"all": 1.0, "first half": 0.5, "none": 0.0}  # share of the steps
 _TRAINED_ON = {"all": (50, 20, 10, 6), "first half": (20,), "none": (20,)}  # a classifier takes longer than the images
@@ -84,6 +85,6 @@ def _timed(make: Callable[[Path, Watch], None]) -> Callable[[Path, Watch], None]
         make(folder, clocked)
         (begun, first), (ended, last) = (told[0], told[-1]) if told else ((0.0, 0), (0.0, 0))
         rate = (last - first) / (ended - begun) if last > first else None
-        write_json(folder / "speed.json", {"images_per_second": rate})
+        write_json(folder / SPEED, {"images_per_second": rate})
 
     return made

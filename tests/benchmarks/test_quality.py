@@ -78,6 +78,7 @@ def test_a_sweep_measures_trains_and_goes_on_where_it_was(study, monkeypatch, ca
     printed = capsys.readouterr().out
     assert "Not measured: unheard of (generate, unheard of: unheard_of: unknown key" in printed
     assert "1 seed" not in printed
+    assert "Not measured: three steps (the --minutes were over; the same command goes on from here)" in printed
     assert quality.main(given) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if "1 seed" in line]
     assert [line.split("|")[1].strip() for line in table] == ["three steps", "one step", quality.OVERSAMPLED]
