@@ -1,7 +1,8 @@
 """How much of what synthetic images do to a classifier is the decoder's doing? A control arm for any study.
 
-Writes the train part's real images of the rare classes as the base's autoencoder gives them back, a folder a class.
-As an arm they differ from *oversampled* in nothing but the coding: what that arm loses, no generator could win back.
+Writes what *oversampled* repeats, the train part's images of the rare classes, as the base's autoencoder gives them
+back, a folder a class. As an arm they differ from *oversampled* in nothing but the coding: what that arm loses, it
+loses to the decoder.
 
     python benchmarks/autoencoded.py CONFIG FOLDER [key=value ...]
 
@@ -16,34 +17,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from augment.autoencoder import psnr, reconstructed
 from augment.base import BaseConfig, load_base
 from data.errors import exit_code
+from data.filling import fill_counts
 from data.pixels import load_pixels
+from data.splits import Split
 from flows.base import base_step
-from flows.prepare import base_part, read_images, read_split, split_step
+from flows.compare import train_part
+from flows.prepare import Images, base_part, read_images, read_split, shots_of, split_step
 from flows.study import StudyConfig, load_study
 
 
 def write(config: StudyConfig, out: Path) -> dict[str, float]:
-    """Write the images, and give each rare class's mean PSNR in dB. The study's base is made if it is not there."""
+    """Write as many images as the arms add, going round each rare class's, and give its mean PSNR in dB.
+
+    The study's base is made if it is not there.
+    """
     images = read_images(config, _watch)
     split = read_split(split_step(config, images)(_watch).folder, images.manifest.roots)
-    base = config.base
-    if base.own is not None:
-        base = BaseConfig(source=str(base_step(config, images, base_part(config, split))(_watch).folder))
-    vae = load_base(base).vae
+    train = train_part(config, split, shots_of(config, split))
+    vae = load_base(_base(config, images, split)).vae
     quality = {}
-    for label in config.split.rare:
-        real = split.train.of(label)
+    for label, count in fill_counts(train, config.split.rare, config.fill_to).items():
+        real = train.of(label)
         pixels = load_pixels(real, config.pixels, Path(config.runs) / "cache")
         quality[label] = float(np.mean(psnr(vae, pixels)))
-        (out / label).mkdir(parents=True, exist_ok=True)
-        for name, image in zip(real.table["image_id"], reconstructed(vae, pixels), strict=True):
-            Image.fromarray(image).save(out / label / f"{Path(name).name}.png")
+        _write(reconstructed(vae, pixels), list(real.table["image_id"]), count, out / label)
     return quality
+
+
+def _base(config: StudyConfig, images: Images, split: Split) -> BaseConfig:
+    if config.base.own is None:
+        return config.base
+    return BaseConfig(source=str(base_step(config, images, base_part(config, split))(_watch).folder))
+
+
+def _write(images: UInt8[np.ndarray, "n h w 3"], ids: Sequence[str], count: int, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        row = number % len(images)
+        Image.fromarray(images[row]).save(folder / f"{number:06d}-{Path(ids[row]).name}.png")
 
 
 def _watch(done: int, total: int, note: str = "") -> None:

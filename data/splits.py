@@ -217,9 +217,18 @@ def _apart_from_test(manifest: Manifest) -> Manifest:
 
 
 def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
-    """Cut off about `share` of the images: as many of 20 (or fewer) stratified grouped folds as come nearest."""
-    scarce = int(manifest.table.groupby("label")["group_id"].nunique().min())
-    folds = min(20, max(2, scarce))
+    """Cut off about `share` of the images: as many of 20 (or fewer) stratified grouped folds as come nearest.
+
+    Raises DataError for a class of one group, which no cut can have on both sides.
+    """
+    groups = manifest.table.groupby("label")["group_id"].nunique()
+    if groups.empty or groups.min() < 2:  # noqa: PLR2004 - one for each side
+        what = "no image is" if groups.empty else f"of {groups.idxmin()!r} one lesion group is"
+        raise DataError(
+            f"{what} left beside the test part; train and validation need at least one each: add lesions, or leave "
+            "the class out"
+        )
+    folds = min(20, int(groups.min()))
     taken = min(folds - 1, max(1, round(share * folds)))
     return _parted(manifest, folds, seed, range(taken))
 

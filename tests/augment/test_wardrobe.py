@@ -135,6 +135,7 @@ def test_compiling_is_for_a_device_where_it_pays_or_for_who_asks(monkeypatch):
 def test_a_compiled_denoiser_draws_the_same_and_is_compiled_once_for_all_classes(base, adapters, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()  # of what other tests compiled
     compiled, plain = Wardrobe(base), Wardrobe(base)
     config = dataclasses.replace(CONFIG, compile=True, guidance_until=0.5)  # guided and unguided steps alike
     for name in ("lora", "attention"):

@@ -6,6 +6,7 @@ import autoencoded
 import numpy as np
 import pytest
 
+from classify.arms import compose
 from data.pixels import PixelConfig, read_image
 from flows.prepare import read_images, read_split, split_step
 from flows.study import load_study
@@ -24,19 +25,23 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_rare_image_of_the_train_part_is_there_and_nearly_itself(study: Path, tmp_path: Path):
-    out, runs = tmp_path / "coded", f"runs={tmp_path / 'runs'}"
-    assert autoencoded.main([str(study), str(out), runs]) == 0
-    config = load_study(study, [runs])
+def test_what_oversampling_repeats_is_there_and_nearly_itself(study: Path, tmp_path: Path):
+    out, settings = tmp_path / "coded", [f"runs={tmp_path / 'runs'}", "fill_to=20"]
+    assert autoencoded.main([str(study), str(out), *settings]) == 0
+    config = load_study(study, settings)
     images = read_images(config, lambda *_: None)
     train = read_split(split_step(config, images).target, images.manifest.roots).train
+    oversampled = compose("oversampled", train, None, ("df", "vasc"), 20).table
     assert sorted(path.name for path in out.iterdir()) == ["df", "vasc"]
     for label in ("df", "vasc"):
-        real = train.of(label)
-        assert sorted(path.stem for path in (out / label).iterdir()) == sorted(real.table["image_id"])
-        for name, path in zip(real.table["image_id"], real.paths(), strict=True):
-            pixels = [read_image(each, PixelConfig()) for each in (path, out / label / f"{name}.png")]
-            error = np.square(np.subtract(*pixels, dtype=float)).mean()
+        added = oversampled[(oversampled["label"] == label) & oversampled["image_id"].str.contains("~")]
+        written = sorted((out / label).iterdir())
+        repeated = [name.partition("~")[0] for name in added["image_id"]]
+        assert [path.stem.partition("-")[2] for path in written] == repeated
+        place = dict(zip(train.table["image_id"], train.paths(), strict=True))
+        for path in written:
+            real = place[path.stem.partition("-")[2]]
+            error = np.square(np.subtract(*[read_image(p, PixelConfig()) for p in (path, real)], dtype=float)).mean()
             assert 0 < error < 255**2 / 10**2.8  # another image, better than 28 dB
 
 
