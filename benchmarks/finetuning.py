@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from diffusers.utils import logging as diffusers_logging
 from finetuning_ways import ALL, OURS, PEFT, SAME, SCRIPT, Way, ways
-from measure import forget_memory, machine, memory, peak, spread, wait
+from measure import forget_memory, machine, memory, peak, ratios, say, spread, wait
 from sampling_ways import BASES
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as transformers_logging
@@ -59,13 +59,13 @@ def measure(made: Sequence[Way], rounds: int) -> list[Found]:
     """Let all ways take turns, the order turned round each time."""
     found = []
     for way in made:
-        _say(f"warming up: {way.name}")
+        say(f"warming up: {way.name}")
         way.turn()
         with FlopCounterMode(display=False) as counter:
             way.turn()
         found.append(Found(way=way, flops=counter.get_total_flops() / way.samples))
     for turn in range(rounds):
-        _say(f"round {turn + 1} of {rounds}")
+        say(f"round {turn + 1} of {rounds}")
         for each in found if turn % 2 == 0 else found[::-1]:
             forget_memory()
             wait()
@@ -109,7 +109,7 @@ def table(found: Sequence[Found], fastest: float) -> str:
         cells = [
             each.way.name,
             spread(each.rates),
-            "-" if each is best else spread(ratios(best, each)),
+            "-" if each is best else spread(ratios(best.rates, each.rates)),
             f"{each.flops / 1e9:.3g}",
             f"{rate / 1e12:.3g}",
             f"{rate / fastest:.0%}",
@@ -119,23 +119,14 @@ def table(found: Sequence[Found], fastest: float) -> str:
     return "\n".join(rows)
 
 
-def ratios(one: Found, other: Found) -> list[float]:
-    """How many times as fast one was as the other, round by round."""
-    return [mine / theirs for mine, theirs in zip(one.rates, other.rates, strict=True)]
-
-
 def bars(found: Sequence[Found]) -> str:
     """Say which aims are reached, by the median."""
     by_name = {each.way.name: each for each in found}
     lines = []
     for name, bar in _BARS:
-        ratio = statistics.median(ratios(by_name[ALL], by_name[name]))
+        ratio = statistics.median(ratios(by_name[ALL].rates, by_name[name].rates))
         lines.append(f"{ratio:.2f} times {name}: the aim of {bar:g} is {'reached' if ratio >= bar else 'missed'}.")
     return "\n".join(lines)
-
-
-def _say(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import math
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -55,6 +56,16 @@ def peak(dtype: torch.dtype) -> float:
 def spread(values: Sequence[float]) -> str:
     """Median, least and most."""
     return f"{statistics.median(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
+
+
+def ratios(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    """How many times as fast one was as the other, round by round."""
+    return [mine / theirs for mine, theirs in zip(one, other, strict=True)]
+
+
+def say(line: str) -> None:
+    """Tell what is being done, beside the figures."""
+    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def machine() -> str:

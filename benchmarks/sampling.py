@@ -11,18 +11,17 @@ which takes a GPU. The figures are kept in runs/sampling.
 import argparse
 import logging
 import math
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
+from measure import forget_memory, machine, memory, peak, ratios, say, spread, wait
 from sampling_ways import BASES, DOCUMENTED, Way, ways
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as transformers_logging
@@ -37,7 +36,6 @@ _COLUMNS = (
 )  # fmt: skip
 _WEIGHTS = {"tiny": "the embedded base, 64 px", "sd15-shape": "Stable Diffusion 1.5's shape, random weights, 512 px"}
 _CACHE = Path("runs/cache/compiled")
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 log = logging.getLogger(__name__)
 
@@ -59,26 +57,26 @@ def measure(
     """Let all ways take turns; also the device's peak in FLOP/s, by precision."""
     found = []
     for way in ways(base, batch, compiled=compiled):
-        _say(f"warming up: {_title(way)}")
+        say(f"warming up: {_title(way)}")
         first, later = _seconds(way, 1), _seconds(way, 1)
         found.append(Found(way=way, first=max(0.0, first - later), flops=flops_of(base, way)))
     peaks = {str(each.way.dtype): 0.0 for each in found}
     for turn in range(rounds):
         for each in found if turn % 2 == 0 else found[::-1]:
-            _say(f"round {turn + 1} of {rounds}: {_title(each.way)}")
-            _forget_memory()
+            say(f"round {turn + 1} of {rounds}: {_title(each.way)}")
+            forget_memory()
             each.rates.append(each.way.images / _seconds(each.way))
-            each.memory.append(_memory())
+            each.memory.append(memory())
         for each in {each.way.dtype for each in found}:
-            peaks[str(each)] = max(peaks[str(each)], _peak(each))
+            peaks[str(each)] = max(peaks[str(each)], peak(each))
     return found, peaks
 
 
 def _seconds(way: Way, steps: int | None = None) -> float:
-    _wait()
+    wait()
     start = time.perf_counter()
     way.draw(steps)
-    _wait()
+    wait()
     return time.perf_counter() - start
 
 
@@ -96,42 +94,6 @@ def flops_of(base: StableDiffusionPipeline, way: Way) -> float:
     return float(way.calls * denoised.get_total_flops() + decoded.get_total_flops())
 
 
-def _peak(dtype: torch.dtype) -> float:
-    """FLOP/s of a product of large matrices."""
-    where = device.device()
-    edge = 8192 if where.type == "cuda" else 2048
-    one = torch.randn(edge, edge, device=where).to(dtype)
-    best = 0.0
-    for _ in range(4):
-        _wait()
-        start = time.perf_counter()
-        one @ one
-        _wait()
-        best = max(best, 2 * edge**3 / (time.perf_counter() - start))
-    return best
-
-
-def _wait() -> None:
-    if device.device().type != "cpu":
-        torch.accelerator.synchronize()
-
-
-def _forget_memory() -> None:
-    """Let the most that is used be counted anew: on the device, or by Linux for the process."""
-    if device.device().type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    elif _STATUS.is_file():
-        _CLEAR.write_text("5", encoding="ascii")
-
-
-def _memory() -> float:
-    """GiB that were used at the most, all ways' weights among them; NaN where nobody says."""
-    if device.device().type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**30
-    lines = _STATUS.read_text(encoding="ascii").splitlines() if _STATUS.is_file() else []
-    return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("VmHWM")), math.nan)
-
-
 def table(found: Sequence[Found], peaks: Mapping[str, float]) -> str:
     """Set out the figures as Markdown; a ratio is of the two turns of one round."""
     by_name = {each.way.name: each for each in found if not each.way.ours}
@@ -144,8 +106,8 @@ def table(found: Sequence[Found], peaks: Mapping[str, float]) -> str:
             str(way.steps),
             str(way.images),
             spread(each.rates),
-            spread(ratios(each, by_name[DOCUMENTED])),
-            "-" if same is None else spread(ratios(each, same)),
+            spread(ratios(each.rates, by_name[DOCUMENTED].rates)),
+            "-" if same is None else spread(ratios(each.rates, same.rates)),
             f"{rate * each.flops / 1e12:.3g}",
             f"{rate * each.flops / peaks[str(way.dtype)]:.0%}",
             f"{max(each.memory):.1f}",
@@ -155,31 +117,17 @@ def table(found: Sequence[Found], peaks: Mapping[str, float]) -> str:
     return "\n".join(rows)
 
 
-def ratios(one: Found, other: Found) -> list[float]:
-    """How many times as fast one was as the other, round by round."""
-    return [mine / theirs for mine, theirs in zip(one.rates, other.rates, strict=True)]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
-
-
 def _title(way: Way) -> str:
     return f"{'ours' if way.ours else 'diffusers'}, {way.name}"
 
 
 def heading(base: str, rounds: int, peaks: Mapping[str, float], *, kept: bool = False) -> str:
     """Say what was measured, and on what."""
-    where = device.device()
-    capability = torch.backends.cpu.get_cpu_capability()
-    cpu = f"{torch.get_num_threads()} threads of a {platform.machine()} processor with {capability}"
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else cpu if where.type == "cpu" else where.type
-    versions = f"torch {version('torch')}, diffusers {version('diffusers')}"
-    peak = ", ".join(f"{value / 1e12:.3g} TFLOP/s in {dtype.removeprefix('torch.')}" for dtype, value in peaks.items())
+    each = (f"{value / 1e12:.3g} TFLOP/s in {dtype.removeprefix('torch.')}" for dtype, value in peaks.items())
     return (
-        f"{_WEIGHTS[base]}; {name}; {versions}; {rounds} rounds: median [least, most]. "
-        f"Peak by a product of matrices: {peak}. Memory is that of the process with the weights of all ways. "
+        f"{_WEIGHTS[base]}; {machine()}; {rounds} rounds: median [least, most]. "
+        f"Peak by a product of matrices: {', '.join(each)}. "
+        "Memory is that of the process with the weights of all ways. "
         f"torch.compile's cache {'held' if kept else 'did not hold'} an earlier run's kernels."
     )
 
@@ -199,10 +147,6 @@ def _kept(found: Sequence[Found], peaks: Mapping[str, float], about: str, given:
     ]
     write_json(path, {"about": about, "batch": given.batch, "peak_flops": dict(peaks), "ways": rows})
     return path
-
-
-def _say(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
