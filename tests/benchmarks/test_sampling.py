@@ -26,7 +26,7 @@ def test_a_ratio_is_of_one_round_and_the_table_has_a_row_a_way():
     documented = found([1.0, 2.0, 4.0], name=DOCUMENTED)
     same = found([2.0, 2.0, 2.0], name=SAME)
     ours = found([4.0, 10.0, 16.0], name=QUALITY, ours=True, same=SAME)
-    assert ratios(ours, documented) == [4.0, 5.0, 4.0]
+    assert ratios(ours.rates, documented.rates) == [4.0, 5.0, 4.0]
     lines = table([documented, same, ours], {"torch.float32": 1e11}).splitlines()
     assert len(lines) == 5
     cells = [cell.strip() for cell in lines[-1].split("|")][1:-1]
