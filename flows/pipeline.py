@@ -20,6 +20,7 @@ from data.errors import InputError
 from flows.base import with_base
 from flows.careless import careless_step
 from flows.compare import arm_step, counts_to_draw, folder_images, train_part
+from flows.disk import room, sizes_of
 from flows.ledger import write_ledger
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
@@ -35,7 +36,7 @@ def steps_of(config: StudyConfig) -> int:
     own = 1 if classes and config.base.own else 0
     trained = len(config.arms) + (1 if config.random_split else 0)
     generated = 1 + classes if classes else 0
-    return 3 + own + generated + len(config.folder_arms) + trained * len(config.seeds)
+    return 4 + own + generated + len(config.folder_arms) + trained * len(config.seeds)
 
 
 def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
@@ -57,7 +58,7 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     config = dataclasses.replace(config, base=pinned(config.base))
     record = Record(config=config, started=datetime.now(UTC))
     first = config.classifier  # what it cannot begin with is said before anything is trained
-    build(first.weights, 2, architecture=first.model)
+    network = build(first.weights, 2, architecture=first.model)
     images = conduct("read images", config.data.source, lambda watch: read_images(config, watch))
 
     dividing = split_step(config, images)
@@ -68,11 +69,15 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     train = train_part(config, split, shots)
 
     given = folder_images(config, images, split, train)
+    counts = counts_to_draw(config, train)
+    made = sum(len(folder.chosen) for folder in given.values())
+    sizes = sizes_of(config, len(images.manifest), len(images.manifest.labels), counts, made, network)
+    conduct("disk", "", lambda _: room(config, sizes))
+
     for name, folder in given.items():
         record.add("folder", name, done=conduct("folder", name, folder.step))
 
     drawn: dict[str, Step] = {}
-    counts = counts_to_draw(config, train)
     if any(counts.values()):
         attributes_of(split.train, config.prompts)  # what prompts cannot tell is said before anything is trained
         config.generate.recipe()  # and so are files that it names

@@ -47,10 +47,12 @@ def test_no_image_of_the_test_part_was_seen_by_the_generator(first_run):
 def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(first_run, small_study, capsys):
     assert main([*small_study, "name=whole"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert all("kept from before" in line for line in lines if "/8 " in line and "report" not in line), lines
+    steps = [line for line in lines if "/9 " in line and "report" not in line]
+    assert all("kept from before" in line for line in steps if "disk" not in line), lines
+    assert sum("/9 disk: at most " in line for line in steps) == 1
     assert main([*small_study, "name=whole", "classifier.learning_rate=0.002"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    again = {line.split(":")[0][5:] for line in lines if "/8 " in line and "kept" not in line}
+    again = {line.split(":")[0][5:] for line in lines if "/9 " in line and "kept" not in line} - {"disk"}
     assert again == {"arm real 0", "arm oversampled 0", "arm synthetic 0", "report"}
 
 

@@ -74,7 +74,7 @@ def test_the_arm_is_filled_to_the_counts_of_the_others(study):
     assert counts_by_source(table)["df"] == {"real": 2, "repeated": 0, "synthetic": 3}
     record = read_json(given.step.target / "elsewhere.json")
     assert record == {"images": 3, "different": 3, "seen": None, "copies_of_train": []}
-    assert steps_of(config) == 3 + 1 + 3
+    assert steps_of(config) == 4 + 1 + 3
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])
