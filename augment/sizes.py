@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -34,13 +34,13 @@ class Parts:
 
     def numbers(self, *names: str) -> int:
         """How many weights these parts have."""
-        return sum(int(p.numel()) for name in names for p in getattr(self, name).parameters())
+        return sum(p.numel() for name in names for p in getattr(self, name).parameters())
 
     def latent(self, size: int) -> int:
         """How many numbers the latents of an image of `size` pixels have."""
-        config: Any = self.vae.config
+        config = cast("Any", self.vae).config
         factor = 2 ** (len(config.block_out_channels) - 1)
-        return int(config.latent_channels) * (size // factor) ** 2
+        return int(config.latent_channels * (size // factor) ** 2)
 
 
 def parts_of(base: BaseConfig, size: int) -> Parts:
