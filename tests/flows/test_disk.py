@@ -136,7 +136,7 @@ def test_a_run_takes_less_than_is_said_and_more_than_a_fifth(small_study, tmp_pa
         "decoded pixels": kept(*(tmp_path / "cache").glob("pixels-*")),
     }
     for kind, size in taken.items():
-        assert size < found[kind], (kind, size, found[kind])
+        assert size <= found[kind], (kind, size, found[kind])
     assert kept(config.folder) - sum(taken[kind] for kind in list(taken)[:3]) < found["tables and report"]
     assert not [*config.folder.rglob("checkpoint*"), *config.folder.rglob("*.partial"), *config.folder.rglob("*.tmp")]
     shutil.rmtree(config.folder)
