@@ -22,5 +22,5 @@ class Terminal:
         title = f"{self._count:>2}/{self._steps} {stage} {what}".rstrip()
         with watched(self._console, title) as watch:
             done = work(watch)
-        self._console.print(f"{title}: {done.outcome}", highlight=False, markup=False)
+        self._console.print(f"{title}: {done.outcome}", highlight=False, markup=False, soft_wrap=True)
         return done

@@ -49,7 +49,7 @@ def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(firs
     lines = capsys.readouterr().out.splitlines()
     steps = [line for line in lines if "/9 " in line and "report" not in line]
     assert all("kept from before" in line for line in steps if "disk" not in line), lines
-    assert sum("/9 disk: at most " in line for line in steps) == 1
+    assert sum("/9 disk: at most " in line and " free in " in line for line in lines) == 1
     assert main([*small_study, "name=whole", "classifier.learning_rate=0.002"]) == 0
     lines = capsys.readouterr().out.splitlines()
     again = {line.split(":")[0][5:] for line in lines if "/9 " in line and "kept" not in line} - {"disk"}
