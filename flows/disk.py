@@ -12,6 +12,7 @@ and what is compiled for a GPU (`runs/cache/compiled`).
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -177,10 +178,12 @@ def _learning(sizes: Sizes) -> int:
 
 
 def _bytes_in(folder: Path) -> int:
+    """What lies there now; what another run moves away meanwhile is passed over, folders too."""
     found = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # another run may be moving it
-            found += path.stat().st_size
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found += (Path(inside) / name).stat().st_size
     return found
 
 
