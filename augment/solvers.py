@@ -3,7 +3,7 @@
 `quality` and `fast` ask nothing but the base. `draft` needs an update that was distilled for few steps, and each
 kind of these was made for one solver.
 
-`fast` takes the levels of Align Your Steps on Stable Diffusion 1.x, and Karras' elsewhere: of eight spacings of ten
+`fast` takes the levels of Align Your Steps on Stable Diffusion 1.x, and Karras' elsewhere: of nine spacings of ten
 steps those ended nearest to 80 steps on the embedded base, at 1.1 grey levels (root mean square) against 1.7 for
 evenly spaced ones and 0.8 for twenty of these.
 """

@@ -7,7 +7,6 @@ images of 128 pixels and more). timm's workers fill their queue while nobody is 
 """
 
 import argparse
-import logging
 import statistics
 import sys
 import time
@@ -23,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from classify.device import device
 from classify.fit import Labelled
 from classify.model import build
-from data.errors import ConfigError, InputError
+from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
 from data.phantom import CODES, PhantomConfig
 from data.pixels import PixelConfig, load_pixels
@@ -38,8 +37,6 @@ _COLUMNS = (
     "loading, decoded then cached", "start-up by seed",
 )  # fmt: skip
 _READING = "Images a second are medians of the turns, with the least and the most."
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,21 +185,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="efficientnet_b0", help="a network of timm (default: efficientnet_b0)")
     parser.add_argument("--out", type=Path, default=Path("runs/classifying"), help="for the files")
     given = parser.parse_args(arguments)
-    try:
-        if min(given.sizes) < 1 or given.batch < len(CODES) or given.rounds < 1:
-            raise ConfigError(f"--sizes and --rounds must be 1 or more, --batch {len(CODES)} or more")  # noqa: TRY301
-        found = []
-        for size in given.sizes:
-            fewer = (64 / size) ** 2 if device().type == "cpu" else 1
-            steps = given.steps or max(3, round(16 * fewer))
-            found.append(measure(given.out, size, given.batch, given.rounds, steps, given.model, given.augment_on))
-        print(report(found, given.model, given.batch, given.augment_on))
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    except Exception:
-        log.exception("the program failed")
-        return 1
+    return exit_code(lambda: _timed(given))
+
+
+def _timed(given: argparse.Namespace) -> int:
+    if min(given.sizes) < 1 or given.batch < len(CODES) or given.rounds < 1:
+        raise ConfigError(f"--sizes and --rounds must be 1 or more, --batch {len(CODES)} or more")
+    found = []
+    for size in given.sizes:
+        fewer = (64 / size) ** 2 if device().type == "cpu" else 1
+        steps = given.steps or max(3, round(16 * fewer))
+        found.append(measure(given.out, size, given.batch, given.rounds, steps, given.model, given.augment_on))
+    print(report(found, given.model, given.batch, given.augment_on))
     return 0
 
 

@@ -9,7 +9,6 @@ kept in runs/finetuning.
 """
 
 import argparse
-import logging
 import statistics
 import sys
 import time
@@ -29,7 +28,7 @@ from augment import device
 from augment.lesson import Lesson, posteriors, seed_for
 from augment.prompts import class_prompt, prompt_for
 from augment.tuning import FinetuneConfig
-from data.errors import ConfigError, InputError
+from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
 from data.phantom import CODES, PhantomConfig
 from data.pixels import PixelConfig, load_pixels
@@ -41,8 +40,6 @@ _RAREST = ("df", "vasc", "akiec", "bcc", "bkl", "mel", "nv")
 _BARS = ((SCRIPT, 2.0), (SAME, 2.0), (PEFT, 1.2), (OURS, 1.2))
 _COLUMNS = ("way", "samples/s", "one batch is so many times as fast", "GFLOP a sample", "TFLOP/s", "share of peak",
             "peak memory, GiB")  # fmt: skip
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -141,30 +138,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    try:
-        if not 1 <= given.classes <= len(_RAREST) or min(given.batch, given.rounds, given.steps) < 1:
-            raise ConfigError(f"--classes must be 1 to {len(_RAREST)}, the other numbers 1 or more")  # noqa: TRY301
-        config = FinetuneConfig(steps=10**6, batch_size=given.batch, checkpoint_every=10**6, preview_every=0)
-        found = measure(prepared(given.base, given.classes, config, given.out, given.steps), given.rounds)
-        fastest = peak(device.training_dtype(device.device()))
-        about = (
-            f"{given.base}, {given.classes} classes, {given.batch} samples of a class and step, rank {config.rank}; "
-            f"{machine()}; {given.rounds} rounds: median [least, most]. Peak by a product of matrices: "
-            f"{fastest / 1e12:.3g} TFLOP/s. Memory is that of the process with the weights of all ways."
-        )
-        print(f"{about}\n\n{table(found, fastest)}\n\n{bars(found)}")
-        rows = [
-            {"way": each.way.name, "samples_a_second": each.rates, "flops_a_sample": each.flops, "gib": each.memory}
-            for each in found
-        ]
-        where = given.out / f"{given.base}-{device.device().type}.json"
-        write_json(where, {"about": about, "peak_flops": fastest, "ways": rows})
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    except Exception:
-        log.exception("the program failed")
-        return 1
+    return exit_code(lambda: _timed(given))
+
+
+def _timed(given: argparse.Namespace) -> int:
+    if not 1 <= given.classes <= len(_RAREST) or min(given.batch, given.rounds, given.steps) < 1:
+        raise ConfigError(f"--classes must be 1 to {len(_RAREST)}, the other numbers 1 or more")
+    config = FinetuneConfig(steps=10**6, batch_size=given.batch, checkpoint_every=10**6, preview_every=0)
+    found = measure(prepared(given.base, given.classes, config, given.out, given.steps), given.rounds)
+    fastest = peak(device.training_dtype(device.device()))
+    about = (
+        f"{given.base}, {given.classes} classes, {given.batch} samples of a class and step, rank {config.rank}; "
+        f"{machine()}; {given.rounds} rounds: median [least, most]. Peak by a product of matrices: "
+        f"{fastest / 1e12:.3g} TFLOP/s. Memory is that of the process with the weights of all ways."
+    )
+    print(f"{about}\n\n{table(found, fastest)}\n\n{bars(found)}")
+    rows = [
+        {"way": each.way.name, "samples_a_second": each.rates, "flops_a_sample": each.flops, "gib": each.memory}
+        for each in found
+    ]
+    where = given.out / f"{given.base}-{device.device().type}.json"
+    write_json(where, {"about": about, "peak_flops": fastest, "ways": rows})
     return 0
 
 

@@ -11,7 +11,6 @@ Finished work is kept in runs/NAME-quality: a run that was stopped, or ended by 
 """
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from classify.arms import fill_counts
 from classify.comparison import estimate_arm, estimate_difference
 from classify.judge import judge_images, recognised
 from classify.predict import Predictions
-from data.errors import ConfigError, InputError
+from data.errors import ConfigError, InputError, exit_code
 from data.manifest import Manifest
 from data.store import read_json, write_json
 from flows.compare import arm_step
@@ -40,8 +39,6 @@ from flows.synthesize import ROOT, finetune_step
 
 FEWEST = 12  # images a class that can be compared
 OVERSAMPLED = "oversampled, no image drawn"
-
-log = logging.getLogger(__name__)
 
 
 class Sweep:
@@ -164,16 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     until = float("inf") if given.minutes is None else time.monotonic() + 60 * given.minutes
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    try:
-        if given.images < FEWEST:
-            raise ConfigError(f"--images {given.images}: too few to compare; ask for {FEWEST} or more")  # noqa: TRY301 - one way out
-        print(sweep(load_study(given.config, given.overrides), given.images, until))
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    except Exception:
-        log.exception("the program failed")
-        return 1
+    return exit_code(lambda: _told(given, until))
+
+
+def _told(given: argparse.Namespace, until: float) -> int:
+    if given.images < FEWEST:
+        raise ConfigError(f"--images {given.images}: too few to compare; ask for {FEWEST} or more")
+    print(sweep(load_study(given.config, given.overrides), given.images, until))
     return 0
 
 

@@ -9,7 +9,6 @@ and at least 0.3 above the base.
 
 import argparse
 import dataclasses
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from augment.generate import generate, synthetic_manifest
 from classify.judge import JudgeConfig, judge_images, reaches_aim, recognised, train_judge, true_phantoms
 from classify.metrics import Recall
-from data.errors import ConfigError, InputError
+from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
 from data.phantom import CODES
 from data.store import read_json, write_json
@@ -29,8 +28,6 @@ from flows.synthesize import finetune_together, images_step
 
 STUDIES = {"lora": "configs/demo.yaml", "dreambooth": "configs/demo-dreambooth.yaml"}
 ROOT = "recognise"  # name of the benchmark's folder as a root of paths
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +123,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=64, help="of each class (default: 64)")
     parser.add_argument("overrides", nargs="*", help="settings of the study, as key=value")
     given = parser.parse_args(arguments)
-    try:
-        for method in STUDIES if given.method == "both" else (given.method,):
-            overrides = [f"finetune.method={method}", *given.overrides]
-            config = load_study(given.config or STUDIES[method], overrides)
-            verdicts = recognise(config, given.images, JudgeConfig())
-            print(table(method, verdicts))
-            rows = [{**asdict(verdict), "met": verdict.met} for verdict in verdicts]
-            write_json(
-                config.folder / ROOT / f"{method}.json", {"method": method, "images": given.images, "classes": rows}
-            )
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    except Exception:
-        log.exception("the program failed")
-        return 1
+    return exit_code(lambda: _judged(given))
+
+
+def _judged(given: argparse.Namespace) -> int:
+    for method in STUDIES if given.method == "both" else (given.method,):
+        overrides = [f"finetune.method={method}", *given.overrides]
+        config = load_study(given.config or STUDIES[method], overrides)
+        verdicts = recognise(config, given.images, JudgeConfig())
+        print(table(method, verdicts))
+        rows = [{**asdict(verdict), "met": verdict.met} for verdict in verdicts]
+        write_json(config.folder / ROOT / f"{method}.json", {"method": method, "images": given.images, "classes": rows})
     return 0
 
 

@@ -9,7 +9,6 @@ which takes a GPU. The figures are kept in runs/sampling.
 """
 
 import argparse
-import logging
 import math
 import statistics
 import sys
@@ -27,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as transformers_logging
 
 from augment import device
-from data.errors import ConfigError, InputError
+from data.errors import ConfigError, exit_code
 from data.store import write_json
 
 _COLUMNS = (
@@ -36,8 +35,6 @@ _COLUMNS = (
 )  # fmt: skip
 _WEIGHTS = {"tiny": "the embedded base, 64 px", "sd15-shape": "Stable Diffusion 1.5's shape, random weights, 512 px"}
 _CACHE = Path("runs/cache/compiled")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -159,20 +156,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    try:
-        if given.batch < 1 or given.rounds < 1:
-            raise ConfigError("--batch and --rounds must be 1 or more")  # noqa: TRY301
-        before = _CACHE.is_dir()
-        device.keep_compiled(_CACHE)
-        found, peaks = measure(BASES[given.base](), given.batch, given.rounds, compiled=not given.no_compile)
-        about = heading(given.base, given.rounds, peaks, kept=before)
-        print(f"{about}\n\n{table(found, peaks)}\n\nfigures: {_kept(found, peaks, about, given)}")
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    except Exception:
-        log.exception("the program failed")
-        return 1
+    return exit_code(lambda: _timed(given))
+
+
+def _timed(given: argparse.Namespace) -> int:
+    if given.batch < 1 or given.rounds < 1:
+        raise ConfigError("--batch and --rounds must be 1 or more")
+    before = _CACHE.is_dir()
+    device.keep_compiled(_CACHE)
+    found, peaks = measure(BASES[given.base](), given.batch, given.rounds, compiled=not given.no_compile)
+    about = heading(given.base, given.rounds, peaks, kept=before)
+    print(f"{about}\n\n{table(found, peaks)}\n\nfigures: {_kept(found, peaks, about, given)}")
     return 0
 
 

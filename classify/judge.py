@@ -4,7 +4,6 @@ python -m classify.judge [--out runs/judge]
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from classify.metrics import Recall, Scores, score, wilson
 from classify.predict import Predictions, predict
 from classify.train import train_arm
 from data.config import STRICT, parse, to_dict
-from data.errors import ConfigError, DataError, InputError
+from data.errors import ConfigError, DataError, exit_code
 from data.manifest import Manifest
 from data.phantom import CODES, PhantomConfig
 from data.pixels import PixelConfig
@@ -29,8 +28,6 @@ from data.store import building, finished
 HALF, ABOVE_BASE = 0.5, 0.3  # the aim of fine-tuning
 FEWEST = 4  # images of a class that are judged
 STUDY_SEEDS = 1_000_000  # phantoms of studies and of the base have seeds below, the judge's lie above
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -100,17 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--train-images", type=int, default=JudgeConfig().images, help="phantoms to learn from, in all")
     parser.add_argument("--steps", type=int, default=JudgeConfig().classifier.steps, help="optimiser steps")
     given = parser.parse_args(arguments)
-    try:
-        classifier = {"steps": given.steps, "validate_every": max(1, given.steps // 8)}
-        config = parse(JudgeConfig, {"images": given.train_images, "classifier": classifier}, "judge")
-        model = train_judge(given.out, config, _print)
-        judged = judge_images(model, true_phantoms(given.out, config, given.images), given.out / "cache")
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    except Exception:
-        log.exception("the program failed")
-        return 1
+    return exit_code(lambda: _judged(given))
+
+
+def _judged(given: argparse.Namespace) -> int:
+    classifier = {"steps": given.steps, "validate_every": max(1, given.steps // 8)}
+    config = parse(JudgeConfig, {"images": given.train_images, "classifier": classifier}, "judge")
+    model = train_judge(given.out, config, _print)
+    judged = judge_images(model, true_phantoms(given.out, config, given.images), given.out / "cache")
     print(_table(judged.classes, score(judged.truth, judged.predicted, len(judged.classes))))
     print(f"judge: {model}")
     return 0

@@ -6,7 +6,6 @@ The seven HAM10000 codes get the challenge's columns in the challenge's order; o
 """
 
 import argparse
-import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,15 +21,13 @@ from jaxtyping import Float, Int
 from classify.device import device
 from classify.model import CONFIG, load, logits
 from data.archives import SUFFIXES, image_files
-from data.errors import DataError, InputError
+from data.errors import DataError, InputError, exit_code
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.store import read_json, write_text
 
 ISIC_COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 _ROUNDING = 1e-6  # by which a probability may leave [0, 1]
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,16 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="which classifier seed (default: the first)")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="the CSV (default: predictions.csv)")
     given = parser.parse_args(arguments)
-    try:
-        model = find_model(given.run, given.arm, given.seed)
-        found = predict(model, folder_of_images(given.images))
-        found.write(given.out)
-    except InputError as fault:
-        print(fault, file=sys.stderr)
-        return 2
-    except Exception:
-        log.exception("the program failed")
-        return 1
+    return exit_code(lambda: _applied(given))
+
+
+def _applied(given: argparse.Namespace) -> int:
+    model = find_model(given.run, given.arm, given.seed)
+    found = predict(model, folder_of_images(given.images))
+    found.write(given.out)
     counts = Counter(found.classes[k] for k in found.predicted)
     print(f"{len(found.image_ids)} images judged by {model}")
     for label in found.classes:

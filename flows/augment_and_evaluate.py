@@ -13,9 +13,9 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
-from data.errors import InputError, exit_code
+from data.errors import InputError, TrainingError, exit_code
 
 USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g. configs/demo.yaml study_seed=1"
 
@@ -31,12 +31,12 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
     get_run_logger().info("loading torch and diffusers")
     from flows.pipeline import run_study  # noqa: PLC0415 - see above
     from flows.study import load_study  # noqa: PLC0415
-    from flows.tasks import by_task, show_report  # noqa: PLC0415
+    from flows.tasks import by_task, show_report, unfinished  # noqa: PLC0415
 
     try:
         found = run_study(load_study(config, overrides or ()), by_task)
-    except InputError as fault:
-        return Failed(name="Refused", message=str(fault))
+    except (InputError, TrainingError) as fault:
+        return unfinished(fault)
     get_run_logger().info(found.answer)
     show_report(found)
     return Completed(message=f"{found.answer}\nReport: {found.report.resolve()}")

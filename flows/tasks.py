@@ -24,7 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from data.errors import InputError
+from data.errors import InputError, TrainingError
 from data.progress import Spoken
 from flows.record import Finding
 from flows.steps import Done, Finished, Watch
@@ -39,29 +39,36 @@ def by_task(stage: str, what: str, work: Callable[[Watch], Finished]) -> Finishe
     """Run a step as a task of its own: a `Conductor`.
 
     The run folder decides what is done, so Prefect's cache is off; a step that had nothing to do ends in a
-    state named Reused. Bad input is no traceback but a state with one line.
+    state named Reused. Bad input and training that failed are no tracebacks but states with one line.
     """
     title = f"{stage} {what}".strip()
 
     finished: list[Finished] = []
+    failed: list[InputError | TrainingError] = []
 
     @task(name=stage, task_run_name=title, cache_policy=NO_CACHE, persist_result=False)
     def step() -> State[None]:
         logger = get_run_logger()
         try:
             done = work(_Shown(title, Spoken(lambda line: logger.info("%s: %s", title, line))))
-        except InputError as fault:
-            return Failed(name="Refused", message=str(fault))
+        except (InputError, TrainingError) as fault:
+            failed.append(fault)
+            return unfinished(fault)
         finished.append(done)
         logger.info("%s: %s", title, done.outcome)
         show_samples(done)
         return Completed(name="Reused" if done.reused else "Completed", message=done.outcome)
 
     state = step(return_state=True)
-    if state.name == "Refused":
-        raise InputError(state.message)
+    if failed:
+        raise failed[0]
     state.result(raise_on_failure=True)
     return finished[0]
+
+
+def unfinished(fault: InputError | TrainingError) -> State[None]:
+    """Give the state of a step or run that ended so, its message what is to be said."""
+    return Failed(name="Refused" if isinstance(fault, InputError) else "Failed", message=str(fault))
 
 
 class _Shown:

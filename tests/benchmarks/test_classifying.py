@@ -33,7 +33,7 @@ def test_the_row_holds_medians_and_the_ratio_turn_by_turn():
 
 def test_a_batch_that_is_too_small_is_refused_in_one_line(capsys):
     assert classifying.main(["--batch", "2"]) == 2
-    assert capsys.readouterr().err == "--sizes and --rounds must be 1 or more, --batch 7 or more\n"
+    assert capsys.readouterr().err == "error: --sizes and --rounds must be 1 or more, --batch 7 or more\n"
 
 
 def test_a_training_image_of_efficientnet_b0_takes_what_is_known_of_it():

@@ -51,4 +51,4 @@ def test_ratios_are_of_one_round_s_turns_and_held_against_the_aims():
 
 def test_numbers_that_mean_nothing_are_refused_in_one_line(capsys):
     assert finetuning.main(["--classes", "9"]) == 2
-    assert capsys.readouterr().err == "--classes must be 1 to 7, the other numbers 1 or more\n"
+    assert capsys.readouterr().err == "error: --classes must be 1 to 7, the other numbers 1 or more\n"

@@ -134,4 +134,4 @@ def test_the_table_holds_each_setting_against_the_first():
 
 def test_too_few_images_are_refused_in_one_line(capsys):
     assert quality.main(["--images", "4"]) == 2
-    assert capsys.readouterr().err == "--images 4: too few to compare; ask for 12 or more\n"
+    assert capsys.readouterr().err == "error: --images 4: too few to compare; ask for 12 or more\n"

@@ -106,14 +106,20 @@ def test_a_missing_config_is_said_at_once():
 def test_under_prefect_the_steps_are_tasks_and_the_answer_is_the_state(first_run, small_study, server):
     program = (
         "import sys; from flows.augment_and_evaluate import augment_and_evaluate as flow\n"
-        "for more in ([], ['split.rare=[zebra]']):\n"
-        "    state = flow(sys.argv[1], sys.argv[2:] + more, return_state=True); print(state.name, state.message)"
+        "def told(*more):\n"
+        "    state = flow(sys.argv[1], [*sys.argv[2:], *more], return_state=True); print(state.name, state.message)\n"
+        "told(); told('split.rare=[zebra]')\n"
+        "import flows.pipeline; from data.errors import TrainingError\n"
+        "def broken(*_): raise TrainingError('the loss is nan')\n"
+        "flows.pipeline.read_images = broken; told()"
     )
     command = [sys.executable, "-c", program, *small_study, "name=whole"]
     ran = subprocess.run(command, cwd=REPOSITORY, env=server, capture_output=True, text=True, check=False)
     assert "Completed Synthetic images" in ran.stdout, ran.stdout + ran.stderr
     assert "Finished in state Reused" in ran.stderr
     assert "Refused split.rare names 'zebra'" in ran.stdout
+    assert "Failed the loss is nan" in ran.stdout
+    assert "Traceback" not in ran.stderr
 
 
 def _run_folder(small_study):
