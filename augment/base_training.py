@@ -98,7 +98,7 @@ def train_base(
     train_denoiser(pipe, mean, std, prompts, denoiser, checkpoint, seed, report, weights)
 
 
-def training_prompts(manifest: Manifest, columns: PromptConfig, unnamed: float, plain: float, seed: int) -> list[str]:
+def training_prompts(manifest: Manifest, wording: PromptConfig, unnamed: float, plain: float, seed: int) -> list[str]:
     """A prompt an image and another for its mirror image, drawn by the seed.
 
     The share `unnamed` of them names no diagnosis, the share `plain` tells nothing else.
@@ -106,10 +106,12 @@ def training_prompts(manifest: Manifest, columns: PromptConfig, unnamed: float, 
     generator = torch.Generator().manual_seed(seed)
     labels = [*manifest.table["label"], *manifest.table["label"]]
     named = (torch.rand(len(labels), generator=generator) >= unnamed).tolist()
-    prompts = [prompt_for(label) if name else class_prompt() for label, name in zip(labels, named, strict=True)]
-    if not columns:
+    prompts = [
+        prompt_for(label, wording) if name else class_prompt(wording) for label, name in zip(labels, named, strict=True)
+    ]
+    if not wording.tells_columns:
         return prompts
-    known = 2 * attributes_of(manifest, columns)
+    known = 2 * attributes_of(manifest, wording)
     told = (torch.rand(len(labels), generator=generator) >= plain).tolist()
     drawn = zip(prompts, known, told, strict=True)
     return [(each if tell else Attributes()).added_to(prompt) for prompt, each, tell in drawn]

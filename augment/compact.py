@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from augment.prompts import CLASS_NOUN, DIAGNOSES, RARE_TOKENS
+from augment.prompts import DIAGNOSES, RARE_TOKENS, SUBJECT
 from data.config import STRICT
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def build(config: CompactConfig, seed: int = 0) -> StableDiffusionPipeline:
 
 def word_tokenizer(prompt_tokens: int) -> CLIPTokenizer:
     """CLIP's byte-pair tokenizer with a small vocabulary: our words are one token each, others are spelt."""
-    words = dict.fromkeys([*WORDS, *_words(DIAGNOSES.values()), *CLASS_NOUN.split(), *RARE_TOKENS])
+    words = dict.fromkeys([*WORDS, *_words(DIAGNOSES.values()), *SUBJECT.split(), *RARE_TOKENS])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     trainer = trainers.BpeTrainer(

@@ -22,7 +22,7 @@ from augment.methods import RECORD
 from augment.methods.lora import Lora
 from augment.methods.stack import Stack
 from augment.optimizers import refuse_optimizer
-from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
+from augment.prompts import DEFAULT, PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
 from augment.sampler import SamplerConfig, encode, require_size, sample_latents
 from augment.together import train
 from augment.training import Training
@@ -47,13 +47,13 @@ def finetune(
     out: Mapping[str, Path],
     seed: int,
     progress: Progress | None = None,
-    columns: PromptConfig | None = None,
+    wording: PromptConfig = DEFAULT,
     finished: Finished = lambda _label, _seconds: None,
 ) -> None:
     """Write an adapter for each class of `shots` into its folder of `out`.
 
-    With `columns` an image's prompt tells of these what the table knows. `finished` is called with each class whose
-    adapter is written, and its share of the seconds spent, while the others may go on.
+    Where `wording` names columns, an image's prompt tells what the table knows of them. `finished` is called with
+    each class whose adapter is written, and its share of the seconds spent, while the others may go on.
 
     A folder holds the weights, adapter.json (written last), loss.csv and previews/; while training
     also checkpoint/, from which an interrupted call goes on. A class that is finished is left alone.
@@ -65,7 +65,13 @@ def finetune(
     identity = base_identity(base)
     keys = {
         label: digest(
-            identity, manifest.digest(), label, pixels, decisive(config), seed, *([columns] if columns else [])
+            identity,
+            manifest.digest(),
+            label,
+            pixels,
+            decisive(config),
+            seed,
+            *([] if wording == DEFAULT else [wording]),
         )
         for label, manifest in shots.items()
     }
@@ -81,13 +87,13 @@ def finetune(
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
         part.requires_grad_(requires_grad=False)
     require_size(pipe, pixels.size)
-    prior = _prior_latents(pipe, config, pixels.size, seed)
+    prior = _prior_latents(pipe, config, class_prompt(wording), pixels.size, seed)
     stack = Stack(pipe, Lora(rank=config.rank, conv=config.conv)) if config.together else None
     shared = (time.monotonic() - started) / len(missing)
 
     def opened(label: str) -> Training:
         started = time.monotonic()
-        lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior, columns or PromptConfig())
+        lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior, wording)
         training = Training(pipe, lesson, config, out[label], keys[label], stack)
         training.seconds = shared + time.monotonic() - started
         return training
@@ -135,24 +141,24 @@ def _lesson(
     config: FinetuneConfig,
     seed: int,
     prior: Tensor,
-    columns: PromptConfig,
+    wording: PromptConfig,
 ) -> Lesson:
-    prompt = instance_prompt(label, config.token) if config.token else prompt_for(label)
+    prompt = instance_prompt(label, config.token, wording) if config.token else prompt_for(label, wording)
     means, deviations = posteriors(pipe, load_pixels(shots, pixels), flips=config.flips)
-    own = [known.added_to(prompt) for known in attributes_of(shots, columns)]
-    prompts = tuple(dict.fromkeys([prompt, class_prompt(), "", *own]))
+    own = [known.added_to(prompt) for known in attributes_of(shots, wording)]
+    prompts = tuple(dict.fromkeys([prompt, class_prompt(wording), "", *own]))
     told = torch.tensor([prompts.index(each) for each in own])
     return Lesson(label, seed_for(seed, label), prompts, means, deviations, prior, told)
 
 
-def _prior_latents(pipe: StableDiffusionPipeline, config: FinetuneConfig, size: int, seed: int) -> Tensor:
+def _prior_latents(pipe: StableDiffusionPipeline, config: FinetuneConfig, prompt: str, size: int, seed: int) -> Tensor:
     """Lesions as the base itself imagines them, kept as latents: nothing is decoded to be encoded again."""
     edge = size // pipe.vae_scale_factor
     if config.method != "dreambooth" or not config.prior_images or not config.prior_weight:
         return torch.empty(0, pipe.unet.config.in_channels, edge, edge)
     seeds = [seed_for(seed, "prior", index) for index in range(config.prior_images)]
     sampler = SamplerConfig(batch_size=min(config.prior_images, 32))
-    latents = sample_latents(pipe, encode(pipe, class_prompt()), encode(pipe, ""), seeds, sampler, size)
+    latents = sample_latents(pipe, encode(pipe, prompt), encode(pipe, ""), seeds, sampler, size)
     return latents.float().cpu().clone()
 
 

@@ -79,7 +79,7 @@ def pretrain_own(
     base: BaseConfig,
     part: Manifest,
     pixels: PixelConfig,
-    columns: PromptConfig,
+    wording: PromptConfig,
     out: Path,
     seed: int,
     cache: Path | None = None,
@@ -95,7 +95,7 @@ def pretrain_own(
         raise ValueError(f"the base {base.source} is not the study's own to train")
     pipe = _opened(own, start, pixels.size, seed)
     images = load_pixels(part, pixels, cache)
-    prompts = training_prompts(part, columns, own.unnamed, own.plain, seed)
+    prompts = training_prompts(part, wording, own.unnamed, own.plain, seed)
     weights = class_weights(part, own.balance) if own.balance else None
     work, told = out / "checkpoint", progress or (lambda *_: None)
     train_base(pipe, images, prompts, own.autoencoder, own.denoiser, work, seed, told, weights)
@@ -104,7 +104,7 @@ def pretrain_own(
         **seen_with(part, start),
         "start": base_identity(base)["start"],
         "pixels": to_dict(pixels),
-        "prompts": to_dict(columns),
+        "prompts": to_dict(wording),
         "seed": seed,
     }
     save_base(pipe, part, images, out, about)

@@ -1,17 +1,20 @@
-"""What the text encoder is told: diagnoses in words, and what the table knows of the picture.
+"""What the text encoder is told: the kind of picture, its class in words, and what the table knows of it.
 
     dermoscopy of a melanoma on the lower extremity of an elderly woman
 
-The words are those of the embedded base's tokenizer, and the longest such prompt fits in its 16 tokens.
-What the table does not know is left out.
+Those are HAM10000's words, which the embedded base's tokenizer knows, and its longest prompt fits in 16 tokens;
+other data sets name their own. What the table does not know is left out.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass as plain_dataclass
-from typing import TYPE_CHECKING
+from dataclasses import field
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from data.manifest import Manifest
 
 RARE_TOKENS = ("sks", "zwx", "ktn", "qvm", "ohw", "bnk", "pfj")  # no word of any prompt; one a class
-CLASS_NOUN = "skin lesion"
+SUBJECT = "skin lesion"
 
 DIAGNOSES = {
     "akiec": "actinic keratosis",
@@ -40,17 +43,27 @@ _PEOPLE = {"female": "woman", "male": "man", "": "patient"}
 _AGES = ((18, "child"), (40, "young"), (65, "adult"), (math.inf, "elderly"))  # below so many years
 
 
+Words = Annotated[str, Field(min_length=1, pattern=r"\S")]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PromptConfig:
-    """Columns of the table that prompts tell from, beside the diagnosis; None: not told."""
+    """How prompts are worded, and the columns of the table that they tell from; None: not told."""
 
+    picture: Words = "dermoscopy"  # what kind of picture all of them are
+    subject: Words = SUBJECT  # what an image of any class shows
+    words: Mapping[str, Words] = field(default_factory=dict)  # a class's name where its label is none
     site: str | None = None  # on the body; HAM10000: localization
     age: str | None = None  # years
     sex: str | None = None
 
-    def __bool__(self) -> bool:
+    @property
+    def tells_columns(self) -> bool:
         """Whether any column is named."""
         return any((self.site, self.age, self.sex))
+
+
+DEFAULT = PromptConfig()
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -75,25 +88,34 @@ class Attributes:
         return ""
 
 
-def words_for(label: str) -> str:
-    """The diagnosis in words; a label that is not HAM10000's says itself, with blanks for punctuation."""
-    return DIAGNOSES.get(label, " ".join(label.replace("_", " ").replace("-", " ").split()).lower())
+def words_for(label: str, words: Mapping[str, str] = DEFAULT.words) -> str:
+    """The class in words; a label that is not HAM10000's says itself, with blanks for punctuation."""
+    known = {**DIAGNOSES, **words}
+    return known.get(label, " ".join(label.replace("_", " ").replace("-", " ").split()).lower())
 
 
-def prompt_for(label: str) -> str:
+def prompt_for(label: str, config: PromptConfig = DEFAULT) -> str:
     """Prompt of a class, the same at pretraining, fine-tuning and generation."""
-    words = words_for(label)
-    return f"dermoscopy of {_article(words)} {words}"
+    words = words_for(label, config.words)
+    return f"{config.picture} of {_article(words)} {words}"
 
 
-def class_prompt() -> str:
-    """Prompt of any lesion: the prior that DreamBooth preserves."""
-    return f"dermoscopy of a {CLASS_NOUN}"
+def class_prompt(config: PromptConfig = DEFAULT) -> str:
+    """Prompt of any class: the prior that DreamBooth preserves."""
+    return f"{config.picture} of {_article(config.subject)} {config.subject}"
 
 
-def instance_prompt(label: str, token: str) -> str:
+def instance_prompt(label: str, token: str, config: PromptConfig = DEFAULT) -> str:
     """Prompt that binds a rare token to a class, as DreamBooth does."""
-    return f"dermoscopy of a {token} {words_for(label)}"
+    return f"{config.picture} of a {token} {words_for(label, config.words)}"
+
+
+def require_labels(config: PromptConfig, labels: Iterable[str]) -> None:
+    """Raise ConfigError for words of a class that the data set has not."""
+    known = sorted(labels)
+    for label in config.words:
+        if label not in known:
+            raise ConfigError(f"prompts.words: the data set has no class {label!r}; it has {', '.join(known)}")
 
 
 def attributes_of(manifest: Manifest, config: PromptConfig) -> list[Attributes]:

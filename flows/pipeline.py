@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from augment.base import pinned
 from augment.device import keep_compiled
-from augment.prompts import attributes_of
+from augment.prompts import attributes_of, require_labels
 from augment.wardrobe import Wardrobe
 from classify.model import build
 from data.careless import divide_carelessly
@@ -60,6 +60,7 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     first = config.classifier  # what it cannot begin with is said before anything is trained
     network = build(first.weights, 2, architecture=first.model)
     images = conduct("read images", config.data.source, lambda watch: read_images(config, watch))
+    require_labels(config.prompts, images.manifest.labels)
 
     dividing = split_step(config, images)
     record.add("split", done=conduct("split", "", dividing))

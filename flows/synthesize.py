@@ -9,7 +9,7 @@ from typing import Any
 from augment.base import base_identity
 from augment.finetune import Progress, finetune
 from augment.generate import generate, synthetic_manifest
-from augment.prompts import attributes_of
+from augment.prompts import DEFAULT, attributes_of
 from augment.tuning import decisive
 from augment.wardrobe import Wardrobe
 from data.manifest import Manifest
@@ -91,7 +91,7 @@ def images_step(
 
     Steps that share a `wardrobe` of the study's base load that once.
     """
-    known = attributes_of(real, config.prompts) if real is not None and config.prompts else []
+    known = attributes_of(real, config.prompts) if real is not None and config.prompts.tells_columns else []
     depends = inputs(
         "images",
         label=label,
@@ -112,8 +112,8 @@ def images_step(
 
 
 def _prompts(config: StudyConfig) -> dict[str, Any]:
-    """Give what prompts tell, where they tell more than the diagnosis."""
-    return {"prompts": settings(config.prompts)} if config.prompts else {}
+    """Give how prompts are worded, where that is not as ever."""
+    return {} if config.prompts == DEFAULT else {"prompts": settings(config.prompts)}
 
 
 def seen_by_generator(folder: Path) -> tuple[SeenIds, bool]:

@@ -223,9 +223,9 @@ def command(summary: Summary) -> str:
     return f"for fold in {folds}; do\n  {run} {each}\ndone\npython -m reports.pool runs/{summary.name}-[0-9]*"
 
 
-def class_name(label: str) -> str:
+def class_name(summary: Summary, label: str) -> str:
     """The class in words, where there are better ones than its label."""
-    words = words_for(label)
+    words = words_for(label, summary.config.get("prompts", {}).get("words", {}))
     return "" if words.casefold() == label.casefold() else words
 
 

@@ -213,8 +213,8 @@ def test_with_columns_an_image_s_prompt_tells_of_the_table(base, shots, tmp_path
     table = shots["df"].table.assign(sex=["male", "", "female", "male", "unknown"])
     known = {"df": Manifest(table, shots["df"].roots)}
     config = dataclasses.replace(LORA, steps=1)
-    for name, columns in (("plain", None), ("told", PromptConfig(sex="sex"))):
-        finetune(base, known, PIXELS, config, {"df": tmp_path / name}, 0, None, columns)
+    for name, wording in (("plain", PromptConfig()), ("told", PromptConfig(sex="sex"))):
+        finetune(base, known, PIXELS, config, {"df": tmp_path / name}, 0, None, wording)
     plain, told = lessons
     assert plain.prompts == ("dermoscopy of a dermatofibroma", "dermoscopy of a skin lesion", "")
     assert told.prompts == (*plain.prompts, f"{plain.prompts[0]} of a man", f"{plain.prompts[0]} of a woman")
@@ -222,3 +222,17 @@ def test_with_columns_an_image_s_prompt_tells_of_the_table(base, shots, tmp_path
     assert read_json(tmp_path / "told" / "adapter.json")["prompt"] == plain.prompts[0]
     keys = {read_json(tmp_path / name / "adapter.json")["key"] for name in ("plain", "told")}
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("config", "said"), [(LORA, "x-ray of a fibrous nodule"), (DREAM, "x-ray of a sks fibrous nodule")]
+)
+def test_prompts_are_worded_as_the_study_says(base, shots, tmp_path, monkeypatch, config, said):
+    lessons = []
+    real = Training.__init__
+    monkeypatch.setattr(Training, "__init__", lambda self, *given: (lessons.append(given[1]), real(self, *given))[1])
+    wording = PromptConfig(picture="x-ray", subject="lung", words={"df": "fibrous nodule"})
+    config = dataclasses.replace(config, steps=1)
+    finetune(base, {"df": shots["df"]}, PIXELS, config, {"df": tmp_path}, 0, None, wording)
+    assert lessons[0].prompts == (said, "x-ray of a lung", "")
+    assert read_json(tmp_path / "adapter.json")["prompt"] == said

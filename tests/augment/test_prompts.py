@@ -16,6 +16,7 @@ from augment.prompts import (
     class_prompt,
     instance_prompt,
     prompt_for,
+    require_labels,
 )
 from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS, Manifest
@@ -57,7 +58,7 @@ def test_what_is_known_is_told_and_nothing_else(row: tuple[str, str, str], words
 
 
 def test_by_default_prompts_tell_the_diagnosis_alone():
-    assert not PromptConfig()
+    assert not PromptConfig().tells_columns
     assert prompts(("back", "70", "male"), config=PromptConfig()) == [prompt_for("mel")]
     assert prompts(("back", "70", "male"), config=PromptConfig(sex="sex")) == ["dermoscopy of a melanoma of a man"]
 
@@ -71,6 +72,21 @@ def test_the_longest_prompt_of_ham10000_fits_the_embedded_base_word_by_word():
     for prompt, site, age, sex in itertools.product(told, ("", *SITES), ages, sexes):
         words = Attributes(site=site, age=age, sex=sex).added_to(prompt)
         assert len(tokenizer(words).input_ids) == len(words.split()) + 2 <= 16, words
+
+
+def test_other_pictures_are_worded_as_the_config_says():
+    config = PromptConfig(picture="fundus photograph", subject="eye", words={"dr": "diabetic retinopathy"})
+    assert prompt_for("dr", config) == "fundus photograph of a diabetic retinopathy"
+    assert prompt_for("no_finding", config) == "fundus photograph of a no finding"
+    assert class_prompt(config) == "fundus photograph of an eye"
+    assert instance_prompt("dr", "sks", config) == "fundus photograph of a sks diabetic retinopathy"
+    assert prompt_for("mel", PromptConfig(words={"mel": "dark mole"})) == "dermoscopy of a dark mole"
+
+
+def test_words_of_a_class_that_is_not_there_are_refused():
+    require_labels(PromptConfig(words={"mel": "dark mole"}), ["nv", "mel"])
+    with pytest.raises(ConfigError, match=r"prompts\.words: the data set has no class 'mal'; it has mel, nv"):
+        require_labels(PromptConfig(words={"mal": "dark mole"}), ["nv", "mel"])
 
 
 def test_a_column_that_is_not_there_is_named():

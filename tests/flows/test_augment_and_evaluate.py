@@ -62,6 +62,8 @@ def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(firs
         (["clasifier.steps=3"], "clasifier: unknown key; did you mean 'classifier'?"),
         (["data.source=folders", "data.folder=nowhere"], "nowhere: no such folder"),
         (["split.rare=[zebra]"], "zebra"),
+        (["prompts.words={zebra: horse}"], "prompts.words: the data set has no class 'zebra'; it has akiec"),
+        (["prompts.picture=' '"], "prompts.picture"),
         (["classifier.weights=nowhere.safetensors"], "nowhere.safetensors"),
         (["classifier.weights=stand-in"], "set model: tf_efficientnet_lite0"),
     ],

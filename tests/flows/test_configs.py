@@ -34,5 +34,5 @@ def test_a_config_that_a_page_shows_can_be_read(page, n, block):
 
 def test_the_pages_show_their_configs():
     pages = [page for page, _, _ in SHOWN]
-    assert pages.count("docs/datasets.md") == 7
+    assert pages.count("docs/datasets.md") == 8
     assert "README.md" in pages

@@ -163,3 +163,10 @@ def test_what_is_known_of_images_made_elsewhere_is_said(make_run):
     assert "2 images are nearly the same as one of the train part" in unknown
     assert "their generator has seen 2 leakage groups of train" in known
     assert "unknown" not in known
+
+
+def test_a_class_is_said_in_the_study_s_own_words(make_run):
+    summary = summarise(make_run())
+    assert wording.class_name(summary, "mel") == "melanoma"
+    summary.config["prompts"] = {"words": {"mel": "dark mole", "nv": "NV"}}
+    assert [wording.class_name(summary, label) for label in ("mel", "nv")] == ["dark mole", ""]
