@@ -59,10 +59,13 @@ def settings() -> list[Setting]:
         )
         for share in ("all", "first half")
     ]
+    half = Setting(
+        name="20 steps, guidance in all, 16 bits", changes={**plain, "schedule": "quality", "precision": "fast"}
+    )
     own = dict.fromkeys(("steps", "guidance", "guidance_until"))  # what the schedule says
     draft = Setting(name="draft", changes={**own, "schedule": "draft", "taesd": None})
     taesd = Setting(name="TAESD", changes={**own, "schedule": "quality", "draft": None}, needs="taesd")
-    return [*ladder, *fast, draft, taesd]
+    return [*ladder, *fast, half, draft, taesd]
 
 
 def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned: Step, real: Manifest) -> Step:

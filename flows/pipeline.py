@@ -26,7 +26,7 @@ from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
 from flows.steps import Conductor, Step
 from flows.study import StudyConfig
-from flows.synthesize import finetune_together, images_step
+from flows.synthesize import finetunes, images_step
 from flows.weights import refuse_weights
 
 
@@ -35,8 +35,8 @@ def steps_of(config: StudyConfig) -> int:
     classes = len(config.split.rare) if "synthetic" in config.arms else 0
     own = 1 if classes and config.base.own else 0
     trained = len(config.arms) + (1 if config.random_split else 0)
-    generated = 1 + classes if classes else 0
-    return 4 + own + generated + len(config.folder_arms) + trained * len(config.seeds)
+    tuned = min(classes, 1) if config.finetune.together else classes
+    return 4 + own + tuned + classes + len(config.folder_arms) + trained * len(config.seeds)
 
 
 def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
@@ -84,13 +84,14 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
         config.generate.recipe()  # and so are files that it names
         keep_compiled(Path(config.runs) / "cache" / "compiled")
         config = with_base(config, images, split, record, conduct)
-        tuning = finetune_together(config, images, {label: shots[label] for label, count in counts.items() if count})
-        for done in conduct(tuning.stage, tuning.what, tuning).parts:
-            record.add("finetune", done.what, done=done)
+        tuned = dict[str, Step]()
+        for work in finetunes(config, images, {label: shots[label] for label, count in counts.items() if count}):
+            for done in conduct(work.stage, work.what, work).parts:
+                record.add("finetune", done.what, done=done)
+            tuned |= {step.what: step for step in work.steps}
         wardrobe = Wardrobe(config.base)  # one base for all classes
-        for tuned in tuning.steps:
-            label = tuned.what
-            drawn[label] = images_step(config, label, counts[label], tuned, train.of(label), wardrobe)
+        for label, step in tuned.items():
+            drawn[label] = images_step(config, label, counts[label], step, train.of(label), wardrobe)
             record.add("images", label, done=conduct("images", label, drawn[label]))
         wardrobe.empty()
 

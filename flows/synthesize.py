@@ -51,8 +51,14 @@ def finetune_step(config: StudyConfig, images: Images, label: str, shots: Manife
     return Step(stage="fine-tune", what=label, folder=config.folder / "finetune" / label, inputs=depends, make=make)
 
 
+def finetunes(config: StudyConfig, images: Images, shots: Mapping[str, Manifest]) -> list[Together]:
+    """Teach the base these classes: all in one piece of work where one batch can hold them, else each in its own."""
+    groups = [shots] if config.finetune.together else [{label: few} for label, few in shots.items()]
+    return [finetune_together(config, images, group) for group in groups]
+
+
 def finetune_together(config: StudyConfig, images: Images, shots: Mapping[str, Manifest]) -> Together:
-    """Teach the base these classes, in one batch where the method allows it; an artifact each.
+    """Teach the base these classes in one piece of work; an artifact each.
 
     A class's seconds are its share: what was spent on one batch, or on all, is divided evenly.
     """

@@ -5,14 +5,16 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from augment.tuning import FinetuneConfig
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
 from data.splits import Split
 from data.store import write_json
+from flows.pipeline import steps_of
 from flows.prepare import Images
 from flows.steps import Step
 from flows.study import StudyConfig
-from flows.synthesize import finetune_step, finetune_together, refuse_leaks
+from flows.synthesize import finetune_step, finetune_together, finetunes, refuse_leaks
 
 
 def part(group, folder):
@@ -86,3 +88,15 @@ def test_how_many_classes_are_learned_at_once_redoes_nothing(few, tmp_path):
     steps = dataclasses.replace(config, finetune=dataclasses.replace(config.finetune, classes_at_once=1))
     digests = [finetune_step(one, images, "df", shots["df"]).digest for one in (config, steps)]
     assert digests[0] == digests[1]
+
+
+def test_classes_that_no_batch_can_hold_together_are_learned_in_a_task_each(few, tmp_path):
+    images, shots = few
+    for finetune, expected in (
+        ({"method": "lora"}, ["df, mel, vasc"]),
+        ({"method": "lora", "text_encoder": True}, ["df", "mel", "vasc"]),
+        ({"method": "dreambooth"}, ["df", "mel", "vasc"]),
+    ):
+        config = StudyConfig(runs=str(tmp_path), finetune=FinetuneConfig(**finetune))
+        assert [work.what for work in finetunes(config, images, shots)] == expected
+        assert steps_of(config) == 4 + len(expected) + 3 + 3 * 2
