@@ -43,7 +43,8 @@ _PEOPLE = {"female": "woman", "male": "man", "": "patient"}
 _AGES = ((18, "child"), (40, "young"), (65, "adult"), (math.inf, "elderly"))  # below so many years
 
 
-Words = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Words = Annotated[str, Field(pattern=r"\S")]
+Phrase = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]  # {} stands for a cell of the table
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -56,11 +57,12 @@ class PromptConfig:
     site: str | None = None  # on the body; HAM10000: localization
     age: str | None = None  # years
     sex: str | None = None
+    phrases: Mapping[str, Phrase] = field(default_factory=dict)  # of any other column: stain -> "stained with {}"
 
     @property
     def tells_columns(self) -> bool:
         """Whether any column is named."""
-        return any((self.site, self.age, self.sex))
+        return bool(self.site or self.age or self.sex or self.phrases)
 
 
 DEFAULT = PromptConfig()
@@ -73,12 +75,13 @@ class Attributes:
     site: str = ""
     age: str = ""  # child, young, adult or elderly
     sex: str = ""  # female or male
+    more: str = ""  # the phrases of other columns
 
     def added_to(self, prompt: str) -> str:
         """The prompt, with what is known behind it."""
         where = f" on the {_SITES.get(self.site, self.site)}" if self.site else ""
         who = self._person()
-        return prompt + where + (f" of {_article(who)} {who}" if who else "")
+        return prompt + where + (f" of {_article(who)} {who}" if who else "") + (f", {self.more}" if self.more else "")
 
     def _person(self) -> str:
         if self.age == "child":
@@ -124,18 +127,30 @@ def attributes_of(manifest: Manifest, config: PromptConfig) -> list[Attributes]:
     Raises ConfigError for a column that the table lacks, DataError for an age that is no number.
     """
     table, rows = manifest.table, len(manifest)
-    for key in ("site", "age", "sex"):
-        name = getattr(config, key)
+    named = {"site": config.site, "age": config.age, "sex": config.sex, **{f"phrases.{c}": c for c in config.phrases}}
+    for key, name in named.items():
         if name is not None and name not in table.columns:
             raise ConfigError(f"prompts.{key}: the table has no column {name!r}; it has {', '.join(table.columns)}")
     site, age, sex = (list(table[name]) if name else [""] * rows for name in (config.site, config.age, config.sex))
+    others = {name: list(table[name]) for name in config.phrases}
     return [
-        Attributes(site=_site(site[row]), age=_age_band(age[row], image), sex=_SEXES.get(sex[row].strip().lower(), ""))
+        Attributes(
+            site=_words(site[row]),
+            age=_age_band(age[row], image),
+            sex=_SEXES.get(sex[row].strip().lower(), ""),
+            more=_phrases(config, {name: cells[row] for name, cells in others.items()}),
+        )
         for row, image in enumerate(table["image_id"])
     ]
 
 
-def _site(value: str) -> str:
+def _phrases(config: PromptConfig, cells: Mapping[str, str]) -> str:
+    """The phrase of each column whose cell is known, in the config's order."""
+    known = {name: _words(cell) for name, cell in cells.items()}
+    return ", ".join(config.phrases[name].replace("{}", words) for name, words in known.items() if words)
+
+
+def _words(value: str) -> str:
     words = " ".join(value.replace("_", " ").split()).lower()
     return "" if words in UNKNOWN else words
 

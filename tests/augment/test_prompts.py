@@ -18,6 +18,7 @@ from augment.prompts import (
     prompt_for,
     require_labels,
 )
+from data.config import parse
 from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS, Manifest
 
@@ -81,6 +82,21 @@ def test_other_pictures_are_worded_as_the_config_says():
     assert class_prompt(config) == "fundus photograph of an eye"
     assert instance_prompt("dr", "sks", config) == "fundus photograph of a sks diabetic retinopathy"
     assert prompt_for("mel", PromptConfig(words={"mel": "dark mole"})) == "dermoscopy of a dark mole"
+
+
+def test_any_column_can_be_told_by_a_phrase_and_what_is_unknown_is_left_out():
+    config = PromptConfig(age="age", phrases={"localization": "taken at the {}", "sex": "{} coat"})
+    known = attributes_of(manifest(("Lower_Clinic", "70", "white"), ("unknown", "", "grey"), ("", "", "")), config)
+    assert [each.added_to("x-ray of a horse") for each in known] == [
+        "x-ray of a horse of an elderly patient, taken at the lower clinic, white coat",
+        "x-ray of a horse, grey coat",
+        "x-ray of a horse",
+    ]
+    with pytest.raises(ConfigError, match=r"prompts\.phrases\.stain: the table has no column 'stain'"):
+        attributes_of(manifest(("", "", "")), PromptConfig(phrases={"stain": "stained with {}"}))
+    for phrase in ("stained", "{} and {}", "{stain}"):
+        with pytest.raises(ConfigError, match=r"phrases\.stain"):
+            parse(PromptConfig, {"phrases": {"stain": phrase}}, "prompts")
 
 
 def test_words_of_a_class_that_is_not_there_are_refused():
