@@ -1,9 +1,13 @@
+import base64
 import json
 import subprocess
 import sys
+import urllib.request
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flows.augment_and_evaluate import main
 
@@ -113,15 +117,46 @@ def test_under_prefect_the_steps_are_tasks_and_the_answer_is_the_state(first_run
         "told(); told('split.rare=[zebra]')\n"
         "import flows.pipeline; from data.errors import TrainingError\n"
         "def broken(*_): raise TrainingError('the loss is nan')\n"
-        "flows.pipeline.read_images = broken; told()"
+        "flows.pipeline.read_images = broken; told()\n"
+        "def long(_, conduct): conduct('arm', 'real 0', work)\n"
+        "def work(watch):\n"
+        "    watch._every = 0; watch(1, 4); watch(2, 4); watch(4, 4); broken()\n"
+        "flows.pipeline.run_study = long; told()"
     )
     command = [sys.executable, "-c", program, *small_study, "name=whole"]
     ran = subprocess.run(command, cwd=REPOSITORY, env=server, capture_output=True, text=True, check=False)
     assert "Completed Synthetic images" in ran.stdout, ran.stdout + ran.stderr
     assert "Finished in state Reused" in ran.stderr
     assert "Refused split.rare names 'zebra'" in ran.stdout
-    assert "Failed the loss is nan" in ran.stdout
+    assert ran.stdout.count("Failed the loss is nan") == 2
     assert "Traceback" not in ran.stderr
+    _assert_shown(server["PREFECT_API_URL"], first_run)
+
+
+def _assert_shown(api, run):
+    """Report, metrics, samples and progress stand in the UI, each once, as what the run folder says."""
+    asked = urllib.request.Request(f"{api}/artifacts/filter", b"{}", {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - our own server
+        artifacts = [artifact for artifact in json.load(answer) if artifact["key"]]
+    shown = {artifact["key"]: artifact for artifact in artifacts}
+    assert sorted(shown) == ["metrics", "progress-arm-real-0", "report", "samples-df"]
+    assert len(artifacts) == len(shown)
+    page = (run / "report.html").resolve()
+    assert page.is_file()
+    assert shown["report"]["data"] == f"[report.html]({page.as_uri()})"
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    table = json.loads(shown["metrics"]["data"])
+    assert [row["arm"] for row in table] == ["real", "oversampled", "synthetic"]
+    for row in table:
+        assert float(row["balanced accuracy"]) == pytest.approx(
+            summary["balanced_accuracy"][row["arm"]]["mean"], abs=5e-4
+        )
+        assert {f"recall {label}" for label in summary["classes"]} < set(row)
+    assert shown["report"]["description"].startswith(shown["metrics"]["description"])
+    kind, _, sheet = shown["samples-df"]["data"].partition("base64,")
+    assert kind == "data:image/jpeg;"
+    assert Image.open(BytesIO(base64.b64decode(sheet))).format == "JPEG"
+    assert shown["progress-arm-real-0"]["data"] == 100
 
 
 def _run_folder(small_study):
