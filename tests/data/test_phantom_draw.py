@@ -15,7 +15,7 @@ def rng(*seed):
 
 def test_skin_is_lit_from_pale_to_tan_with_more_red_than_blue_and_never_black():
     skins = np.stack([_skin(rng(seed), 64) for seed in range(30)])
-    assert skins.min() > 0.3
+    assert skins.min() > 0.15
     assert skins.max() < 1.2
     red, green, blue = skins.mean(axis=(2, 3)).T
     assert (red > green).all()

@@ -63,7 +63,7 @@ def test_clods_are_where_their_points_are_and_a_honeycomb_s_holes_are_nothing_in
     drawn = spots(rng(0), N, np.array([[0.5, -0.5]], np.float32), (0.1, 0.1))
     x, y = grid(N)
     far = np.hypot(x - 0.5, y + 0.5) > 0.25
-    assert drawn[far].max() == 0
+    assert drawn[far].max() < 1e-6
     assert 0.5 < drawn.max() <= 1
     net = cells(rng(0), N, 0.3, 0.2)
     assert net.min() == 0
