@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from pydantic.dataclasses import dataclass
 
 from augment.base_training import TRAINING, OwnBaseConfig, ids_of
 from augment.compact import CompactConfig, build
 from augment.hub import commit_of
+from augment.loading import from_file, from_folder, from_hub, require_finite
 from data.config import STRICT
 from data.errors import BaseError
 from data.manifest import Manifest
@@ -23,6 +22,7 @@ from data.store import digest, file_sha256, read_json
 
 TINY = Path(__file__).parent / "tiny"
 _NOTES = ("artifact.json", "cost.json")  # beside a study's own base: when and how long, which is none of its identity
+WEIGHTS = (".safetensors", ".ckpt")  # of a base in one file
 OWN = "pretrain"  # the source of a base that the study itself trains
 _log = logging.getLogger(__name__)
 
@@ -57,30 +57,60 @@ def load_base(config: BaseConfig) -> StableDiffusionPipeline:
 
     Raises BaseError for what is not there, is not safe to load, or holds numbers that are not finite.
     """
-    path = Path(config.source)
     if config.source == OWN:
         raise BaseError(f"base {OWN}: is trained by a study's run; give the folder that it left, runs/<name>/base-…")
-    if config.source == "tiny":
-        pipe = _from_folder(TINY)
-    elif path.is_dir():
-        pipe = _from_folder(path)
-    elif path.suffix in {".safetensors", ".ckpt"}:
-        pipe = _from_file(path, config.config)
-    elif not _on_hub(config):
-        raise BaseError(
-            f"base {config.source}: give `tiny`, a hub id (owner/name), a diffusers folder, or one weights file"
-        )
+    require_there(config)
+    path = TINY if config.source == "tiny" else Path(config.source)
+    if path.is_dir():
+        pipe = from_folder(path)
+    elif path.is_file():
+        pipe = from_file(path, str(config.config))
     else:
-        pipe = _from_hub(config)
-    _require_finite(pipe, config.source)
+        pipe = from_hub(config.source, config.revision)
+    require_finite(pipe, config.source)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
+def require_there(config: BaseConfig) -> None:
+    """Raise BaseError for a base that lies nowhere and is no hub's; of a study's own, for what it starts from.
+
+    Nothing is read and no hub is asked: what can be told at once is said before any work.
+    """
+    start, key = (config.start(), "base.pretrain.start") if config.own else (config, "base.source")
+    if start is None or start.source == "tiny" or on_hub(start.source):
+        return
+    path, configs = Path(start.source), start.config
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise BaseError(f"{key}: {path} has no model_index.json, so it is no diffusers folder; name one that has")
+    elif not path.is_file():
+        raise BaseError(
+            f"{key}: {path}: no such file or folder; give `tiny`, a hub id (owner/name), a diffusers folder, "
+            "or one weights file"
+        )
+    elif path.suffix not in WEIGHTS or start is not config:
+        kinds = f"a diffusers folder{'' if start is not config else ' or one .safetensors or .ckpt file'}"
+        raise BaseError(f"{key}: {path} is a file, and none that fits; name {kinds}")
+    elif configs is None:
+        raise BaseError(
+            f"{key}: {path}: a single file needs base.config, a diffusers folder with its configs and tokenizer"
+        )
+    elif not Path(configs).is_dir() and not on_hub(configs):
+        raise BaseError(f"base.config: {configs}: no such folder; name a diffusers folder of the same model")
+
+
 def pinned(config: BaseConfig) -> BaseConfig:
     """The same base, a hub's branch or tag replaced by the commit that it stands for, where that can be told."""
-    commit = commit_of(config.source, config.revision) if _on_hub(config) else None
+    commit = commit_of(config.source, config.revision) if on_hub(config.source) else None
     return dataclasses.replace(config, revision=commit) if commit else config
+
+
+def on_hub(source: str) -> bool:
+    """Whether a source that lies nowhere here is a hub id, owner/name."""
+    path = Path(source)
+    local = path.exists() or path.suffix in WEIGHTS or source.startswith((".", "/", "~"))
+    return not local and source.count("/") == 1
 
 
 def random_tiny(seed: int = 0) -> StableDiffusionPipeline:
@@ -144,83 +174,3 @@ def seen_with(part: Manifest, start: BaseConfig | None) -> dict[str, Any]:
         seen[name] = sorted({*new, *(old or ())})
     kept = ("images", "by_class", "groups", "part", "before")
     return {**seen, "before": {name: before[name] for name in kept if name in before}} if before else seen
-
-
-def _on_hub(config: BaseConfig) -> bool:
-    """Whether the source is a hub id, owner/name."""
-    path = Path(config.source)
-    local = path.exists() or path.suffix in {".safetensors", ".ckpt"} or config.source.startswith((".", "/", "~"))
-    return not local and config.source.count("/") == 1
-
-
-def _from_folder(folder: Path) -> StableDiffusionPipeline:
-    if not (folder / "model_index.json").is_file():
-        raise BaseError(f"base {folder}: has no model_index.json, so it is no diffusers folder")
-    return _pretrained(str(folder), local_files_only=True)
-
-
-def _from_hub(config: BaseConfig) -> StableDiffusionPipeline:
-    return _pretrained(config.source, revision=config.revision)
-
-
-def _pretrained(source: str, **options: Any) -> StableDiffusionPipeline:  # noqa: ANN401 - diffusers' own
-    """Safetensors only; no code of the model's repository is run."""
-    try:
-        pipe = DiffusionPipeline.from_pretrained(
-            source,
-            dtype=torch.float32,
-            use_safetensors=True,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-            trust_remote_code=False,
-            **options,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as fault:
-        raise BaseError(
-            f"base {source}: cannot be loaded ({first_line(fault)}); check the name, the network or the folder"
-        ) from fault
-    if not isinstance(pipe, StableDiffusionPipeline):
-        raise BaseError(f"base {source}: is a {type(pipe).__name__}; only Stable Diffusion 1.x and 2.x fit")
-    return pipe
-
-
-def _from_file(path: Path, config: str | None) -> StableDiffusionPipeline:
-    if not path.is_file():
-        raise BaseError(f"base {path}: no such file")
-    if config is None:
-        raise BaseError(
-            f"base {path}: a single file needs base.config, a diffusers folder with its configs and tokenizer"
-        )
-    if path.suffix == ".ckpt":
-        _require_safe_pickle(path)
-    try:
-        return StableDiffusionPipeline.from_single_file(
-            str(path), config=config, dtype=torch.float32, safety_checker=None, local_files_only=True
-        )
-    except Exception as fault:  # diffusers raises whatever its converters stumble over
-        raise BaseError(f"base {path}: cannot be read with the configs in {config} ({first_line(fault)})") from fault
-
-
-def _require_safe_pickle(path: Path) -> None:
-    try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError) as fault:
-        raise BaseError(
-            f"base {path}: holds more than tensors, so loading it could run code; use the .safetensors file "
-            "of the same model (Stable Diffusion 1.5: v1-5-pruned-emaonly.safetensors)"
-        ) from fault
-
-
-def _require_finite(pipe: StableDiffusionPipeline, source: str) -> None:
-    for name in ("unet", "vae", "text_encoder"):
-        for key, tensor in getattr(pipe, name).state_dict().items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise BaseError(
-                    f"base {source}: {name} holds numbers that are not finite, first in {key}; fetch it anew"
-                )
-
-
-def first_line(fault: BaseException) -> str:
-    """What a library complains of, in one line."""
-    return " ".join(str(fault).split())[:200]

@@ -21,7 +21,7 @@ from diffusers import StableDiffusionPipeline
 from pydantic.dataclasses import dataclass
 
 from augment.autoencoder import AutoencoderConfig
-from augment.base import BaseConfig, base_identity, first_line, load_base, seen_with
+from augment.base import BaseConfig, base_identity, load_base, seen_with
 from augment.base_training import (
     OwnBaseConfig,
     Progress,
@@ -34,6 +34,7 @@ from augment.base_training import (
 )
 from augment.compact import CompactConfig, build
 from augment.denoiser import DenoiserConfig
+from augment.loading import first_line
 from augment.prompts import PromptConfig
 from augment.sampler import require_size
 from data.config import STRICT, Seed, load, to_dict
@@ -111,13 +112,21 @@ def pretrain_own(
     shutil.rmtree(work)
 
 
+def from_scratch(own: OwnBaseConfig, size: int, seed: int = 0) -> StableDiffusionPipeline:
+    """A base of the configured sizes with random weights, for images of `size` pixels. Raises ConfigError."""
+    try:
+        return build(dataclasses.replace(own.sizes, image_size=size), seed)
+    except Exception as fault:  # diffusers and transformers raise whatever sizes that cannot be make them stumble over
+        raise ConfigError(
+            f"base.pretrain.sizes: no model can be built of these ({first_line(fault)}); change them, "
+            "or leave them out for the embedded base's"
+        ) from fault
+
+
 def _opened(own: OwnBaseConfig, start: BaseConfig | None, size: int, seed: int) -> StableDiffusionPipeline:
     """What the training begins with, set to draw images of `size` pixels."""
     if start is None:
-        try:
-            pipe = build(dataclasses.replace(own.sizes, image_size=size), seed)
-        except (ValueError, RuntimeError, ZeroDivisionError) as fault:
-            raise ConfigError(f"base.pretrain.sizes: no model can be built of these ({first_line(fault)})") from fault
+        pipe = from_scratch(own, size, seed)
     else:
         pipe = load_base(start)
         if pipe.vae.config.scaling_factor != 1:

@@ -10,7 +10,7 @@ import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from augment.base import pinned
+from augment.base import pinned, require_there
 from augment.device import keep_compiled
 from augment.prompts import attributes_of, require_labels
 from augment.wardrobe import Wardrobe
@@ -55,6 +55,8 @@ def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
 
 
 def _run(config: StudyConfig, conduct: Conductor) -> Finding:
+    if "synthetic" in config.arms:
+        require_there(config.base)
     config = dataclasses.replace(config, base=pinned(config.base))
     record = Record(config=config, started=datetime.now(UTC))
     first = config.classifier  # what it cannot begin with is said before anything is trained

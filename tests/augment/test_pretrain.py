@@ -112,9 +112,26 @@ def test_a_base_from_scratch_has_the_sizes_of_the_config(part: Manifest, tmp_pat
     made = load_base(train(own_base("scratch", sizes=sizes), part, tmp_path / "own"))
     assert made.unet.config.block_out_channels == [16, 32]
     assert "before" not in seen_by(BaseConfig(source=str(tmp_path / "own")))
-    odd = dataclasses.replace(sizes, unet_channels=(10, 20))
-    with pytest.raises(ConfigError, match=r"base\.pretrain\.sizes: no model can be built of these \(.*\)$"):
-        train(own_base("scratch", sizes=odd), part, tmp_path / "odd")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"unet_channels": (10, 20)},
+        {"unet_channels": ()},
+        {"vae_channels": ()},
+        {"text_width": 130},
+        {"text_width": 0},
+        {"attention_heads": 0},
+    ],
+    ids=str,
+)
+def test_sizes_of_which_no_model_can_be_built_are_one_line(odd: dict[str, object], part: Manifest, tmp_path: Path):
+    base = own_base("scratch", sizes=dataclasses.replace(CompactConfig(image_size=32), **odd))
+    with pytest.raises(
+        ConfigError, match=r"^base\.pretrain\.sizes: no model can be built of these \(.*\); change them"
+    ):
+        train(base, part, tmp_path / "odd")
 
 
 def test_a_stopped_training_of_a_base_ends_in_the_same_weights(base: BaseConfig, part: Manifest, tmp_path: Path):
