@@ -55,7 +55,7 @@ class BaseConfig:
 def load_base(config: BaseConfig) -> StableDiffusionPipeline:
     """The pipeline in float32 on the CPU, without a safety checker (it blackens skin).
 
-    Raises BaseError for what is not there, is not safe to load, or holds numbers that are not finite.
+    Raises BaseError for what is not there, is not safe to load, lacks tensors, or holds numbers that are not finite.
     """
     if config.source == OWN:
         raise BaseError(f"base {OWN}: is trained by a study's run; give the folder that it left, runs/<name>/base-…")
