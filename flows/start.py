@@ -19,7 +19,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest", "-q"),
+    ("pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"),
 )
 
 
