@@ -29,6 +29,7 @@ from classify.arms import fill_counts
 from classify.comparison import estimate_arm, estimate_difference
 from classify.judge import judge_images, recognised
 from classify.predict import Predictions
+from classify.spread import spread_of
 from data.errors import ConfigError, InputError, exit_code
 from data.manifest import Manifest
 from data.store import read_json, write_json
@@ -130,24 +131,21 @@ def _judged(work: Sweep, arms: Mapping[str, Mapping[str, Step] | None], until: f
                 done[name].append(Predictions.read(step.target / "predictions.csv"))
     part = work.ground.split.test.table
     groups = part["group_id"].to_numpy()
-    reference = next(iter(done.values()))
-    found = []
-    for name, predictions in done.items():
-        if not (predictions and reference):
-            continue
-        classes = predictions[0].classes
-        truth = np.array([classes.index(label) for label in part["label"]])
-        named, against = (np.stack([each.predicted for each in some]) for some in (predictions, reference))
-        both = min(len(named), len(against))
-        found.append(
-            Judged(
-                setting=name,
-                estimate=estimate_arm(truth, named, groups, len(classes)).balanced_accuracy,
-                difference=estimate_difference(truth, against[:both], named[:both], groups, len(classes)),
-                seeds=len(named),
-            )
+    named = {name: np.stack([each.predicted for each in some]) for name, some in done.items() if some}
+    if not named:
+        return []
+    reference, classes = next(iter(named)), next(each for some in done.values() for each in some).classes
+    truth = np.array([classes.index(label) for label in part["label"]])
+    spread, k = spread_of(truth, list(named.values()), len(classes)), len(classes)
+    return [
+        Judged(
+            setting=name,
+            estimate=estimate_arm(truth, mine, groups, k, spread=spread).balanced_accuracy,
+            difference=estimate_difference(truth, named[reference], mine, groups, k, spread=spread),
+            seeds=len(mine),
         )
-    return found
+        for name, mine in named.items()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

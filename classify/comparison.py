@@ -1,8 +1,10 @@
 """How sure one can be: cluster bootstrap of an arm's balanced accuracy and of the paired difference between two arms.
 
 Images of one leakage group (a patient, a lesion, near-duplicates) err together, so whole groups are drawn. Predictions
-of several seeds of an arm are averaged as they are, so an interval says what another test part would have given, and
-not what another seed, few-shot subset or generator would have: `Estimate.varied` says so beside every figure.
+of several seeds of an arm are averaged; where the seeds' `Spread` is given, each draw is also moved by what other seeds
+might have given. That counts an image's own chance twice, in the groups and in the spread, so intervals are rather too
+long than too short. They do not say what another split, few-shot subset or generator would have given:
+`Estimate.varied` says so beside every figure.
 """
 
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.stats import binomtest
+
+from classify.spread import Spread
 
 _CHUNK = 2**24  # cells of resampled weights held at once
 
@@ -63,11 +67,13 @@ def estimate_arm(
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
     *,
+    spread: Spread | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Estimates:
-    """Balanced accuracy and recalls averaged over the arm's seeds; intervals from resampled groups."""
+    """Balanced accuracy and recalls averaged over the arm's seeds; intervals from resampled groups, and seeds."""
+    chance = _Chance(spread, 1 / len(predicted), least=0.0)
     return _estimate(
-        _hits(truth, predicted), truth, groups, n_classes, bootstrap=bootstrap, varied=_varied(len(predicted))
+        _hits(truth, predicted), truth, groups, n_classes, chance, bootstrap, _varied(len(predicted), spread)
     )
 
 
@@ -78,15 +84,16 @@ def estimate_difference(
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
     *,
+    spread: Spread | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Estimates:
-    """Second minus first. Both are judged on the same resampled groups, so what they share cancels."""
+    """Second minus first. Both are judged on the same resampled groups, so what they share cancels; seeds do not."""
     before, after = _hits(truth, first), _hits(truth, second)
     pairs = min(len(before), len(after))
     mean = after.mean(axis=0) - before.mean(axis=0)
-    whole = _estimate(
-        mean[None], truth, groups, n_classes, bootstrap=bootstrap, varied=_varied(max(len(before), len(after)))
-    )
+    chance = _Chance(spread, 1 / len(before) + 1 / len(after), least=-1.0)
+    varied = _varied(max(len(before), len(after)), spread)
+    whole = _estimate(mean[None], truth, groups, n_classes, chance, bootstrap, varied)
     by_seed = tuple(_value(after[i] - before[i], truth, n_classes) for i in range(pairs))
     return Estimates(
         balanced_accuracy=whole.balanced_accuracy,
@@ -105,6 +112,25 @@ def mcnemar(truth: Int[np.ndarray, " n"], first: Int[np.ndarray, " n"], second: 
     return McNemar(only_first=only_first, only_second=only_second, p=p)
 
 
+@dataclass(frozen=True)
+class _Chance:
+    """What the seeds add to the draws of a figure that lies between `least` and 1."""
+
+    spread: Spread | None
+    share: float
+    least: float
+
+    def added(
+        self, balanced: Float[np.ndarray, " r"], recalls: Float[np.ndarray, "r k"], rng: np.random.Generator
+    ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r k"]]:
+        """The draws, each moved by one error of the seeds."""
+        if self.spread is None:
+            return balanced, recalls
+        errors = self.spread.errors(self.share, len(balanced), rng)
+        moved = np.clip(np.column_stack([balanced, recalls]) + errors, self.least, 1.0)
+        return moved[:, 0], moved[:, 1:]
+
+
 def _hits(truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "seeds n"]) -> Float[np.ndarray, "seeds n"]:
     if predicted.ndim != 2 or predicted.shape[1] != len(truth) or not len(predicted):  # noqa: PLR2004 - seeds, images
         raise ValueError(f"predictions are {predicted.shape}, wanted (seeds, {len(truth)})")
@@ -117,7 +143,7 @@ def _estimate(
     truth: Int[np.ndarray, " n"],
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
-    *,
+    chance: _Chance,
     bootstrap: Bootstrap,
     varied: str,
 ) -> Estimates:
@@ -127,15 +153,17 @@ def _estimate(
     np.add.at(sums, (group, truth), gains.mean(axis=0))
     np.add.at(counts, (group, truth), 1.0)
     value = _recalls(sums.sum(axis=0), counts.sum(axis=0))
-    drawn = _resampled(sums, counts, bootstrap.resamples, np.random.default_rng(bootstrap.seed))
+    rng = np.random.default_rng(bootstrap.seed)
+    drawn = _resampled(sums, counts, bootstrap.resamples, rng)
+    balanced_drawn, recalls_drawn = chance.added(_mean(drawn), drawn, rng)
     text = f"{bootstrap.resamples} draws of the {len(names)} leakage groups of the test part; {varied}"
     images, holders = counts.sum(axis=0), (counts > 0).sum(axis=0)
     recalls = tuple(
-        _interval(value[k], drawn[:, k], bootstrap.level, n=int(images[k]), groups=int(holders[k]), varied=text)
+        _interval(value[k], recalls_drawn[:, k], bootstrap.level, n=int(images[k]), groups=int(holders[k]), varied=text)
         for k in range(n_classes)
     )
     balanced = _interval(
-        _mean(value[None])[0], _mean(drawn), bootstrap.level, n=len(truth), groups=len(names), varied=text
+        _mean(value[None])[0], balanced_drawn, bootstrap.level, n=len(truth), groups=len(names), varied=text
     )
     return Estimates(
         balanced_accuracy=balanced,
@@ -186,6 +214,6 @@ def _value(gains: Float[np.ndarray, " n"], truth: Int[np.ndarray, " n"], n_class
     return float(_mean(_recalls(sums, counts)[None])[0])
 
 
-def _varied(seeds: int) -> str:
+def _varied(seeds: int, spread: Spread | None) -> str:
     averaged = f"the {seeds} classifier seeds are averaged, not drawn" if seeds > 1 else "one classifier seed"
-    return f"{averaged}; split, few-shot images and generator are fixed"
+    return f"{spread.told if spread else averaged}; split, few-shot images and generator are fixed"

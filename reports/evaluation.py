@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from classify.comparison import estimate_arm, estimate_difference
 from classify.metrics import score, wilson
+from classify.spread import Spread, spread_of
 from reports.results import Change, Difference, Recall, Score, Verdict
 
 if TYPE_CHECKING:
@@ -33,16 +35,24 @@ class Judged:
     classes: tuple[str, ...]
     seeds: tuple[str, ...]
     named: Mapping[str, NDArray[np.int64]]  # arm ->
+    seeds_vary: bool = True  # False: intervals leave out what other seeds of the classifiers might have given
+
+    @cached_property
+    def spread(self) -> Spread | None:
+        """How far classifiers of one arm lie apart; None where that is left out, or each arm has one seed."""
+        return spread_of(self.truth, list(self.named.values()), len(self.classes)) if self.seeds_vary else None
 
     def balanced_accuracy(self, arm: str) -> Score:
         """Balanced accuracy of an arm."""
-        found = estimate_arm(self.truth, self.named[arm], self.groups, len(self.classes))
+        found = estimate_arm(self.truth, self.named[arm], self.groups, len(self.classes), spread=self.spread)
         return self._score(found.balanced_accuracy, found.by_seed)
 
     def weighted_recall(self, arm: str) -> Score:
-        """Recall weighted by support: that of a single class which holds every image."""
-        wrong = (self.named[arm] != self.truth).astype(np.int64)
-        found = estimate_arm(np.zeros_like(self.truth), wrong, self.groups, 1)
+        """Recall weighted by support: that of a single class which holds every image; the other class is "wrong"."""
+        one = np.zeros_like(self.truth)
+        wrong = {each: (named != self.truth).astype(np.int64) for each, named in self.named.items()}
+        spread = spread_of(one, list(wrong.values()), 2) if self.spread else None
+        found = estimate_arm(one, wrong[arm], self.groups, 2, spread=spread)
         return self._score(found.balanced_accuracy, found.by_seed)
 
     def recalls(self, arm: str) -> dict[str, Recall]:
@@ -79,7 +89,7 @@ class Judged:
     def difference(self, first: str, second: str) -> Difference:
         """Balanced accuracy of `first` less that of `second`."""
         found = estimate_difference(
-            self.truth, self.named[second], self.named[first], self.groups, len(self.classes)
+            self.truth, self.named[second], self.named[first], self.groups, len(self.classes), spread=self.spread
         )  # its order is before, after
         whole = found.balanced_accuracy
         changes = (Change(mean=known(e.value), low=known(e.low), high=known(e.high)) for e in found.recalls)

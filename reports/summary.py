@@ -173,6 +173,7 @@ def _careless(run: RunFolder, seeds: tuple[str, ...]) -> Careless:
         classes=tuple(classes),
         seeds=seeds,
         named={"random split": np.stack([np.asarray(one["named"], dtype=np.int64) for one in found])},
+        seeds_vary=False,
     )
     score = replace(
         judged.balanced_accuracy("random split"),

@@ -105,7 +105,10 @@ def caveat(summary: Summary) -> str:
     if not summary.differences:
         return "Add arms to the config to compare."
     first = summary.differences[0]
-    tested = f"{count(summary.test_images, 'test image')} in {count(summary.test_groups, 'leakage group')}"
+    tested = (
+        f"{count(summary.test_images, 'test image')} in {count(summary.test_groups, 'leakage group')} and "
+        f"{count(len(summary.seeds), 'classifier')} an arm"
+    )
     match first.verdict:
         case "unclear":
             text = f"The interval holds zero: from {tested} a gain cannot be told from a loss, nor from none."
@@ -114,6 +117,8 @@ def caveat(summary: Summary) -> str:
         case _:
             word = "above" if first.verdict == "higher" else "below"
             text = f"The whole interval lies {word} zero, judged on {tested}."
+    if len(summary.seeds) == 1:
+        text += " What another classifier seed would change is not in the interval: give two or more."
     if summary.without_test_images and first.verdict != "undefined":
         text += f" Without test images, and so left out: {listing(summary.without_test_images)}."
     few = {label: recall.groups for label, recall in summary.per_class_recall[first.first].items()}

@@ -170,3 +170,11 @@ def test_a_class_is_said_in_the_study_s_own_words(make_run):
     assert wording.class_name(summary, "mel") == "melanoma"
     summary.config["prompts"] = {"words": {"mel": "dark mole", "nv": "NV"}}
     assert [wording.class_name(summary, label) for label in ("mel", "nv")] == ["dark mole", ""]
+
+
+def test_the_caveat_says_where_one_seed_leaves_chance_out(make_run):
+    one, two = (wording.caveat(summarise(make_run(name=f"s{len(seeds)}", seeds=seeds))) for seeds in ((4,), (4, 5)))
+    assert "1 classifier an arm" in one
+    assert "another classifier seed would change is not in the interval" in one
+    assert "2 classifiers an arm" in two
+    assert "another classifier seed" not in two
