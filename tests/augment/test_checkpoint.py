@@ -1,0 +1,71 @@
+from pickle import UnpicklingError
+
+import pytest
+import torch
+from torch import nn
+
+from augment.checkpoint import Checkpoint, Stateful
+
+
+def parts(seed=0):
+    """A layer and its optimizer, after a step."""
+    torch.manual_seed(seed)
+    layer = nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1)
+    step(layer, optimizer)
+    return {"weights": layer, "optimizer": optimizer}
+
+
+def step(layer, optimizer):
+    layer(torch.ones(4, 3)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def test_training_goes_on_from_what_was_kept_as_if_it_had_not_stopped(tmp_path):
+    whole, other = parts(0), parts(1)
+    assert all(isinstance(part, Stateful) for part in whole.values())
+    checkpoint = Checkpoint(tmp_path / "deep" / "c.pt")
+    checkpoint.save(7, whole)
+    assert checkpoint.restore(other) == 7
+    for made in (whole, other):
+        step(made["weights"], made["optimizer"])
+    assert torch.equal(whole["weights"].weight, other["weights"].weight)
+    assert torch.equal(whole["weights"].bias, other["weights"].bias)
+
+
+def test_where_nothing_was_kept_nothing_changes(tmp_path):
+    made = parts()
+    before = made["weights"].weight.clone()
+    assert Checkpoint(tmp_path / "c.pt").restore(made) == 0
+    assert torch.equal(made["weights"].weight, before)
+
+
+def test_a_crash_while_writing_leaves_the_last_good_one(tmp_path, monkeypatch):
+    made, checkpoint = parts(), Checkpoint(tmp_path / "c.pt")
+    checkpoint.save(1, made)
+
+    def torn(state, path):
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", torn)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(2, made)
+    assert checkpoint.restore(made) == 1
+    monkeypatch.undo()
+    checkpoint.save(3, made)
+    assert checkpoint.restore(made) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+
+
+class Harm:
+    def __reduce__(self):
+        return print, ("harm",)
+
+
+def test_a_file_that_would_run_code_is_not_loaded(tmp_path, capsys):
+    torch.save({"step": 1, "weights": Harm()}, tmp_path / "c.pt")
+    with pytest.raises(UnpicklingError, match="Weights only load failed"):
+        Checkpoint(tmp_path / "c.pt").restore({})
+    assert "harm" not in capsys.readouterr().out
