@@ -7,7 +7,7 @@ from data.checks import Notes, check_files, check_split, check_twins, check_unus
 from data.examination import Look
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig
-from data.splits import SplitConfig
+from data.splits import SplitConfig, make_split
 
 PLAIN = Look("0", (100, 100), "RGB", blank=False)
 
@@ -128,7 +128,10 @@ def test_every_fold_is_looked_at_and_named(tmp_path):
     split, _, remarks = divided(tmp_path, folds=3, fold=1)
     few = {case.split(":")[0] for note in remarks for case in note.cases if "split.shots" in case}
     assert few == {"fold 0", "fold 1", "fold 2"}
-    assert split is not None
+    assert (
+        split.test.digest()
+        == make_split(images(tmp_path, LABELS), SplitConfig(rare=("df",), folds=3, fold=1), 0).test.digest()
+    )
 
 
 @pytest.mark.parametrize(
