@@ -1,6 +1,7 @@
 """How many numbers a base's parts and a fine-tuned class hold, from configs alone: no weights are read, none filled in.
 
-A hub's base whose configs are not on this machine counts as the largest that fits, a Stable Diffusion 2.x.
+A hub's base whose configs are not on this machine counts as the largest that fits, a Stable Diffusion 2.x. What is
+wrong with any other is said as loading it says it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from huggingface_hub import try_to_load_from_cache
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from augment.base import TINY, BaseConfig
-from augment.compact import build
+from augment.base import TINY, BaseConfig, load_base, on_hub
 from augment.methods.lora import Lora
+from augment.pretrain import from_scratch
 from augment.tuning import FinetuneConfig
 from data.store import read_json
 
@@ -44,16 +45,19 @@ class Parts:
 
 
 def parts_of(base: BaseConfig, size: int) -> Parts:
-    """The base's networks, or of a study's own those that it will have."""
+    """The base's networks, or of a study's own those that it will have.
+
+    Raises BaseError for a base that cannot be loaded, ConfigError for sizes of which none can be built.
+    """
     start = base.start()
     if base.own is not None and start is None:
-        try:
-            pipe = build(dataclasses.replace(base.own.sizes, image_size=size))
-        except (ValueError, RuntimeError, ZeroDivisionError):  # said when it is to be trained
-            return Parts(_unet(None), _text_encoder(None), _vae(None))
-        return Parts(pipe.unet, pipe.text_encoder, pipe.vae)
+        return _of(from_scratch(base.own, size))
     base = start or base
-    return Parts(*(_opened(make, base) for make in (_unet, _text_encoder, _vae)))
+    hub = on_hub(base.source)
+    try:
+        return Parts(*(_opened(make, base, hub=hub) for make in (_unet, _text_encoder, _vae)))
+    except Exception:  # noqa: BLE001 - configs make the libraries raise anything; loading tells what is wrong with them
+        return _of(load_base(base))
 
 
 def learned(parts: Parts, config: FinetuneConfig) -> int:
@@ -66,11 +70,17 @@ def learned(parts: Parts, config: FinetuneConfig) -> int:
     return sum(math.prod(shape) for shape in shapes)
 
 
-def _opened(make: Callable[[BaseConfig | None], nn.Module], base: BaseConfig) -> nn.Module:
+def _of(pipe: StableDiffusionPipeline) -> Parts:
+    return Parts(pipe.unet, pipe.text_encoder, pipe.vae)
+
+
+def _opened(make: Callable[[BaseConfig | None], nn.Module], base: BaseConfig, *, hub: bool) -> nn.Module:
     try:
         return make(base)
-    except (OSError, ValueError, TypeError, KeyError):  # not on this machine, or broken: said when it is loaded
-        return make(None)
+    except Exception:
+        if hub:  # not on this machine; if it is broken, that is said when it is loaded
+            return make(None)
+        raise
 
 
 def _unet(base: BaseConfig | None) -> nn.Module:
@@ -107,5 +117,5 @@ def _config(base: BaseConfig, part: str) -> dict[str, Any]:
     folder = TINY if base.source == "tiny" else Path(base.config or base.source)
     path: Any = folder / part / "config.json"
     if not folder.is_dir():
-        path = try_to_load_from_cache(base.source, f"{part}/config.json", revision=base.revision)
+        path = try_to_load_from_cache(base.config or base.source, f"{part}/config.json", revision=base.revision)
     return dict(read_json(Path(path)))

@@ -56,7 +56,7 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
     A working folder left by a crash is given again if its inputs are the same. Two processes do not
     build the same folder at once: the second waits.
     """
-    partial = folder.with_name(folder.name + ".partial")
+    partial = partial_of(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
         _claim(partial, digest(inputs))
@@ -67,6 +67,11 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
         if folder.exists():
             shutil.rmtree(folder)
         partial.replace(folder)
+
+
+def partial_of(folder: Path) -> Path:
+    """Where an artifact's work goes on until it is finished."""
+    return folder.with_name(folder.name + ".partial")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from augment.base import BaseConfig, base_identity, seen_by
+from augment.base import BaseConfig, base_identity, require_there, seen_by
 from augment.base_training import OwnBaseConfig, Progress, settings_of
 from augment.pretrain import pretrain_own
 from data.manifest import Manifest
@@ -32,6 +32,12 @@ def with_base(config: StudyConfig, images: Images, split: Split, record: Record,
         config = dataclasses.replace(config, base=record.base)
     refuse_base(config.base, split)
     return config
+
+
+def refuse_absent(config: StudyConfig) -> None:
+    """Raise BaseError for a base that lies nowhere, where one is to be used; nothing is read for that."""
+    if "synthetic" in config.arms:
+        require_there(config.base)
 
 
 def base_step(config: StudyConfig, images: Images, part: Manifest) -> Step:

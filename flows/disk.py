@@ -5,6 +5,9 @@ synthetic images, a classifier an arm and seed, tables and report; and, for all 
 Checkpoints, which hold weights and optimiser state in 32 bits, go when their class, base or classifier is finished;
 weights with an update merged in are never written. Artifacts of other settings stay until someone deletes the run.
 
+Only what is not finished is counted. Room is what is free and what lies there of this very work: partial folders of
+the steps that are left, and pixels decoded at the sizes that they ask for.
+
 It is an estimate from above. Not counted: images of phantoms, which are there by then, what a hub keeps outside `runs`,
 and what is compiled for a GPU (`runs/cache/compiled`).
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +25,9 @@ from torch import nn
 
 from augment.sizes import learned, parts_of
 from data.errors import InputError
+from data.store import finished, partial_of
 from flows.record import EDGE, THUMBS
-from flows.steps import Done
+from flows.steps import Done, Step
 from flows.study import StudyConfig
 
 _STRIP = 128  # pixels of one image of a preview, at most
@@ -46,29 +50,59 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Left:
+    """What of a run is not finished."""
+
+    base: bool = False  # the study's own
+    adapters: int = 0  # of classes
+    drawn: int = 0  # synthetic images, of classes whose images are not all there
+    folders: int = 0  # of images made elsewhere, not looked over yet
+    classifiers: int = 0  # of arms and seeds
+    careless: int = 0  # those of random splits, which are not kept
+
+    @classmethod
+    def of(cls, steps: Sequence[Step], drawn: Mapping[str, int]) -> Left:
+        """Count the steps of each stage; `drawn` are the images of each class."""
+        stages = [step.stage for step in steps]
+        return cls(
+            base="base" in stages,
+            adapters=stages.count("fine-tune"),
+            drawn=sum(drawn[step.what] for step in steps if step.stage == "images"),
+            folders=stages.count("folder"),
+            classifiers=stages.count("arm"),
+            careless=stages.count("random split"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Room(Done):
     """That the run fits."""
 
     need: Mapping[str, int]  # bytes, by kind
+    there: int  # bytes of it that lie there already
     free: int  # bytes
 
     @property
     def outcome(self) -> str:
         """Say the need and the room, in one line."""
-        return f"{told(self.need)}; {_in_words(self.free)} free in {self.folder}"
+        return f"{told(self.need, self.there)}; {_in_words(self.free)} free in {self.folder}"
 
 
-def room(config: StudyConfig, sizes: Sizes) -> Room:
-    """Look whether the run fits; what lies there from before is counted as room. Raises InputError."""
+def room(config: StudyConfig, sizes: Sizes, steps: Sequence[Step]) -> Room:
+    """Look whether the rest of the run fits, of which these are the steps. Raises InputError."""
     folder = Path(config.runs)
-    needed, free = need(config, sizes), shutil.disk_usage(folder).free
-    cached = min(_bytes_in(folder / "cache"), needed["decoded pixels"])
-    if sum(needed.values()) > free + cached + _bytes_in(config.folder):
+    unmade = [step for step in steps if not finished(step.target, step.inputs)]
+    left = Left.of(unmade, sizes.drawn)
+    needed, free = need(config, sizes, left), shutil.disk_usage(folder).free
+    begun = sum(_bytes_in(partial_of(step.target)) for step in unmade)
+    cached = sum(min(n, _bytes_in(folder / "cache" / name)) for name, n in _decoded(config, sizes, left).items())
+    there = min(begun + cached, sum(needed.values()))
+    if sum(needed.values()) > free + there:
         raise InputError(
-            f"runs={config.runs}: this run takes {told(needed)}, and {_in_words(free)} is free there; "
+            f"runs={config.runs}: this run takes {told(needed, there)}, and {_in_words(free)} is free there; "
             "free some, or set runs= to a folder on a larger disk"
         )
-    return Room(stage="disk", what="", seconds=0.0, reused=False, folder=folder, need=needed, free=free)
+    return Room(stage="disk", what="", seconds=0.0, reused=False, folder=folder, need=needed, there=there, free=free)
 
 
 def sizes_of(
@@ -87,36 +121,41 @@ def sizes_of(
     return Sizes(drawn=drawn, **sizes)
 
 
-def need(config: StudyConfig, sizes: Sizes) -> dict[str, int]:
+def need(config: StudyConfig, sizes: Sizes, left: Left) -> dict[str, int]:
     """The bytes of each kind, at most; checkpoints are those of the stage that keeps most on its way."""
-    stages = (_base_checkpoint(config, sizes), _class_checkpoints(config, sizes), _arm_checkpoint(config, sizes))
+    models = left.classifiers + min(1, left.careless)
+    stages = (
+        _base_checkpoint(config, sizes) if left.base else 0,
+        _class_checkpoints(config, sizes, left.adapters),
+        _arm_checkpoint(config, sizes) if models else 0,
+    )
     kinds = {
-        "base": 2 * (sizes.denoiser + sizes.autoencoder) + (_MIB if sizes.denoiser else 0),
-        "adapters": _adapters(config, sizes),
-        "synthetic images": sum(sizes.drawn.values()) * _drawn_image(config),
-        "decoded pixels": _decoded(config, sizes),
-        "classifiers": len(config.arms) * len(config.seeds) * (sizes.classifier + _MIB // 2 + _named(sizes)),
+        "base": 2 * (sizes.denoiser + sizes.autoencoder) + _MIB if left.base else 0,
+        "adapters": left.adapters * _adapter(config, sizes),
+        "synthetic images": left.drawn * _drawn_image(config),
+        "decoded pixels": sum(_decoded(config, sizes, left).values()),
+        "classifiers": models * (sizes.classifier + _MIB // 2 + _named(sizes)),
         "tables and report": _tables(config, sizes),
         "checkpoints on the way": max(stages),
     }
     return {kind: size for kind, size in kinds.items() if size}
 
 
-def told(needed: Mapping[str, int]) -> str:
-    """Say a need in words, the largest kinds first."""
+def told(needed: Mapping[str, int], there: int = 0) -> str:
+    """Say a need in words, the largest kinds first, and how much of it lies there already."""
     kinds = sorted(needed.items(), key=lambda kind: -kind[1])
-    return (
-        f"at most {_in_words(sum(needed.values()))} by estimate ({', '.join(f'{k} {_in_words(n)}' for k, n in kinds)})"
-    )
+    by_kind = ", ".join(f"{kind} {_in_words(size)}" for kind, size in kinds)
+    begun = f", of which {_in_words(there)} lies there already" if there else ""
+    return f"at most {_in_words(sum(needed.values()))} by estimate ({by_kind}){begun}"
 
 
-def _adapters(config: StudyConfig, sizes: Sizes) -> int:
-    """Weights, previews and the table of losses of each class that is learned."""
+def _adapter(config: StudyConfig, sizes: Sizes) -> int:
+    """Weights, previews and the table of losses of one class."""
     tuning = config.finetune
     weights = sizes.learned * (2 if tuning.method == "dreambooth" else 4)
     strips = tuning.steps // tuning.preview_every + 1 if tuning.preview_every else 0
     preview = tuning.preview.batch_size * min(_STRIP, config.pixels.size) ** 2 * 3
-    return _learning(sizes) * (weights + strips * preview + 64 * tuning.steps + _MIB // 4)
+    return weights + strips * preview + 64 * tuning.steps + _MIB // 4
 
 
 def _drawn_image(config: StudyConfig) -> int:
@@ -126,11 +165,14 @@ def _drawn_image(config: StudyConfig) -> int:
     return pixels * 3 // 2 + 6 * _KIB if loose else pixels + 6 * _KIB
 
 
-def _decoded(config: StudyConfig, sizes: Sizes) -> int:
-    """The cache at the study's size, and at the 64 pixels in which near-duplicates are looked for."""
-    real, size = sizes.images + sizes.given, config.pixels.size
-    small = 0 if size == 64 else real * (64**2 * 3 + 65)  # noqa: PLR2004 - see above
-    return small + (real + sum(sizes.drawn.values())) * (size**2 * 3 + 65)
+def _decoded(config: StudyConfig, sizes: Sizes, left: Left) -> dict[str, int]:
+    """Each cache that is still asked for: at the study's size, and at 64 pixels, where copies are looked for."""
+    real, drawn = sizes.images + sizes.given, sum(sizes.drawn.values())
+    asked = {
+        config.pixels.size: real + drawn if left.base or left.folders or left.classifiers or left.careless else 0,
+        **({64: real} if left.folders and config.pixels.size != 64 else {}),  # noqa: PLR2004 - see above
+    }
+    return {f"pixels-{size}-{config.pixels.geometry}": n * (size**2 * 3 + 65) for size, n in asked.items()}
 
 
 def _named(sizes: Sizes) -> int:
@@ -147,18 +189,16 @@ def _tables(config: StudyConfig, sizes: Sizes) -> int:
 
 def _base_checkpoint(config: StudyConfig, sizes: Sizes) -> int:
     """Weights, their average and two moments of the denoiser; latents of all images and their mirror images."""
-    if not sizes.denoiser:
-        return 0
     own = config.base.own
     denoiser = 4 * 4 * sizes.denoiser
     autoencoder = (3 + 1) * 4 * sizes.autoencoder if own and own.autoencoder else 0
     return 2 * (denoiser + autoencoder) + 2 * 2 * 4 * sizes.images * sizes.latent + _MIB
 
 
-def _class_checkpoints(config: StudyConfig, sizes: Sizes) -> int:
+def _class_checkpoints(config: StudyConfig, sizes: Sizes, adapters: int) -> int:
     """Weights and two moments of each class in training, and of one once more while it is written anew."""
     saves = (config.finetune.steps - 1) // config.finetune.checkpoint_every
-    training = _learning(sizes) if config.finetune.together else min(1, _learning(sizes))
+    training = adapters if config.finetune.together else min(1, adapters)
     return _files(saves, training) * (3 * 4 * sizes.learned + _MIB)
 
 
@@ -171,10 +211,6 @@ def _arm_checkpoint(config: StudyConfig, sizes: Sizes) -> int:
 def _files(saves: int, training: int) -> int:
     """How many checkpoints lie there at a time: a new one is written beside the old, then moved."""
     return 0 if not saves or not training else training + (1 if saves > 1 else 0)
-
-
-def _learning(sizes: Sizes) -> int:
-    return sum(1 for count in sizes.drawn.values() if count)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -10,17 +10,19 @@ import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from augment.base import pinned, require_there
+from augment.base import pinned
 from augment.device import keep_compiled
-from augment.prompts import attributes_of, require_labels
+from augment.prompts import require_labels
 from augment.wardrobe import Wardrobe
 from classify.model import build
 from data.careless import divide_carelessly
 from data.errors import InputError
-from flows.base import with_base
+from flows.ahead import steps_ahead
+from flows.base import refuse_absent, with_base
 from flows.careless import careless_step
 from flows.compare import arm_step, counts_to_draw, folder_images, train_part
 from flows.disk import room, sizes_of
+from flows.full_disk import said_if_full, watching_the_disk
 from flows.ledger import write_ledger
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.record import Finding, Record, report
@@ -48,15 +50,14 @@ def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
         library.disable_progress_bar()  # steps are shown by the conductor
     config.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(config.folder.with_name(f".{config.name}.lock"), timeout=0):
-            return _run(config, conduct)
+        with filelock.FileLock(config.folder.with_name(f".{config.name}.lock"), timeout=0), said_if_full(config.runs):
+            return _run(config, watching_the_disk(conduct, config.runs))
     except filelock.Timeout as fault:
         raise InputError(f"{config.folder}: another run is at work there; wait for it, or set another name=") from fault
 
 
 def _run(config: StudyConfig, conduct: Conductor) -> Finding:
-    if "synthetic" in config.arms:
-        require_there(config.base)
+    refuse_absent(config)
     config = dataclasses.replace(config, base=pinned(config.base))
     record = Record(config=config, started=datetime.now(UTC))
     first = config.classifier  # what it cannot begin with is said before anything is trained
@@ -75,15 +76,14 @@ def _run(config: StudyConfig, conduct: Conductor) -> Finding:
     counts = counts_to_draw(config, train)
     made = sum(len(folder.chosen) for folder in given.values())
     sizes = sizes_of(config, len(images.manifest), len(images.manifest.labels), counts, made, network)
-    conduct("disk", "", lambda _: room(config, sizes))
+    steps = steps_ahead(config, images, split, train, shots, given)
+    conduct("disk", "", lambda _: room(config, sizes, steps))
 
     for name, folder in given.items():
         record.add("folder", name, done=conduct("folder", name, folder.step))
 
     drawn: dict[str, Step] = {}
     if any(counts.values()):
-        attributes_of(split.train, config.prompts)  # what prompts cannot tell is said before anything is trained
-        config.generate.recipe()  # and so are files that it names
         keep_compiled(Path(config.runs) / "cache" / "compiled")
         config = with_base(config, images, split, record, conduct)
         tuned = dict[str, Step]()

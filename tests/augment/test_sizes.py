@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import shutil
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from augment.methods.dreambooth import DreamBooth
 from augment.methods.lora import Lora
 from augment.sizes import learned, parts_of
 from augment.tuning import FinetuneConfig
+from data.errors import BaseError, ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,53 @@ def test_a_base_of_the_studys_own_has_the_sizes_that_it_will_have():
     sizes = {"image_size": 64, "unet_channels": (16, 32, 32)}
     scratch = BaseConfig(source="pretrain", pretrain=OwnBaseConfig(start="scratch", sizes=sizes, autoencoder={}))
     assert parts_of(scratch, 64).numbers("unet") < parts_of(BaseConfig(), 64).numbers("unet") / 4
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"unet_channels": ()},
+        {"vae_channels": ()},
+        {"text_width": 130},
+        {"attention_heads": 0},
+        {"unet_channels": (50, 112)},
+    ],
+    ids=str,
+)
+def test_sizes_of_which_no_model_can_be_built_are_said(odd):
+    scratch = OwnBaseConfig(start="scratch", sizes=odd, autoencoder={})
+    with pytest.raises(
+        ConfigError, match=r"^base\.pretrain\.sizes: no model can be built of these \(.*\); change them"
+    ):
+        parts_of(BaseConfig(source="pretrain", pretrain=scratch), 64)
+
+
+@pytest.mark.parametrize(
+    ("part", "odd"),
+    [
+        ("unet", {"block_out_channels": []}),
+        ("unet", {"norm_num_groups": 0}),
+        ("unet", {"down_block_types": ["Other"]}),
+        ("unet", [1, 2]),
+        ("text_encoder", {"num_attention_heads": 0}),
+        ("text_encoder", {"hidden_size": "many"}),
+        ("vae", {"block_out_channels": []}),
+    ],
+)
+def test_a_base_of_broken_configs_is_said_as_loading_says_it(part, odd, tmp_path):
+    folder = shutil.copytree(TINY, tmp_path / "base")
+    file = folder / part / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **odd} if isinstance(odd, dict) else odd))
+    with pytest.raises(BaseError, match=rf"^base {folder}.*: cannot be loaded \(.*\); copy or fetch the folder anew$"):
+        parts_of(BaseConfig(source=str(folder)), 64)
+
+
+@pytest.mark.parametrize("source", ["/nowhere", "nonsense", "a/b/c", "x/base.ckpt"])
+def test_a_base_that_lies_nowhere_does_not_count_as_the_largest(source):
+    with pytest.raises(BaseError, match=rf"^base\.source: {source}: no such file or folder"):
+        parts_of(BaseConfig(source=source), 64)
+    with pytest.raises(BaseError, match="no such file or folder"):
+        parts_of(BaseConfig(source="pretrain", pretrain=OwnBaseConfig(start=source)), 64)
 
 
 def test_sizes_leave_torch_as_it_was():

@@ -194,6 +194,9 @@ def test_a_study_trains_its_own_base_goes_on_after_a_stop_and_says_what_was_seen
     lines = capsys.readouterr().out.splitlines()
     steps = [line for line in lines if "/9 " in line and "report" not in line and "disk" not in line]
     assert all("kept from before" in line for line in steps), lines
+    (disk,) = [line for line in lines if " disk: " in line]
+    assert "by estimate (tables and report" in disk  # nothing else is left to be written
+    assert "checkpoints" not in disk
 
     other = [each for each in own_study if not each.startswith("base.pretrain")]
     assert main([*other, f"base.source={base}", "study_seed=1", "name=other"]) == 2

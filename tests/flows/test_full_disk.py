@@ -1,0 +1,73 @@
+"""A disk that is full in the midst of the work is one line; other faults stay what they are."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.errors import BaseError, InputError, TrainingError
+from flows.full_disk import said_if_full, watching_the_disk
+
+FULL = Path("/dev/full")  # every write to it fails for want of room
+SAID = r"^runs=here: the disk is full; free some, and the same command goes on .* larger disk$"
+
+
+def written_by_hand():
+    with FULL.open("w", encoding="utf-8") as file:
+        file.write("x")
+
+
+def raised(fault):
+    def fail():
+        raise fault
+
+    return fail
+
+
+def wrapped():
+    try:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    except OSError as fault:
+        raise ValueError("could not be saved") from fault
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        pytest.param(
+            written_by_hand, marks=pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+        ),
+        pytest.param(
+            lambda: torch.save({"weights": torch.zeros(100_000)}, FULL),
+            marks=pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full"),
+        ),
+        raised(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")),
+        raised(RuntimeError("basic_ios::clear: iostream error")),
+        wrapped,
+    ],
+)
+def test_a_full_disk_is_one_line_in_a_step_and_between_steps(fail):
+    with pytest.raises(InputError, match=SAID), said_if_full("here"):
+        fail()
+    conduct = watching_the_disk(lambda _stage, _what, work: work(lambda *_: None), "here")
+    with pytest.raises(InputError, match=SAID):
+        conduct("arm", "real 0", lambda _: fail())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.EACCES, "Permission denied"),
+        RuntimeError("size mismatch"),
+        TrainingError("the loss is not a number"),
+        BaseError("base a/b: cannot be loaded (No space left on device); check the network"),
+        KeyboardInterrupt(),
+    ],
+    ids=repr,
+)
+def test_other_faults_stay_what_they_are(fault):
+    with pytest.raises(type(fault)) as caught, said_if_full("here"):
+        raise fault
+    assert caught.value is fault
