@@ -10,7 +10,7 @@ from data.errors import InputError
 from flows.steps import Conductor, Finished, Watch
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# What safetensors and torch say in place of the system's error, whose number they drop; torch's are of any failed write.
+# What libraries say in place of the system's error, whose number they drop; torch's words are of any failed write.
 _WORDS = (
     "No space left on device",
     "PytorchStreamWriter failed writing",

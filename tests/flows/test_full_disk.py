@@ -28,21 +28,19 @@ def raised(fault):
 
 def wrapped():
     try:
-        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        raised(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)))()
     except OSError as fault:
         raise ValueError("could not be saved") from fault
+
+
+full = pytest.mark.skipif(not FULL.is_char_device(), reason="this system has no /dev/full")
 
 
 @pytest.mark.parametrize(
     "fail",
     [
-        pytest.param(
-            written_by_hand, marks=pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-        ),
-        pytest.param(
-            lambda: torch.save({"weights": torch.zeros(100_000)}, FULL),
-            marks=pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full"),
-        ),
+        pytest.param(written_by_hand, marks=full),
+        pytest.param(lambda: torch.save({"weights": torch.zeros(100_000)}, FULL), marks=full),
         raised(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")),
         raised(RuntimeError("basic_ios::clear: iostream error")),
         wrapped,
