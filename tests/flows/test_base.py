@@ -10,12 +10,13 @@ import pytest
 from augment.autoencoder import AutoencoderConfig
 from augment.base import BaseConfig
 from augment.base_training import OwnBaseConfig
-from data.errors import ConfigError, DataError
+from data.errors import BaseError, ConfigError, DataError
 from data.manifest import COLUMNS, Manifest, read_table
 from data.splits import Split, SplitConfig
 from data.store import write_json
 from flows.augment_and_evaluate import main
 from flows.base import base_step, refuse_base
+from flows.pipeline import run_study
 from flows.prepare import Images, base_part, split_step
 from flows.study import StudyConfig, load_study
 
@@ -227,3 +228,19 @@ def _watched(told):
         train_base(*given, tell, weights)
 
     return train
+
+
+@pytest.mark.parametrize(
+    ("base", "key"),
+    [
+        ({"source": "/nowhere"}, r"base\.source"),
+        ({"source": "pretrain", "pretrain": {"start": "/nowhere"}}, r"base\.pretrain\.start"),
+    ],
+)
+def test_a_base_that_lies_nowhere_is_said_before_any_work(tmp_path, base, key):
+    config = StudyConfig(runs=str(tmp_path), base=BaseConfig(**base))
+    with pytest.raises(BaseError, match=f"^{key}: /nowhere: no such file or folder; give `tiny`"):
+        run_study(config, lambda *_: pytest.fail("work was begun"))
+    unused = dataclasses.replace(config, arms=("real", "oversampled"))
+    with pytest.raises(pytest.fail.Exception, match="work was begun"):
+        run_study(unused, lambda *_: pytest.fail("work was begun"))
