@@ -5,6 +5,8 @@ import pytest
 
 from data.phantom import CODES
 from data.phantom_draw import _focused, _framed, _hair, _lit, _skin, _vignette, draw
+from data.phantom_fields import EXTENT
+from data.phantom_looks import LOOKS
 
 CAMERA = (_hair, _focused, _lit, _vignette)
 
@@ -25,7 +27,7 @@ def test_skin_is_lit_from_pale_to_tan_with_more_red_than_blue_and_never_black():
 
 @pytest.mark.parametrize("work", CAMERA, ids=lambda work: work.__name__)
 def test_each_part_of_the_camera_keeps_the_picture_s_shape_and_range_and_follows_its_seed(work):
-    scene = np.full((3, 48, 64), 0.7, np.float32)
+    scene = np.full((3, 48, 64), 0.97, np.float32)
     scene[:, 20:28, 28:36] = 0.2
     taken = [work(scene.copy(), rng(seed)) for seed in range(30)]
     for seed, image in enumerate(taken):
@@ -54,3 +56,12 @@ def test_lesion_and_photo_each_decide_their_own_part(dx):
     np.testing.assert_array_equal(first, draw(dx, rng(1), rng(2), 64, 48))
     assert not np.array_equal(first, draw(dx, rng(1), rng(3), 64, 48))
     assert not np.array_equal(first, draw(dx, rng(4), rng(2), 64, 48))
+
+
+def test_the_camera_leaves_the_lesion_s_numbers_alone_and_the_lesion_the_camera_s():
+    lesion, alone, photo, other = rng(1), rng(1), rng(2), rng(2)
+    draw("mel", lesion, photo, 64, 48)
+    LOOKS["mel"](_skin(alone, round(EXTENT * 48)), alone)
+    draw("vasc", rng(4), other, 64, 48)
+    assert lesion.random() == alone.random()
+    assert photo.random() == other.random()
