@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
-from torch import nn
+from torch import Tensor, nn
 
 from classify.device import device
-from classify.model import build, load, normalise
+from classify.model import build, in_batches, load
 from classify.stand_in import ARCHITECTURE, STAND_IN, stand_in_file
 from data.errors import BaseError
 from data.manifest import Manifest
@@ -55,18 +54,14 @@ def imagenet_features(pixels: PixelConfig) -> Extractor:
 
 
 def features(
-    network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int = 128
+    network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int | None = None
 ) -> Float[np.ndarray, "n width"]:
     """Give what a timm network's last layer is told of each image, in evaluation mode; the mode is left as it was."""
-    was_training, own = network.training, cast("Any", network)
-    network.eval()
-    with torch.inference_mode():
-        parts = [
-            own.forward_head(
-                own.forward_features(normalise(pixels[start : start + batch_size], network)), pre_logits=True
-            )
-            for start in range(0, len(pixels), batch_size)
-        ]
-    network.train(was_training)
-    found: Float[np.ndarray, "n width"] = torch.cat(parts).float().cpu().numpy()
+    own = cast("Any", network)
+
+    def before_the_last(images: Tensor) -> Tensor:
+        told: Tensor = own.forward_head(own.forward_features(images), pre_logits=True)
+        return told
+
+    found: Float[np.ndarray, "n width"] = in_batches(network, before_the_last, pixels, batch_size).numpy()
     return found

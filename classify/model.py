@@ -7,6 +7,7 @@ anywhere; `config.json` also holds our pixel path's settings, which say how an i
 import difflib
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from classify.stand_in import ARCHITECTURE, STAND_IN, in_order, stand_in_file
+from data.chunks import in_chunks
 from data.config import parse, to_dict
 from data.errors import BaseError, InputError
 from data.pixels import PixelConfig
@@ -28,6 +30,8 @@ from data.store import read_json, write_json
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CROP_MODES: dict[str, Literal["center", "border", "squash"]] = {"crop": "center", "pad": "border", "squash": "squash"}
 _IMAGENET_ALONE = re.compile(r"([a-z]+\d*_)?in1k")  # timm's tags: a recipe, then the data sets
+_MOST_AT_ONCE = 128  # images that are judged in one batch
+_PIXELS_AT_ONCE = 2**22  # of it; EfficientNet-B0 takes 1 GB for so many by count, in float32: not measured
 _WRAPPERS = ("state_dict", "model_ema", "model")  # under which torch files keep the weights
 
 
@@ -149,17 +153,35 @@ def normalise(pixels: UInt8[np.ndarray, "n h w 3"], network: nn.Module) -> Float
     return raw.sub_(mean).div_(deviation).permute(0, 3, 1, 2)  # a view: NHWC bytes are channels last
 
 
-def logits(network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int = 128) -> Float[Tensor, "n k"]:
-    """Judge images as they are, in evaluation mode, batch by batch; the network's mode is as before afterwards."""
-    was_training = network.training
+def logits(
+    network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int | None = None
+) -> Float[Tensor, "n k"]:
+    """Judge images as they are, in evaluation mode, batch by batch as `in_batches` does it."""
+    return in_batches(network, network, pixels, batch_size)
+
+
+def in_batches(
+    network: nn.Module,
+    said: Callable[[Float[Tensor, "n 3 h w"]], Tensor],
+    pixels: UInt8[np.ndarray, "n h w 3"],
+    batch_size: int | None = None,
+) -> Float[Tensor, "n width"]:
+    """What a network in evaluation mode says of images, on the CPU; the network's mode is as before afterwards.
+
+    A batch that does not fit the device's memory is halved; None begins with few large images or many small ones.
+    """
+    was_training, begin = network.training, batch_size or _at_once(*pixels.shape[1:3])
     network.eval()
-    with torch.inference_mode():
-        parts = [
-            network(normalise(pixels[start : start + batch_size], network)).float().cpu()
-            for start in range(0, len(pixels), batch_size)
-        ]
-    network.train(was_training)
+    try:
+        with torch.inference_mode():
+            parts, _ = in_chunks(lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin)
+    finally:
+        network.train(was_training)
     return torch.cat(parts)
+
+
+def _at_once(height: int, width: int) -> int:
+    return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
 
 
 def _create(architecture: str, n_classes: int, drop_rate: float, **how: Any) -> nn.Module:  # noqa: ANN401 - timm's

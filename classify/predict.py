@@ -94,7 +94,7 @@ def predict(
     pixels: PixelConfig | None = None,
     *,
     cache: Path | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
 ) -> Predictions:
     """Judge a manifest's images with a kept classifier, through the pixel path that it was trained on.
 

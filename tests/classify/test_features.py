@@ -23,6 +23,19 @@ def test_the_last_layer_makes_the_logits_of_the_features():
     torch.testing.assert_close(network.classifier(found), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
+    network = build("none", 3, architecture=SMALL, seed=3)
+    expected, real = features(network, PIXELS, batch_size=2), network.forward_features
+
+    def forward_features(given):
+        if len(given) > 2:
+            raise torch.OutOfMemoryError
+        return real(given)
+
+    monkeypatch.setattr(network, "forward_features", forward_features)
+    np.testing.assert_array_equal(features(network, PIXELS), expected)
+
+
 def test_the_judges_features_come_by_the_pixel_path_of_the_judge(tmp_path):
     network = build("none", 3, architecture=SMALL, seed=3)
     save(Classifier(network=network, labels=("a", "b", "c"), pixels=PixelConfig(size=32)), tmp_path / "model")

@@ -180,6 +180,46 @@ def test_judging_leaves_the_mode_of_the_network_as_it_was(classifier):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_batch_that_does_not_fit_is_halved(classifier, monkeypatch):
+    network, tried = classifier.network, []
+    expected = logits(network, images(5), batch_size=2)
+    real = network.forward
+
+    def forward(given):
+        tried.append(len(given))
+        if len(given) > 2:
+            raise torch.OutOfMemoryError
+        return real(given)
+
+    monkeypatch.setattr(network, "forward", forward)
+    assert torch.equal(logits(network, images(5)), expected)
+    assert tried == [5, 2, 2, 1]
+
+
+def test_judging_that_fails_leaves_the_mode_of_the_network_as_it_was_too(classifier, monkeypatch):
+    def forward(_given):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(classifier.network, "forward", forward)
+    classifier.network.train()
+    with pytest.raises(torch.OutOfMemoryError):
+        logits(classifier.network, images())
+    assert classifier.network.training
+
+
+@pytest.mark.parametrize(("size", "batch"), [(32, 128), (512, 16), (5000, 1)])
+def test_large_images_are_judged_few_at_a_time(classifier, monkeypatch, size, batch):
+    tried = []
+
+    def in_chunks(_work, n, chunk):
+        tried.append((n, chunk))
+        return [torch.zeros(1, 3)], chunk
+
+    monkeypatch.setattr("classify.model.in_chunks", in_chunks)
+    logits(classifier.network, np.broadcast_to(np.uint8(0), (200, size, size, 3)))
+    assert tried == [(200, batch)]
+
+
 @pytest.mark.parametrize(
     ("weights", "architecture", "seen"),
     [
