@@ -32,6 +32,15 @@ Levels = Literal["quality", "fast", "lcm", "tcd", "hyper-sd"]  # a schedule, or 
 
 # Sabour et al. 2024, "Align Your Steps", Stable Diffusion 1.5; the last level is left for 0 at one step more.
 ALIGNED: tuple[int, ...] = tuple(AysSchedules["StableDiffusionTimesteps"])
+# What a base's own scheduler may ask for, and a schedule then would mean something else on it.
+_PLAIN = {
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "use_lu_lambdas": False,
+    "use_flow_sigmas": False,
+    "final_sigmas_type": "zero",
+}
 _TEXT_WIDTH = 768  # of Stable Diffusion 1.x; 2.x has 1024
 
 
@@ -60,13 +69,14 @@ NAMES: dict[Levels, str] = {
 
 
 def solver(pipe: StableDiffusionPipeline) -> DPMSolverMultistepScheduler:
-    """DPM-Solver++ 2M over the base's own noise schedule.
+    """DPM-Solver++ 2M over the base's own noise schedule, its levels spaced as no other setting of the base says.
 
+    So a schedule means the same levels on every base, and a table of levels can be given.
     A v-predicting base may be asked at pure noise, so its steps start there ("trailing", Lin et al. 2023).
     """
     spacing = {"timestep_spacing": "trailing"} if pipe.scheduler.config.prediction_type == "v_prediction" else {}
     return DPMSolverMultistepScheduler.from_config(
-        pipe.scheduler.config, algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint", **spacing
+        pipe.scheduler.config, algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint", **_PLAIN, **spacing
     )
 
 

@@ -59,6 +59,25 @@ def test_other_counts_lie_between_the_tables_levels(first):
         assert found == sorted(found, reverse=True)
 
 
+OWN_LEVELS = [
+    {"use_karras_sigmas": True},
+    {"use_exponential_sigmas": True},
+    {"use_beta_sigmas": True},
+    {"use_lu_lambdas": True},
+    {"final_sigmas_type": "sigma_min"},
+]
+
+
+@pytest.mark.parametrize("own", OWN_LEVELS, ids=lambda own: next(iter(own)))
+def test_a_schedule_means_the_same_levels_whatever_the_bases_own_scheduler_asks_for(first, pipe, own):
+    for base in (first, pipe):
+        other = with_parts(base, scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config, **own))
+        for name in ("quality", "fast"):
+            found, expected = (solver_for(each, name, 10) for each in (other, base))
+            assert torch.equal(found.timesteps, expected.timesteps)
+            assert torch.equal(found.sigmas, expected.sigmas)
+
+
 def test_fast_steps_of_another_base_are_karras(pipe):
     assert not is_stable_diffusion_1(pipe)
     scheduler = solver_for(pipe, "fast", 10)
