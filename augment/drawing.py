@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
 from augment import device, sampler
 from augment.recipe import GenerateConfig
@@ -25,7 +24,7 @@ def draw(
     """Pixels in the seeds' order. A prompt a seed, or one for all; each distinct one is encoded once.
 
     Where a batch does not fit the device's memory, half of it is tried, and so on. Raises ConfigError where not even
-    one image fits.
+    one image fits, and InputError for latents or pixels that are not finite.
     """
     distinct = [prompts] if isinstance(prompts, str) else list(dict.fromkeys(prompts))
     row = {prompt: index for index, prompt in enumerate(distinct)}
@@ -37,7 +36,7 @@ def draw(
         these = None if told is None else told[part]
         try:
             batches = sampler.sample_batches(pipe, embedded, untold, seeds[part], sampling, size, these, config.levels)
-            images, chunk = _decoded(pipe, next(batches), chunk)
+            images, chunk = sampler.decode_as_fits(pipe, next(batches), chunk)
         except torch.OutOfMemoryError:
             images = None
         if images is None:
@@ -45,20 +44,6 @@ def draw(
             continue
         yield images
         done += len(images)
-
-
-def _decoded(
-    pipe: StableDiffusionPipeline, latents: Float[Tensor, "n c h w"], chunk: int
-) -> tuple[UInt8[np.ndarray, "n size size 3"], int]:
-    """Pixels, and how many images at a time could be decoded."""
-    while True:
-        try:
-            return sampler.decode(pipe, latents, chunk), chunk
-        except torch.OutOfMemoryError:
-            if chunk == 1:
-                raise
-        chunk //= 2
-        device.release()
 
 
 def _lowered(batch_size: int, size: int) -> int:

@@ -6,6 +6,7 @@ seed and the batch size, not on how many images are drawn beside it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -17,9 +18,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from augment.device import cast
 from augment.solvers import Levels, solver_for
+from data.chunks import in_chunks
 from data.config import STRICT
-from data.errors import ConfigError
+from data.errors import BaseError, ConfigError, InputError
+
+log = logging.getLogger(__name__)
 
 _TOGETHER = 8  # images up to which one call with and without the prompt is faster than two: half as often launched
 
@@ -94,16 +99,55 @@ def sample_batches(
 def decode(
     pipe: StableDiffusionPipeline, latents: Float[Tensor, "n c h w"], chunk: int = 8
 ) -> UInt8[np.ndarray, "n H W 3"]:
-    """Pixels, decoded `chunk` images at a time. Raises FloatingPointError for latents that are not finite."""
+    """Pixels, decoded `chunk` images at a time or fewer, as `decode_as_fits` does."""
+    return decode_as_fits(pipe, latents, chunk)[0]
+
+
+@torch.inference_mode()
+def decode_as_fits(
+    pipe: StableDiffusionPipeline, latents: Float[Tensor, "n c h w"], chunk: int
+) -> tuple[UInt8[np.ndarray, "n H W 3"], int]:
+    """Pixels, and how many images at a time could be decoded: where `chunk` are too many for the device, fewer.
+
+    Raises InputError for latents or pixels that are not finite, torch.OutOfMemoryError where not even one image fits.
+    """
     if not torch.isfinite(latents).all():
-        raise FloatingPointError(f"latents that are not finite, with a UNet in {pipe.unet.dtype}")
-    vae = pipe.vae
-    parts = []
-    for part in (latents / vae.config.scaling_factor).to(vae.dtype).split(chunk):
-        image = vae.decode(part, return_dict=False)[0].float()
+        raise _not_finite("latents", pipe.unet.dtype)
+
+    def decoded(part: slice) -> Tensor:
+        image = _decoded(pipe, latents[part] / pipe.vae.config.scaling_factor)
         bytes_ = (image / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-        parts.append(bytes_.permute(0, 2, 3, 1).contiguous().cpu())
-    return torch.cat(parts).numpy()
+        return bytes_.permute(0, 2, 3, 1).contiguous().cpu()
+
+    parts, chunk = in_chunks(decoded, len(latents), chunk)
+    return torch.cat(parts).numpy(), chunk
+
+
+def _decoded(pipe: StableDiffusionPipeline, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
+    """What the VAE makes of latents; images that do not come out finite in 16 bits are decoded again in 32."""
+    vae, dtype = pipe.vae, pipe.vae.dtype
+    image: Tensor = vae.decode(latents.to(dtype), return_dict=False)[0].float()
+    spoilt = ~torch.isfinite(image).flatten(1).all(dim=1)
+    if not spoilt.any():
+        return image
+    if dtype != torch.float32:
+        log.warning("%d images are not finite, decoded in %s; decoding them in float32", int(spoilt.sum()), dtype)
+        try:
+            image[spoilt] = cast(vae, torch.float32).decode(latents[spoilt].float(), return_dict=False)[0]
+        finally:
+            cast(vae, dtype)
+    if not torch.isfinite(image).all():
+        raise _not_finite("pixels", pipe.unet.dtype)
+    return image
+
+
+def _not_finite(what: str, dtype: torch.dtype) -> InputError:
+    if dtype != torch.float32:
+        return ConfigError(f"{what} that are not finite, with a denoiser in {dtype}; set generate.precision: float32")
+    return BaseError(
+        f"{what} that are not finite, in float32 (generate.precision: float32) too: the weights are at fault; "
+        "fine-tune again with a lower finetune.learning_rate, or take another base"
+    )
 
 
 def require_size(pipe: StableDiffusionPipeline, size: int) -> None:

@@ -28,10 +28,9 @@ def small(monkeypatch):
 
     def limit(kind, real, most):
         def checked(pipe, images, *given):
-            size = len(images) if kind == "denoised" else given[0]
-            tried[kind].append(size)
-            if size > most:
-                raise torch.OutOfMemoryError(f"{size} images")
+            tried[kind].append(len(images))
+            if len(images) > most:
+                raise torch.OutOfMemoryError(f"{len(images)} images")
             return real(pipe, images, *given)
 
         return checked
@@ -43,7 +42,7 @@ def small(monkeypatch):
             return limit("denoised", real, denoised)(pipe, conditional, *given)
 
         monkeypatch.setattr(module.sampler, "_denoise", denoise)
-        monkeypatch.setattr(module.sampler, "decode", limit("decoded", decoded, decode))
+        monkeypatch.setattr(module.sampler, "_decoded", limit("decoded", module.sampler._decoded, decode))
         return tried
 
     return fit
@@ -62,7 +61,7 @@ def test_decoding_alone_is_done_in_smaller_parts_where_it_does_not_fit(pipe, pla
     tried = small(decode=2)
     batches = list(draw(pipe, PROMPT, SEEDS, CONFIG, 32))
     assert tried["denoised"] == [8, 8]
-    assert tried["decoded"] == [8, 4, 2, 2]  # the size that fits is kept
+    assert tried["decoded"] == [8, 4, 2, 2, 2, 2, 2, 1]  # the size that fits is kept
     assert np.abs(np.concatenate(batches) - plain).max() <= 1
 
 
@@ -81,6 +80,6 @@ def test_prompts_stay_with_their_seeds_when_batches_are_halved(pipe, small):
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(pipe, monkeypatch):
-    monkeypatch.setattr(module.sampler, "decode", lambda *_given: (_ for _ in ()).throw(RuntimeError("broken")))
+    monkeypatch.setattr(module.sampler, "_decoded", lambda *_given: (_ for _ in ()).throw(RuntimeError("broken")))
     with pytest.raises(RuntimeError, match="broken"):
         next(draw(pipe, PROMPT, SEEDS, dataclasses.replace(CONFIG, steps=1), 32))

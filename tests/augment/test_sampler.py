@@ -18,7 +18,7 @@ from augment.sampler import (
     starting_noise,
 )
 from augment.solvers import solver, solver_for
-from data.errors import ConfigError
+from data.errors import BaseError, ConfigError
 
 PROMPT = "dermoscopy of a melanoma"
 
@@ -125,8 +125,57 @@ def test_a_seed_means_the_same_noise_as_in_diffusers(pipe):
 
 
 def test_latents_that_are_not_finite_are_no_image(pipe):
-    with pytest.raises(FloatingPointError, match=r"not finite, with a UNet in torch\.float32"):
-        decode(pipe, torch.full((1, 8, 4, 4), torch.nan))
+    spoilt = torch.full((1, 8, 4, 4), torch.nan)
+    with pytest.raises(BaseError, match=r"^latents that are not finite, in float32 .* lower finetune\.learning_rate"):
+        decode(pipe, spoilt)
+    half = with_parts(pipe, unet=copy.deepcopy(pipe.unet).to(torch.float16))
+    with pytest.raises(ConfigError, match=r"^latents that are not finite.*float16; set generate\.precision: float32$"):
+        decode(half, spoilt)
+
+
+@pytest.fixture
+def overflowing(pipe, monkeypatch):
+    """A base in 16 bits whose decoder makes no number of the second image; gives how many it decoded in which."""
+    made = device.place(copy.deepcopy(pipe), torch.device("cpu"), torch.float16)
+    real, calls = made.vae.decode, []
+
+    def decode(latents, return_dict):
+        calls.append((len(latents), latents.dtype))
+        image = real(latents, return_dict=return_dict)[0].clone()
+        if latents.dtype == torch.float16:
+            image[1:2, 0, 0, 0] = torch.inf
+        return (image,)
+
+    monkeypatch.setattr(made.vae, "decode", decode)
+    return made, calls
+
+
+def test_an_image_that_is_not_finite_in_sixteen_bits_is_decoded_in_thirty_two(pipe, overflowing, caplog):
+    half, calls = overflowing
+    latents = 3 * torch.randn(3, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    found, expected = decode(half, latents), decode(pipe, latents)
+    assert np.abs(found.astype(int) - expected).max() <= 2
+    rounded = device.cast(device.cast(copy.deepcopy(pipe.vae), torch.float16), torch.float32)
+    widened = with_parts(pipe, vae=rounded)
+    assert np.array_equal(found[1], decode(widened, latents[1:2])[0])
+    assert calls == [(3, torch.float16), (1, torch.float32)]
+    assert half.vae.dtype == torch.float16
+    assert "1 images are not finite, decoded in torch.float16; decoding them in float32" in caplog.text
+
+
+def test_pixels_that_are_not_finite_in_float32_are_no_image(pipe, overflowing, monkeypatch):
+    half, _ = overflowing
+
+    def spoilt(latents, return_dict):
+        return (torch.full((len(latents), 3, 32, 32), torch.nan),)
+
+    monkeypatch.setattr(half.vae, "decode", spoilt)
+    with pytest.raises(ConfigError, match=r"^pixels that are not finite.* set generate\.precision: float32$"):
+        decode(half, torch.zeros(2, 8, 4, 4))
+    assert half.vae.dtype == torch.float16
+    monkeypatch.setattr(pipe.vae, "decode", spoilt)
+    with pytest.raises(BaseError, match=r"^pixels that are not finite, in float32 .*fine-tune again"):
+        decode(pipe, torch.zeros(2, 8, 4, 4))
 
 
 def test_a_size_that_the_base_cannot_draw_is_refused(pipe):
