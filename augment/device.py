@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 Precision = Literal["auto", "fast", "float32"]  # of sampling
+Module = TypeVar("Module", bound=nn.Module)
+PARTS = ("unet", "vae", "text_encoder")  # of a pipeline: those with weights
 _TENSOR_CORES = (7, 0)  # CUDA capability from which 16-bit products are faster, and the compiler works
 
 
@@ -81,15 +84,25 @@ def compiled(module: nn.Module) -> Callable[..., Any]:
 
 def rest(pipe: StableDiffusionPipeline) -> None:
     """Let a pipeline's parts wait in main memory."""
-    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
-        part.to("cpu")
+    settle(pipe, torch.device("cpu"))
+
+
+def settle(pipe: StableDiffusionPipeline, where: torch.device, *needed: str) -> None:
+    """Bring the parts that are needed to a device; the others wait in main memory, and go there first."""
+    for name in sorted(PARTS, key=lambda name: name in needed):
+        getattr(pipe, name).to(where if name in needed else "cpu")
     release()
 
 
-def wake(pipe: StableDiffusionPipeline, where: torch.device, *, unet: bool = True) -> None:
-    """Bring them back, the UNet only if it is needed."""
-    for part in (pipe.vae, pipe.text_encoder, *([pipe.unet] if unet else [])):
-        part.to(where)
+def copied(module: Module, where: torch.device, dtype: torch.dtype) -> Module:
+    """A copy of a module on a device and in a precision, made a weight at a time: no other whole copy comes to be."""
+    made: dict[int, Tensor] = {}
+    for weight in module.parameters():
+        own = weight.detach().to(where, dtype if weight.is_floating_point() else weight.dtype, copy=True)
+        made[id(weight)] = nn.Parameter(own, requires_grad=weight.requires_grad)
+    for values in module.buffers():
+        made[id(values)] = values.to(where, dtype if values.is_floating_point() else values.dtype, copy=True)
+    return copy.deepcopy(module, made)
 
 
 def place(pipe: StableDiffusionPipeline, where: torch.device, dtype: torch.dtype) -> StableDiffusionPipeline:
@@ -118,7 +131,7 @@ def keep_compiled(folder: Path) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.resolve()))
 
 
-def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def cast(module: Module, dtype: torch.dtype) -> Module:
     """Change a module's precision in place."""
     return nn.Module.to(module, dtype)  # diffusers' own warns of a list of exceptions that is empty here
 

@@ -83,17 +83,21 @@ def finetune(
         return
     refuse_optimizer(config, device.device())
     started = time.monotonic()
-    pipe = device.place(load_base(base), device.device(), torch.float32)
+    where = device.device()
+    pipe = device.place(load_base(base), where, torch.float32)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
         part.requires_grad_(requires_grad=False)
     require_size(pipe, pixels.size)
     prior = _prior_latents(pipe, config, class_prompt(wording), pixels.size, seed)
-    stack = Stack(pipe, Lora(rank=config.rank, conv=config.conv)) if config.together else None
+    _settle(pipe, config, where)  # before the UNet is copied: two of them would not fit a small card
+    stack = Stack(pipe, Lora(rank=config.rank, conv=config.conv), where) if config.together else None
     shared = (time.monotonic() - started) / len(missing)
 
     def opened(label: str) -> Training:
         started = time.monotonic()
+        _settle(pipe, config, where, "vae")
         lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior, wording)
+        _settle(pipe, config, where, "text_encoder", *(() if stack else ("unet",)))
         training = Training(pipe, lesson, config, out[label], keys[label], stack)
         training.seconds = shared + time.monotonic() - started
         return training
@@ -105,14 +109,18 @@ def finetune(
         finished(label, training.seconds)
 
     def opened_all(labels: Sequence[str]) -> list[Training]:
-        device.wake(pipe, device.device())
         trainings = [opened(label) for label in labels]
-        if config.offload:
-            device.rest(pipe)
+        _settle(pipe, config, where)
         return trainings
 
     groups = [missing] if stack else [[label] for label in missing]
     _train_all(groups, opened_all, ended, progress, config.classes_at_once)
+
+
+def _settle(pipe: StableDiffusionPipeline, config: FinetuneConfig, where: torch.device, *needed: str) -> None:
+    """Where parts of the base are to wait elsewhere: keep these alone on the device."""
+    if config.offload:
+        device.settle(pipe, where, *needed)
 
 
 def _train_all(
@@ -144,7 +152,8 @@ def _lesson(
     wording: PromptConfig,
 ) -> Lesson:
     prompt = instance_prompt(label, config.token, wording) if config.token else prompt_for(label, wording)
-    means, deviations = posteriors(pipe, load_pixels(shots, pixels), flips=config.flips)
+    images = load_pixels(shots, pixels)
+    means, deviations = posteriors(pipe, images, flips=config.flips, chunk=config.coded_at_once)
     own = [known.added_to(prompt) for known in attributes_of(shots, wording)]
     prompts = tuple(dict.fromkeys([prompt, class_prompt(wording), "", *own]))
     told = torch.tensor([prompts.index(each) for each in own])

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from augment.objective import stratified_timesteps
+from data.chunks import in_chunks
 from data.store import digest
 
 INSTANCE, PRIOR, EMPTY = 0, 1, 2  # rows of the embeddings: the class's prompt, any lesion's, none; then images' own
@@ -57,15 +58,20 @@ def seed_for(*parts: object) -> int:
 def posteriors(
     pipe: StableDiffusionPipeline, pixels: UInt8[np.ndarray, "n H W 3"], *, flips: bool, chunk: int = 8
 ) -> tuple[Float[Tensor, "n views c h w"], Float[Tensor, "n views c h w"]]:
-    """Mean and standard deviation of the scaled latents, of each image in its eight turns and mirrors if `flips`."""
+    """Mean and standard deviation of the scaled latents, of each image in its eight turns and mirrors if `flips`.
+
+    `chunk` images are encoded at a time, or fewer where so many do not fit the device's memory.
+    """
     views = list(dihedral(pixels)) if flips else [pixels]
     stack = torch.from_numpy(np.ascontiguousarray(np.stack(views, axis=1)))
     images = stack.flatten(0, 1).permute(0, 3, 1, 2)
-    found = []
-    for part in torch.split(images, chunk):
-        given = (part.to(pipe.device, pipe.vae.dtype) / 127.5) - 1
+
+    def encoded(part: slice) -> Tensor:
+        given = (images[part].to(pipe.vae.device, pipe.vae.dtype) / 127.5) - 1
         posterior = pipe.vae.encode(given).latent_dist
-        found.append(torch.stack([posterior.mean, posterior.std], dim=1).float().cpu())
+        return torch.stack([posterior.mean, posterior.std], dim=1).float().cpu()
+
+    found, _ = in_chunks(encoded, len(images), chunk)
     scaled = torch.cat(found) * pipe.vae.config.scaling_factor
     mean, deviation = scaled.reshape(*stack.shape[:2], *scaled.shape[1:]).unbind(2)
     return mean.clone(), deviation.clone()

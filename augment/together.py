@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,6 +24,15 @@ from data.errors import TrainingError
 log = logging.getLogger(__name__)
 
 Finished = Callable[[Training], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one step of a group."""
+
+    losses: dict[Training, float] = field(default_factory=dict)  # of those that made it
+    faults: dict[Training, str] = field(default_factory=dict)  # what is to be said of those that failed
+    fits: bool = True  # whether the device's memory held them all; if not, the others have yet to make it
 
 
 def train(
@@ -40,40 +50,53 @@ def train(
             finished(ended[0])
             waiting.remove(ended[0])
             continue
-        try:
-            faults = step(group, progress)
-        except torch.OutOfMemoryError:
-            if len(group) == 1:
-                raise
+        made = step(group)
+        if not made.fits:
             log.warning("%d classes in one batch do not fit into memory; trying %d", len(group), len(group) // 2)
             at_once = len(group) // 2
             _make_room(group)
-            continue
-        waiting = [training for training in waiting if training not in faults]
-        failed += faults.values()
+        for training, loss in made.losses.items():
+            _keep(training, loss, progress)
+        waiting = [training for training in waiting if training not in made.faults]
+        failed += made.faults.values()
     if failed:
         raise TrainingError("; ".join(failed))
 
 
-def step(group: Sequence[Training], progress: Progress | None = None) -> dict[Training, str]:
-    """Make one step of each class; gives those that failed, and what is to be said of them."""
+def step(group: Sequence[Training]) -> Made:
+    """Make one step of each class. Raises torch.OutOfMemoryError where not even one class's fits."""
+    started, made = time.monotonic(), Made()
+    try:
+        for training, (loss, norm) in zip(group, _gradients(group), strict=True):
+            try:
+                training.learn(loss, norm)
+            except TrainingError as fault:
+                made.faults[training] = str(fault)
+            else:
+                made.losses[training] = loss
+    except torch.OutOfMemoryError:
+        if len(group) == 1:
+            raise
+        made = Made(made.losses, made.faults, fits=False)
+    for training in made.losses:
+        training.seconds += (time.monotonic() - started) / len(group)
+    return made
+
+
+def _keep(training: Training, loss: float, progress: Progress | None) -> None:
     started = time.monotonic()
+    training.keep()
+    training.seconds += time.monotonic() - started
+    if progress is not None:
+        progress(training.lesson.label, len(training.losses), training.config.steps, loss)
+
+
+def _gradients(group: Sequence[Training]) -> list[list[float]]:
+    """Each class's loss and its gradient's norm, the gradient clipped; the device is asked for all in one go."""
     losses = _backward(group)
     norms = torch.stack([training.clip() for training in group])
-    figures = torch.stack([losses, norms]).T.tolist()
-    share, faults = (time.monotonic() - started) / len(group), dict[Training, str]()
-    for training, (loss, norm) in zip(group, figures, strict=True):
-        started = time.monotonic()
-        try:
-            training.learn(loss, norm)
-        except TrainingError as fault:
-            faults[training] = str(fault)
-            continue
-        training.keep()
-        training.seconds += share + time.monotonic() - started
-        if progress is not None:
-            progress(training.lesson.label, len(training.losses), training.config.steps, loss)
-    return faults
+    found: list[list[float]] = torch.stack([losses, norms]).T.tolist()
+    return found
 
 
 def _backward(group: Sequence[Training]) -> Tensor:

@@ -6,6 +6,8 @@ resumed training ends in the same bytes as an uninterrupted one. Steps are made 
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import math
 import shutil
 from collections.abc import Mapping
@@ -29,11 +31,14 @@ from augment.sampler import decode, sample_latents
 from augment.schedule import warm_cosine
 from augment.solvers import solver
 from augment.tuning import FinetuneConfig
+from data.chunks import in_chunks
 from data.config import to_dict
-from data.errors import TrainingError
+from data.errors import InputError, TrainingError
 from data.store import file_sha256, write_json, write_text
 
 _FINAL = 20  # steps that the final loss is the mean of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -114,7 +119,12 @@ class Training:
             raise TrainingError(self._not_a_number(step))
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate * self.schedule(step)
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except torch.OutOfMemoryError:
+            if not self.losses:  # the first step makes the state, and takes what is half made for whole the next time
+                self.optimizer.state.clear()
+            raise
         self.forget()
         self.losses.append(loss)
 
@@ -163,19 +173,42 @@ class Training:
         return embedded
 
     def _preview(self, step: int) -> None:
+        """Write a strip of images, or say why there is none: no training ends for want of a preview."""
+        missing = ""
+        try:
+            if self.config.offload:
+                device.settle(self.base, self.where, "vae", "text_encoder")
+            write_strip(decode(self.base, self._drawn(), self.config.coded_at_once), self._strip(step))
+        except torch.OutOfMemoryError:
+            missing = "not even one image at a time fits the device's memory"
+        except InputError as fault:
+            missing = str(fault)
+        finally:
+            if self.config.offload:
+                device.rest(self.base)
+        if missing:
+            log.warning("%s: no preview of step %d: %s", self.lesson.label, step, missing)
+            device.release()
+
+    @torch.no_grad()
+    def _drawn(self) -> Tensor:
+        """Latents of a preview's images: all in one batch, or as many at a time as fit."""
         config = self.config.preview
         seeds = [seed_for("preview", index) for index in range(config.batch_size)]
-        if self.config.offload:
-            device.wake(self.base, self.where, unet=False)
-        with torch.no_grad(), device.autocast(self.where):
+        size = int(self.lesson.means.shape[-1] * self.base.vae_scale_factor)
+        with device.autocast(self.where):
             if self.stack is not None:
                 self.stack.bear([self.parameters["factors"]])
             encoded = torch.split(self.embeddings(), 1)
-            size = int(self.lesson.means.shape[-1] * self.base.vae_scale_factor)
-            latents = sample_latents(self.pipe, encoded[INSTANCE], encoded[EMPTY], seeds, config, size)
-        write_strip(decode(self.base, latents), self.out / "previews" / f"step-{step:06d}.jpg")
-        if self.config.offload:
-            device.rest(self.base)
+
+            def batch(part: slice) -> Tensor:
+                few = dataclasses.replace(config, batch_size=len(seeds[part]))
+                return sample_latents(self.pipe, encoded[INSTANCE], encoded[EMPTY], seeds[part], few, size)
+
+            return torch.cat(in_chunks(batch, len(seeds), config.batch_size)[0])
+
+    def _strip(self, step: int) -> Path:
+        return self.out / "previews" / f"step-{step:06d}.jpg"
 
     def _loss_table(self) -> str:
         rows = [

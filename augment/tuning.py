@@ -65,6 +65,11 @@ class FinetuneConfig:
         return self.method == "lora" and not self.text_encoder
 
     @property
+    def coded_at_once(self) -> int:
+        """Images that the VAE codes at a time; fewer are tried where so many do not fit."""
+        return 1 if self.offload else 8
+
+    @property
     def token(self) -> str | None:
         """The rare word of DreamBooth's prompt; each class has a model of its own, so one word serves all."""
         return RARE_TOKENS[0] if self.method == "dreambooth" else None

@@ -15,7 +15,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from augment.device import cast
+from augment.device import cast, copied
 from augment.methods.weights import read_weights, with_parts
 
 FILES = {"unet": "diffusion_pytorch_model.safetensors", "text_encoder": "model.safetensors"}
@@ -29,7 +29,7 @@ class DreamBooth:
 
     def open(self, pipe: StableDiffusionPipeline, seed: int) -> StableDiffusionPipeline:  # noqa: ARG002 - nothing is drawn
         """Copies in float32: the base's own weights are where it starts."""
-        parts = {name: cast(copy.deepcopy(getattr(pipe, name)), torch.float32) for name in self._parts()}
+        parts = {name: copied(getattr(pipe, name), getattr(pipe, name).device, torch.float32) for name in self._parts()}
         return with_parts(pipe, **{name: part.requires_grad_(requires_grad=True) for name, part in parts.items()})
 
     def touched(self, pipe: StableDiffusionPipeline) -> list[str]:

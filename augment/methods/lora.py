@@ -1,8 +1,9 @@
 """LoRA: low-rank updates B A of the UNet's layers, alpha = rank, saved as diffusers' own file.
 
 Hu et al. 2021. Beside the attention, which is what is usually adapted, the convolutions too: new
-textures are theirs. Trained through peft; for generation the updates are added to the weights, so a
-fine-tuned class costs no more to sample than the base.
+textures are theirs. Classes are trained together on `augment.methods.stack`, which starts as peft does and saves
+the same file; through peft itself only where the text encoder is trained too, one class after another. For generation
+the updates are added to the weights, so a fine-tuned class costs no more to sample than the base.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from augment.device import cast, training_dtype
+from augment.device import copied, training_dtype
 from augment.methods.weights import read_weights, with_parts
 
 FILE = "pytorch_lora_weights.safetensors"
@@ -41,8 +42,8 @@ class Lora:
         generator = torch.Generator().manual_seed(seed)
         parts: dict[str, nn.Module] = {}
         for name, targets in self._targets().items():
-            part = copy.deepcopy(getattr(pipe, name)).requires_grad_(requires_grad=False)
-            cast(part, training_dtype(part.device))
+            own = getattr(pipe, name)
+            part = copied(own, own.device, training_dtype(own.device)).requires_grad_(requires_grad=False)
             part.add_adapter(LoraConfig(r=self.rank, lora_alpha=self.rank, target_modules=list(targets)))
             _start(part, generator)
             parts[name] = part

@@ -6,7 +6,6 @@ class can stop, fail or go on from a checkpoint without the others. Saved, it is
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from augment.device import cast, compiled, training_dtype
+from augment.device import compiled, copied, training_dtype
 from augment.methods.lora import Lora, started, write
 from augment.methods.stacked import Stacked
 from augment.methods.weights import with_parts
@@ -25,12 +24,16 @@ from augment.methods.weights import with_parts
 class Stack:
     """A pipeline whose UNet bears the updates of the classes that a batch is sorted by."""
 
-    def __init__(self, base: StableDiffusionPipeline, lora: Lora) -> None:
-        """Copy the base's UNet, frozen, in the precision of products; it bears no update yet."""
+    def __init__(self, base: StableDiffusionPipeline, lora: Lora, where: torch.device | None = None) -> None:
+        """Copy the base's UNet, frozen, in the precision of products, to a device; it bears no update yet.
+
+        None: to the device where the base's lies.
+        """
         if lora.text_encoder:
             raise ValueError("a text encoder's update is trained one class at a time")
-        unet = copy.deepcopy(base.unet).requires_grad_(requires_grad=False)
-        self.pipe = with_parts(base, unet=cast(unet, training_dtype(unet.device)))
+        where = where or base.unet.device
+        unet = copied(base.unet, where, training_dtype(where)).requires_grad_(requires_grad=False)
+        self.pipe = with_parts(base, unet=unet)
         found = lora.layers(self.pipe, "unet")
         self._shapes = lora.shapes("unet", found)
         self._layers = [Stacked(layer) for layer in found.values()]

@@ -1,8 +1,10 @@
 import contextlib
+import copy
 import os
 
 import pytest
 import torch
+from torch import nn
 
 from augment import device
 
@@ -29,6 +31,31 @@ def test_precision_follows_from_what_a_card_can_do(monkeypatch, capability, nati
     card = torch.device("cuda")
     assert device.dtype_for(card) == sampling
     assert device.training_dtype(card) == training
+
+
+def test_what_is_not_needed_waits_in_main_memory_and_leaves_first(pipe, monkeypatch):
+    there, moved = copy.deepcopy(pipe), []
+    for name in device.PARTS:
+        monkeypatch.setattr(getattr(there, name), "to", lambda where, name=name: moved.append((name, str(where))))
+    device.settle(there, torch.device("meta"), "unet", "vae")
+    assert moved == [("text_encoder", "cpu"), ("unet", "meta"), ("vae", "meta")]
+    moved.clear()
+    device.rest(there)
+    assert sorted(moved) == [(name, "cpu") for name in sorted(device.PARTS)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_copy_has_the_same_weights_in_memory_of_its_own(dtype):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+    module[1].weight.requires_grad_(requires_grad=False)
+    made = device.copied(module, CPU, dtype)
+    for (name, own), other in zip(module.state_dict().items(), made.state_dict().values(), strict=True):
+        assert other.dtype == (dtype if own.is_floating_point() else own.dtype), name
+        assert torch.equal(other, own.to(other.dtype))
+        assert other.data_ptr() != own.data_ptr()
+        assert other.stride() == own.stride()
+    assert [weight.requires_grad for weight in made.parameters()] == [True, True, False, True]
+    assert not {*map(id, module.modules())} & {*map(id, made.modules())}
 
 
 def test_the_device_is_the_accelerator_if_there_is_one(monkeypatch):

@@ -1,13 +1,14 @@
 import copy
 import csv
 import dataclasses
+import sys
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from augment import together
+from augment import device, together
 from augment.finetune import FinetuneConfig, finetune
 from augment.methods import apply_adapter
 from augment.prompts import PromptConfig
@@ -196,6 +197,42 @@ def test_dreambooth_without_a_prior_trains_on_the_class_alone(base, shots, tmp_p
     (held,) = train(base, shots, DREAM, tmp_path / "held")
     first, second = load_file(alone), load_file(held)
     assert any(not torch.equal(value, second[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize("config", [LORA, DREAM], ids=["lora", "dreambooth"])
+def test_a_small_card_holds_only_what_each_stage_needs(base, shots, tmp_path, monkeypatch, config):
+    module, events = sys.modules["augment.finetune"], []
+
+    def told(name, *said):
+        """Note what a stage is called with, and call it."""
+        real = getattr(module, name)
+
+        def call(*given, **options):
+            events.append((name, *(options[key] for key in said)))
+            return real(*given, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    for name, *said in (("posteriors", "chunk"), ("Training",), ("train",)):
+        told(name, *said)
+    real = device.settle
+    monkeypatch.setattr(device, "settle", lambda *given: (events.append(("settle", *given[2:])), real(*given))[1])
+    settings = {"steps": 1, "offload": True}
+    (small,) = train(base, shots, dataclasses.replace(config, **settings), tmp_path / "small")
+    assert events == [
+        ("settle",),  # and then the copy of the UNet that LoRA is trained on
+        ("settle", "vae"),
+        ("posteriors", 1),
+        ("settle", "text_encoder", *(() if config is LORA else ("unet",))),
+        ("Training",),
+        ("settle",),
+        ("train",),
+    ]
+    events.clear()
+    (large,) = train(base, shots, dataclasses.replace(config, steps=1), tmp_path / "large")
+    assert events == [("posteriors", 8), ("Training",), ("train",)]
+    found, expected = load_file(small), load_file(large)
+    assert all(torch.allclose(found[key], value, atol=1e-3, rtol=1e-3) for key, value in expected.items())
 
 
 def test_bad_input_is_refused_in_words(base, shots, tmp_path):

@@ -33,6 +33,24 @@ def test_posteriors_are_the_vaes_of_each_view(pipe):
     torch.testing.assert_close(single[:, 0], mean[:, 0], atol=1e-5, rtol=1e-4)
 
 
+def test_fewer_images_are_encoded_at_a_time_where_so_many_do_not_fit(pipe, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    expected = posteriors(pipe, pixels, flips=True)
+    real, tried = pipe.vae.encode, []
+
+    def encode(images):
+        tried.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return real(images)
+
+    monkeypatch.setattr(pipe.vae, "encode", encode)
+    found = posteriors(pipe, pixels, flips=True)
+    assert tried == [8, 4] + [2] * 12
+    for own, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-4)
+
+
 def test_a_step_draws_the_same_batch_whenever_it_is_asked():
     first, again = (draw(lesson(4), 7, 6, 1000, prior_weight=0.5, dropout=0.3) for _ in range(2))
     other = draw(lesson(4), 8, 6, 1000, prior_weight=0.5, dropout=0.3)

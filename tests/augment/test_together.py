@@ -155,6 +155,41 @@ def test_where_memory_ends_half_as_many_are_tried(pipe, stack, tmp_path, monkeyp
         learn(opened(pipe, tmp_path / "none", stack, ("df",)))
 
 
+def test_a_first_step_of_the_optimiser_that_does_not_fit_is_made_again_and_nobody_elses_is(
+    pipe, stack, tmp_path, monkeypatch, caplog
+):
+    expected = opened(pipe, tmp_path / "expected", stack)
+    learn(expected)
+    few = opened(pipe, tmp_path / "few", stack)
+    real, refused = torch.zeros_like, []
+
+    def zeros_like(tensor, *given, **options):
+        """AdamW makes its moments by this, after it has counted the step."""
+        if tensor is few[1].parameters["factors"] and not refused:
+            refused.append(tensor)
+            raise torch.OutOfMemoryError
+        return real(tensor, *given, **options)
+
+    monkeypatch.setattr(torch, "zeros_like", zeros_like)
+    told = []
+    assert learn(few, progress=lambda *said: told.append(said[:2])) == few
+    assert len(refused) == 1
+    same(few, expected)
+    assert sorted(told) == [(label, step) for label in LABELS for step in range(1, 6)]
+    assert "3 classes in one batch do not fit into memory; trying 1" in caplog.text
+
+
+def test_what_does_not_fit_after_a_step_is_not_laid_to_the_number_of_classes(pipe, stack, tmp_path, monkeypatch):
+    def keep(_training):
+        raise torch.OutOfMemoryError("something else")
+
+    monkeypatch.setattr(Training, "keep", keep)
+    trainings = opened(pipe, tmp_path, stack)
+    with pytest.raises(torch.OutOfMemoryError, match="something else"):
+        learn(trainings)
+    assert [len(training.losses) for training in trainings] == [1, 1, 1]
+
+
 def test_every_class_tells_its_progress_and_its_seconds(pipe, stack, tmp_path):
     told = []
     trainings = opened(pipe, tmp_path, stack)

@@ -1,13 +1,17 @@
+import dataclasses
+
 import pytest
 import torch
 
 from augment import device
+from augment import training as module
 from augment.lesson import Lesson
 from augment.methods import lora
 from augment.sampler import SamplerConfig
 from augment.together import class_losses, train
 from augment.training import Training
 from augment.tuning import FinetuneConfig
+from data.errors import BaseError
 
 
 @pytest.fixture
@@ -45,6 +49,56 @@ def test_the_learning_rate_follows_the_method():
     assert FinetuneConfig().rate == 1e-4
     assert FinetuneConfig(method="dreambooth").rate == 5e-6
     assert FinetuneConfig(learning_rate=3e-4).rate == 3e-4
+
+
+PREVIEWS = FinetuneConfig(
+    steps=4, batch_size=2, rank=2, preview_every=2, offload=True, preview=SamplerConfig(steps=1, batch_size=3)
+)
+
+
+def strips(pipe, lesson, folder):
+    trainings = [
+        Training(pipe, dataclasses.replace(lesson, label=label), PREVIEWS, folder / label, "k")
+        for label in ("df", "nv")
+    ]
+    train(trainings[:1], lambda _training: None)
+    train(trainings[1:], lambda _training: None)
+    assert [len(training.losses) for training in trainings] == [4, 4]
+    return [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
+
+
+def test_a_preview_is_drawn_and_decoded_fewer_at_a_time_where_it_does_not_fit(pipe, lesson, tmp_path, monkeypatch):
+    whole = strips(pipe, lesson, tmp_path / "whole")
+    sample, tried = module.sample_latents, []
+
+    def sample_latents(pipe, told, untold, seeds, config, size):
+        tried.append((len(seeds), config.batch_size))
+        if len(seeds) > 1:
+            raise torch.OutOfMemoryError
+        return sample(pipe, told, untold, seeds, config, size)
+
+    monkeypatch.setattr(module, "sample_latents", sample_latents)
+    assert strips(pipe, lesson, tmp_path / "few") == whole
+    assert tried == [(3, 3), (1, 1), (1, 1), (1, 1)] * 4
+    assert len(whole) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [(torch.OutOfMemoryError(), "not even one image"), (BaseError("pixels"), "pixels")]
+)
+def test_a_preview_that_cannot_be_drawn_is_left_out_and_the_base_rests(
+    pipe, lesson, tmp_path, monkeypatch, caplog, fault, said
+):
+    def decode(*_given):
+        raise fault
+
+    rested = []
+    monkeypatch.setattr(module, "decode", decode)
+    monkeypatch.setattr(device, "rest", rested.append)
+    assert strips(pipe, lesson, tmp_path) == []
+    assert rested == [pipe] * 4
+    assert caplog.messages[0].startswith(f"df: no preview of step 2: {said}")
+    assert "classes in one batch" not in caplog.text
 
 
 @pytest.mark.parametrize("text_encoder", [False, True])

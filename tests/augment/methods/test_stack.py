@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from augment.methods import stack as module
 from augment.methods import trained
 from augment.methods.lora import FILE, Lora
 from augment.methods.stack import Stack
@@ -54,6 +56,36 @@ def test_the_start_is_the_base_and_the_base_is_left_alone(pipe, stack):
     assert before.keys() == pipe.unet.state_dict().keys()
     assert all(torch.equal(before[key], value) for key, value in pipe.unet.state_dict().items())
     assert not trained(stack.pipe)
+
+
+class Made(TorchDispatchMode):
+    """Bytes of each precision in memory that came to be."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = {}
+
+    def __torch_dispatch__(self, operation, types, given=(), options=None):
+        made = operation(*given, **(options or {}))
+        if operation is not torch.ops.aten.detach.default:
+            self.bytes[made.dtype] = self.bytes.get(made.dtype, 0) + made.nbytes
+        return made
+
+
+def test_no_second_copy_in_full_precision_comes_to_be(pipe, method, monkeypatch):
+    """As on a GPU, but on the CPU: frozen weights in bfloat16."""
+    monkeypatch.setattr(module, "training_dtype", lambda _where: torch.bfloat16)
+    with Made() as made:
+        stack = Stack(pipe, method)
+    weights = sum(weight.nbytes for weight in pipe.unet.parameters())
+    assert made.bytes == {torch.bfloat16: weights // 2}
+    assert stack.pipe.unet.dtype == torch.bfloat16
+
+
+def test_it_is_made_where_it_is_asked_for(pipe, method):
+    elsewhere = torch.device("meta")
+    assert {weight.device for weight in Stack(pipe, method, elsewhere).pipe.unet.parameters()} == {elsewhere}
+    assert pipe.unet.device == torch.device("cpu")
 
 
 def test_each_class_sees_its_own_adapter(pipe, method, stack, tmp_path):
