@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +137,22 @@ def base_identity(config: BaseConfig) -> dict[str, Any]:
         weights = [p for p in weights if p.name not in _NOTES]
         return {
             "source": config.source if config.source == "tiny" else path.name,
-            "sha256": digest([(p.relative_to(path).as_posix(), file_sha256(p)) for p in weights]),
+            "sha256": digest([(p.relative_to(path).as_posix(), _sha256(p)) for p in weights]),
         }
     if path.is_file():
-        return {"source": path.name, "sha256": file_sha256(path)}
+        return {"source": path.name, "sha256": _sha256(path)}
     return {"source": config.source, "revision": config.revision or "main"}
+
+
+def _sha256(path: Path) -> str:
+    """The digest of gigabytes, which every class's steps ask for, is computed once."""
+    about = path.stat()
+    return _sha256_as_of(path.resolve(), about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _sha256_as_of(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 - size and time are part of the key
+    return file_sha256(path)
 
 
 def seen_by(config: BaseConfig) -> dict[str, Any]:

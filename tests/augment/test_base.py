@@ -126,3 +126,15 @@ def test_the_embedded_autoencoder_draws_the_rare_classes_too(tmp_path: Path):
     rare = PhantomConfig(images=12, seed=5, codes=("akiec", "df", "vasc"), balanced=True)
     images = load_pixels(load_manifest(DataConfig(phantom=rare), tmp_path), PixelConfig())
     assert min(psnr(load_base(BaseConfig()).vae, images)) > 30  # dB
+
+
+def test_a_base_s_files_are_digested_once_and_anew_when_they_change(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("augment.base.file_sha256", lambda path: asked.append(path) or f"digest {len(asked)}")
+    weights = tmp_path / "one.safetensors"
+    weights.write_bytes(b"one")
+    first, again = (base_identity(BaseConfig(source=str(weights))) for _ in range(2))
+    assert first == again
+    assert len(asked) == 1
+    weights.write_bytes(b"another")
+    assert base_identity(BaseConfig(source=str(weights))) != first
