@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from augment.device import cast
+from augment.side_by_side import side_by_side
 from augment.solvers import Levels, solver_for
 from data.chunks import in_chunks
 from data.config import STRICT
@@ -91,7 +92,7 @@ def sample_batches(
         with torch.inference_mode():
             conditional = _conditional(embedded, None if told is None else told[start : start + n], n)
             negative = untold.expand(n, -1, -1).contiguous()
-            latents = _denoise(pipe, conditional, negative, noise, config, levels, generators)
+            latents = _denoised(pipe, conditional, negative, noise, config, levels, generators)
         yield latents[: len(chunk)]
 
 
@@ -126,7 +127,9 @@ def decode_as_fits(
 def _decoded(pipe: StableDiffusionPipeline, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
     """What the VAE makes of latents; images that do not come out finite in 16 bits are decoded again in 32."""
     vae, dtype = pipe.vae, pipe.vae.dtype
-    image: Tensor = vae.decode(latents.to(dtype), return_dict=False)[0].float()
+    image = side_by_side(
+        lambda rows: vae.decode(latents[rows].to(dtype), return_dict=False)[0].float(), len(latents), latents.device
+    )
     spoilt = ~torch.isfinite(image).flatten(1).all(dim=1)
     if not spoilt.any():
         return image
@@ -183,6 +186,25 @@ def _conditional(
     return embedded[filled]
 
 
+def _denoised(
+    pipe: StableDiffusionPipeline,
+    conditional: Float[Tensor, "n tokens width"],
+    negative: Float[Tensor, "n tokens width"],
+    latents: Float[Tensor, "n c h w"],
+    config: SamplerConfig,
+    levels: Levels,
+    generators: list[torch.Generator],
+) -> Float[Tensor, "n c h w"]:
+    """All steps of a batch, which a CPU's cores divide among them; a compiled denoiser has one batch shape."""
+
+    def part(rows: slice) -> Tensor:
+        return _denoise(pipe, conditional[rows], negative[rows], latents[rows], config, levels, generators[rows])
+
+    if _is_compiled(pipe.unet):
+        return part(slice(None))
+    return side_by_side(part, len(latents), latents.device)
+
+
 def _denoise(
     pipe: StableDiffusionPipeline,
     conditional: Float[Tensor, "n tokens width"],
@@ -218,11 +240,15 @@ def _both(
     negative: Float[Tensor, "n tokens width"],
 ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
     """What is said with the prompt and without; a compiled denoiser has one batch shape, so it is called twice."""
-    if len(given) > _TOGETHER or unet._compiled_call_impl is not None:  # noqa: SLF001 - no public question exists
+    if len(given) > _TOGETHER or _is_compiled(unet):
         return _said(unet, given, timestep, conditional), _said(unet, given, timestep, negative)
     said = _said(unet, torch.cat([given, given]), timestep, torch.cat([conditional, negative]))
     told, untold = said.chunk(2)
     return told, untold
+
+
+def _is_compiled(unet: nn.Module) -> bool:
+    return unet._compiled_call_impl is not None  # noqa: SLF001 - no public question exists
 
 
 def _said(

@@ -63,7 +63,7 @@ class Predictions:
         shuffled = self.probabilities[:, [columns[name] for name in order]].astype(np.float64)
         table = pd.DataFrame(shuffled, columns=list(order))
         table.insert(0, "image", list(self.image_ids))
-        write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        write_text(path, table.to_csv(index=False, float_format=_cell, lineterminator="\n"))
 
     @staticmethod
     def read(path: Path) -> "Predictions":
@@ -169,6 +169,12 @@ def _applied(given: argparse.Namespace) -> int:
         print(f"  {label:>12} {counts[label]:6d}")
     print(f"probabilities: {given.out}")
     return 0
+
+
+def _cell(probability: object) -> str:
+    """Nine digits, and a point in every number: the challenge's program refuses a column of whole ones."""
+    digits = format(probability, ".9g")
+    return digits if set(digits) & set(".en") else f"{digits}.0"
 
 
 def _is_isic(classes: Sequence[str]) -> bool:

@@ -185,3 +185,11 @@ def test_the_module_runs_as_a_program(run, images, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Predictions.read(tmp_path / "p.csv").classes == CODES
+
+
+def test_a_certain_classifier_writes_numbers_with_a_point(tmp_path):
+    certain = Predictions(image_ids=("a", "b"), classes=tuple(sorted(CODES)), probabilities=np.eye(7)[:2])
+    certain.write(tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").read_text().splitlines()[1].count("0.0") == 6
+    assert pd.read_csv(tmp_path / "p.csv").dtypes.iloc[1:].eq("float64").all()
+    assert (Predictions.read(tmp_path / "p.csv").probabilities == certain.probabilities).all()
