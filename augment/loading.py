@@ -82,6 +82,7 @@ def _pretrained(source: str, mend: str, **where: Any) -> StableDiffusionPipeline
         read: Any = CLIPTextModel.from_pretrained(source, subfolder=_TEXT, output_loading_info=True, **_SAFE, **where)
         encoder, told = read
         _refuse_lacking(told["missing_keys"], _TEXT, source)
+        encoder.name_or_path = ""  # else peft asks a hub for the configuration of the whole base, as of one model
         part = source
         pipe: StableDiffusionPipeline = DiffusionPipeline.from_pretrained(
             source,

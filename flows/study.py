@@ -35,7 +35,7 @@ Arm = Annotated[
 ]
 
 # Raise a stage's number when its code makes other results from the same inputs.
-STAGE_VERSIONS = {"split": 1, "base": 1, "fine-tune": 1, "images": 1, "folder": 1, "arm": 1, "careless": 1}
+STAGE_VERSIONS = {"split": 1, "base": 1, "fine-tune": 1, "images": 2, "folder": 1, "arm": 1, "careless": 1}
 LIBRARIES = {
     "split": ("numpy", "pandas", "scikit-learn"),
     "base": ("torch", "diffusers", "transformers"),
