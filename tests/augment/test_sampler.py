@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from augment import device
+from augment import device, sampler
 from augment.methods.weights import with_parts
 from augment.sampler import (
     SamplerConfig,
@@ -120,10 +120,21 @@ def test_one_call_with_and_without_the_prompt_says_what_two_say(pipe, monkeypatc
     if compiled:
         other.unet._compiled_call_impl = other.unet._call_impl
     else:
-        monkeypatch.setattr("augment.sampler._TOGETHER", 2)
+        monkeypatch.setattr("augment.sampler._in_one_call", lambda *_: False)
     apart = images(other, seeds, **options)
     assert calls == [3] * 8
     assert np.abs(apart.astype(int) - together).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("where", "n", "compiled", "once"),
+    [("cpu", 64, False, True), ("cuda", 8, False, True), ("cuda", 9, False, False), ("cpu", 2, True, False)],
+)
+def test_one_call_is_made_where_it_is_faster_and_no_new_shape(where, n, compiled, once):
+    unet = torch.nn.Linear(1, 1)
+    if compiled:
+        unet._compiled_call_impl = unet._call_impl
+    assert sampler._in_one_call(unet, n, torch.device(where)) == once
 
 
 def test_no_guidance_at_all_is_the_conditional_model_alone(pipe):

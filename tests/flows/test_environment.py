@@ -39,6 +39,15 @@ def test_twice_the_same_lock_installs_once(project, capsys):
     assert commands
 
 
+def test_uv_makes_the_bytecode_that_pip_makes_by_itself(project, monkeypatch, capsys):
+    _, commands = project
+    monkeypatch.setattr(module, "_uv", lambda: "uv")
+    environment()
+    installs = [command for command in commands if command.startswith("uv pip install ")]
+    assert len(installs) == 2
+    assert all("--compile-bytecode" in command for command in installs)
+
+
 def test_without_uv_pip_does_it(project, monkeypatch, capsys):
     _, commands = project
     monkeypatch.setattr(module, "_uv", lambda: None)
