@@ -43,7 +43,7 @@ _PEOPLE = {"female": "woman", "male": "man", "": "patient"}
 _AGES = ((18, "child"), (40, "young"), (65, "adult"), (math.inf, "elderly"))  # below so many years
 
 
-Words = Annotated[str, Field(pattern=r"\S")]
+Words = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 Phrase = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]  # {} stands for a cell of the table
 
 
@@ -168,4 +168,4 @@ def _age_band(value: str, image: str) -> str:
 
 
 def _article(words: str) -> str:
-    return "an" if words[0] in "aeiou" else "a"
+    return "an" if words[0].lower() in "aeiou" else "a"

@@ -19,7 +19,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from augment.device import cast
-from augment.side_by_side import side_by_side
 from augment.solvers import Levels, solver_for
 from data.chunks import in_chunks
 from data.config import STRICT
@@ -92,7 +91,7 @@ def sample_batches(
         with torch.inference_mode():
             conditional = _conditional(embedded, None if told is None else told[start : start + n], n)
             negative = untold.expand(n, -1, -1).contiguous()
-            latents = _denoised(pipe, conditional, negative, noise, config, levels, generators)
+            latents = _denoise(pipe, conditional, negative, noise, config, levels, generators)
         yield latents[: len(chunk)]
 
 
@@ -127,9 +126,7 @@ def decode_as_fits(
 def _decoded(pipe: StableDiffusionPipeline, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
     """What the VAE makes of latents; images that do not come out finite in 16 bits are decoded again in 32."""
     vae, dtype = pipe.vae, pipe.vae.dtype
-    image = side_by_side(
-        lambda rows: vae.decode(latents[rows].to(dtype), return_dict=False)[0].float(), len(latents), latents.device
-    )
+    image: Tensor = vae.decode(latents.to(dtype), return_dict=False)[0].float()
     spoilt = ~torch.isfinite(image).flatten(1).all(dim=1)
     if not spoilt.any():
         return image
@@ -184,25 +181,6 @@ def _conditional(
         return embedded[:1].expand(n, -1, -1).contiguous()
     filled = list(told) + [told[-1]] * (n - len(told))
     return embedded[filled]
-
-
-def _denoised(
-    pipe: StableDiffusionPipeline,
-    conditional: Float[Tensor, "n tokens width"],
-    negative: Float[Tensor, "n tokens width"],
-    latents: Float[Tensor, "n c h w"],
-    config: SamplerConfig,
-    levels: Levels,
-    generators: list[torch.Generator],
-) -> Float[Tensor, "n c h w"]:
-    """All steps of a batch, which a CPU's cores divide among them; a compiled denoiser has one batch shape."""
-
-    def part(rows: slice) -> Tensor:
-        return _denoise(pipe, conditional[rows], negative[rows], latents[rows], config, levels, generators[rows])
-
-    if _is_compiled(pipe.unet):
-        return part(slice(None))
-    return side_by_side(part, len(latents), latents.device)
 
 
 def _denoise(

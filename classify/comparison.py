@@ -216,4 +216,4 @@ def _value(gains: Float[np.ndarray, " n"], truth: Int[np.ndarray, " n"], n_class
 
 def _varied(seeds: int, spread: Spread | None) -> str:
     averaged = f"the {seeds} classifier seeds are averaged, not drawn" if seeds > 1 else "one classifier seed"
-    return f"{spread.told if spread else averaged}; split, few-shot images and generator are fixed"
+    return f"{spread.told() if spread else averaged}; split, few-shot images and generator are fixed"

@@ -23,14 +23,14 @@ class Spread:
 
     balanced_accuracy: float
     recalls: tuple[float, ...]  # by class; 0 for one without a test image
-    classifiers: int
-    freedom: int  # classifiers less arms, at least 1
+    rows: int  # sets of predictions: a classifier each, or where folds are pooled one a fold
+    freedom: int  # rows less arms, at least 1
 
-    @property
-    def told(self) -> str:
+    def told(self, folds: int = 1) -> str:
         """What it is and rests on, in words."""
+        rows = f"{self.rows} classifiers" if folds == 1 else f"{self.rows} sets of {folds} classifiers, one a fold"
         return (
-            f"also the classifiers' seeds, by the spread of {self.classifiers} classifiers: one lies "
+            f"also the classifiers' seeds, by the spread of {rows}: one lies "
             f"{100 * self.balanced_accuracy:.1f} points of balanced accuracy from its arm's mean (standard deviation)"
         )
 
@@ -57,8 +57,8 @@ def spread_of(
         figures = np.array([_figures(truth, row, n_classes) for row in named])
         squares += np.square(figures - figures.mean(axis=0)).sum(axis=0)
     whole, *recalls = np.sqrt(squares / freedom).tolist()
-    count = sum(len(named) for named in arms)
-    return Spread(balanced_accuracy=whole, recalls=tuple(recalls), classifiers=count, freedom=freedom)
+    rows = sum(len(named) for named in arms)
+    return Spread(balanced_accuracy=whole, recalls=tuple(recalls), rows=rows, freedom=freedom)
 
 
 def _figures(truth: Int[np.ndarray, " n"], named: Int[np.ndarray, " n"], n_classes: int) -> list[float]:

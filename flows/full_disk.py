@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from data.errors import InputError
 from flows.steps import Conductor, Finished, Watch
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# What libraries say in place of the system's error, whose number they drop; torch's words are of any failed write.
-_WORDS = (
-    "No space left on device",
-    "PytorchStreamWriter failed writing",
-    "basic_ios::clear: iostream error",
-    "unexpected pos",
-)
+# What libraries say in place of the system's error, whose number they drop.
+_SAID = "No space left on device"
+_FAILED = ("PytorchStreamWriter failed writing", "basic_ios::clear: iostream error", "unexpected pos")  # of any write
+_LITTLE = 2 * 2**30  # bytes free, below which a write that failed is taken to have failed for want of room
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def said_if_full(runs: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as fault:
-        if not _is_full(fault):
+        if not _is_full(fault, runs):
             raise
         raise InputError(
             f"runs={runs}: the disk is full; free some, and the same command goes on from what is finished, "
@@ -48,12 +47,21 @@ def watching_the_disk(conduct: Conductor, runs: str) -> Conductor:
     return conducted
 
 
-def _is_full(fault: BaseException | None) -> bool:
-    """Whether it, or what it was raised from, is for want of room."""
+def _is_full(fault: BaseException | None, runs: str) -> bool:
+    """Whether it, or what it was raised from, is for want of room in `runs`."""
     while fault is not None:
         if isinstance(fault, OSError) and fault.errno in _FULL:
+            return fault.filename is None or _on_one_disk(fault.filename, runs)
+        if _SAID in str(fault):
             return True
-        if any(words in str(fault) for words in _WORDS):
-            return True
-        fault = fault.__cause__ or fault.__context__
+        if any(words in str(fault) for words in _FAILED):
+            return shutil.disk_usage(runs).free < _LITTLE
+        fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
     return False
+
+
+def _on_one_disk(path: str, runs: str) -> bool:
+    try:
+        return Path(path).parent.stat().st_dev == Path(runs).stat().st_dev
+    except OSError:
+        return True

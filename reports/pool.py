@@ -115,7 +115,7 @@ def _together(judged: Sequence[Judged]) -> Judged:
 
 
 def _varied(whole: Judged, folds: int) -> str:
-    seeds = whole.spread.told if whole.spread else "one seed"
+    seeds = whole.spread.told(folds) if whole.spread else "one seed"
     return (
         f"2000 draws of the {len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together; "
         f"{seeds}; each fold’s split, few-shot images and generators are fixed"

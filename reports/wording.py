@@ -107,7 +107,7 @@ def caveat(summary: Summary) -> str:
     first = summary.differences[0]
     tested = (
         f"{count(summary.test_images, 'test image')} in {count(summary.test_groups, 'leakage group')} and "
-        f"{count(len(summary.seeds), 'classifier')} an arm"
+        f"{count(len(summary.seeds) * max(1, len(summary.folds)), 'classifier')} an arm"
     )
     match first.verdict:
         case "unclear":

@@ -82,6 +82,9 @@ def test_other_pictures_are_worded_as_the_config_says():
     assert class_prompt(config) == "fundus photograph of an eye"
     assert instance_prompt("dr", "sks", config) == "fundus photograph of a sks diabetic retinopathy"
     assert prompt_for("mel", PromptConfig(words={"mel": "dark mole"})) == "dermoscopy of a dark mole"
+    assert prompt_for("x", PromptConfig(words={"x": "Adenoma"})) == "dermoscopy of an Adenoma"
+    with pytest.raises(ConfigError, match="subject"):
+        parse(PromptConfig, {"subject": " organ"}, "prompts")
 
 
 def test_any_column_can_be_told_by_a_phrase_and_what_is_unknown_is_left_out():

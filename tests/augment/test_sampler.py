@@ -76,20 +76,6 @@ def test_image_17_is_the_same_in_any_batch(pipe):
         assert np.abs(few[2].astype(int) - whole[17]).max() <= 1
 
 
-@pytest.mark.parametrize("levels", ["quality", "lcm"])  # the second draws noise on its way
-def test_images_that_cores_draw_side_by_side_are_those_of_one_core(pipe, levels):
-    prompts, untold = encode_all(pipe, [PROMPT, "dermoscopy of a vascular lesion"]), encode(pipe, "hair")
-    options = SamplerConfig(steps=3, guidance=2.0, guidance_until=0.5, batch_size=5)
-    drawn, before = {}, torch.get_num_threads()
-    for threads in (1, 3):
-        torch.set_num_threads(threads)
-        told = [0, 1, 1, 0, 1, 0, 0]
-        batches = list(sample_batches(pipe, prompts, untold, list(range(7)), options, told=told, levels=levels))
-        drawn[threads] = np.concatenate([decode(pipe, batch) for batch in batches])
-    torch.set_num_threads(before)
-    assert np.abs(drawn[1].astype(int) - drawn[3]).max() <= 1
-
-
 def test_an_images_bytes_do_not_depend_on_its_neighbours(pipe):
     whole = images(pipe, list(range(7)), steps=3, batch_size=4)
     assert np.array_equal(images(pipe, [5], steps=3, batch_size=4)[0], whole[5])

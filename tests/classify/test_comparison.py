@@ -132,7 +132,7 @@ def test_mcnemar_by_hand():
 def test_the_seeds_spread_makes_the_interval_wider_and_is_said():
     truth, named = simulated(np.random.default_rng(10))
     groups = np.arange(400)
-    spread = Spread(balanced_accuracy=0.05, recalls=(0.1, 0.1, 0.1, 0.0), classifiers=6, freedom=4)
+    spread = Spread(balanced_accuracy=0.05, recalls=(0.1, 0.1, 0.1, 0.0), rows=6, freedom=4)
     plain, whole = (estimate_arm(truth, named, groups, 4, spread=each) for each in (None, spread))
     assert whole.balanced_accuracy.value == plain.balanced_accuracy.value
     assert _length(whole.balanced_accuracy) > 2 * _length(plain.balanced_accuracy)
@@ -143,7 +143,7 @@ def test_the_seeds_spread_makes_the_interval_wider_and_is_said():
         "classifiers: one lies 5.0 points of balanced accuracy from its arm's mean (standard deviation); split, "
         "few-shot images and generator are fixed"
     )
-    huge = Spread(balanced_accuracy=9.0, recalls=(9.0,) * 4, classifiers=6, freedom=4)
+    huge = Spread(balanced_accuracy=9.0, recalls=(9.0,) * 4, rows=6, freedom=4)
     found = estimate_arm(truth, named, groups, 4, spread=huge).balanced_accuracy
     assert (found.low, found.high) == (0, 1)
     found = estimate_difference(truth, named, named, groups, 4, spread=huge).balanced_accuracy

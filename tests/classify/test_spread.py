@@ -22,7 +22,7 @@ def test_the_spread_is_the_pooled_standard_deviation_about_the_arms_means():
     assert found.balanced_accuracy == pytest.approx((squares / 3) ** 0.5)
     first = [[recall_score(truth, row, labels=[0], average="macro") for row in arm] for arm in arms]
     assert found.recalls[0] == pytest.approx((sum(float(np.var(arm)) * len(arm) for arm in first) / 3) ** 0.5)
-    assert (found.classifiers, found.freedom) == (5, 3)
+    assert (found.rows, found.freedom) == (5, 3)
 
 
 def test_arms_that_differ_but_whose_seeds_agree_have_none():
@@ -42,7 +42,7 @@ def test_one_seed_an_arm_tells_nothing_and_a_class_without_images_deviates_by_no
 
 
 def test_errors_are_student_s_t_of_a_mean_of_seeds():
-    spread = Spread(balanced_accuracy=0.1, recalls=(0.2, 0.0), classifiers=9, freedom=6)
+    spread = Spread(balanced_accuracy=0.1, recalls=(0.2, 0.0), rows=9, freedom=6)
     drawn = spread.errors(1 / 4, 200_000, np.random.default_rng(0))
     assert drawn.shape == (200_000, 3)
     assert np.quantile(drawn[:, 0], 0.975) == pytest.approx(2.447 * 0.1 / 2, rel=0.02)

@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from data.errors import BaseError, InputError, TrainingError
 from flows.full_disk import said_if_full, watching_the_disk
 
 FULL = Path("/dev/full")  # every write to it fails for want of room
-SAID = r"^runs=here: the disk is full; free some, and the same command goes on .* larger disk$"
+SAID = r"^runs=\.: the disk is full; free some, and the same command goes on .* larger disk$"
 
 
 def written_by_hand():
@@ -46,10 +47,11 @@ full = pytest.mark.skipif(not FULL.is_char_device(), reason="this system has no 
         wrapped,
     ],
 )
-def test_a_full_disk_is_one_line_in_a_step_and_between_steps(fail):
-    with pytest.raises(InputError, match=SAID), said_if_full("here"):
+def test_a_full_disk_is_one_line_in_a_step_and_between_steps(fail, monkeypatch):
+    monkeypatch.setattr("flows.full_disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    with pytest.raises(InputError, match=SAID), said_if_full("."):
         fail()
-    conduct = watching_the_disk(lambda _stage, _what, work: work(lambda *_: None), "here")
+    conduct = watching_the_disk(lambda _stage, _what, work: work(lambda *_: None), ".")
     with pytest.raises(InputError, match=SAID):
         conduct("arm", "real 0", lambda _: fail())
 
@@ -62,10 +64,25 @@ def test_a_full_disk_is_one_line_in_a_step_and_between_steps(fail):
         TrainingError("the loss is not a number"),
         BaseError("base a/b: cannot be loaded (No space left on device); check the network"),
         KeyboardInterrupt(),
+        RuntimeError("basic_ios::clear: iostream error"),  # of any write, and there is room
+        OSError(errno.ENOSPC, "No space left on device", "/proc/elsewhere"),
     ],
     ids=repr,
 )
-def test_other_faults_stay_what_they_are(fault):
-    with pytest.raises(type(fault)) as caught, said_if_full("here"):
+def test_other_faults_stay_what_they_are(fault, monkeypatch):
+    monkeypatch.setattr("flows.full_disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**12))
+    with pytest.raises(type(fault)) as caught, said_if_full("."):
         raise fault
     assert caught.value is fault
+
+
+def test_a_fault_of_the_program_after_a_full_disk_keeps_its_traceback():
+    def fail():
+        try:
+            raised(OSError(errno.ENOSPC, "No space left on device"))()
+        except OSError:
+            raise ValueError("a fault") from None
+
+    with pytest.raises(ValueError, match=r"^a fault$") as caught, said_if_full("."):
+        fail()
+    assert not isinstance(caught.value, InputError)
