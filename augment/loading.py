@@ -31,9 +31,7 @@ _LEGACY = 5  # pickles that torch.save wrote one after another, before it wrote 
 
 def from_folder(folder: Path) -> StableDiffusionPipeline:
     """The pipeline of a diffusers folder. Raises BaseError."""
-    return _pretrained(
-        str(folder), "copy or fetch the folder anew, with .safetensors files of each part", local_files_only=True
-    )
+    return _pretrained(str(folder), "copy or fetch the folder anew", local_files_only=True)
 
 
 def from_hub(name: str, revision: str | None) -> StableDiffusionPipeline:
