@@ -17,9 +17,9 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from transformers import CLIPTextModel
 
+from augment.device import PARTS
 from data.errors import BaseError
 
-PARTS = ("unet", "vae", "text_encoder")
 _SAFE: dict[str, Any] = {
     "dtype": torch.float32,
     "use_safetensors": True,

@@ -35,7 +35,7 @@ def read_dicom(path: Path, file: IO[bytes]) -> Image.Image:
         return Image.fromarray(_eight_bits(path, record, record.pixel_array))
     except pydicom.errors.InvalidDicomError as fault:
         raise DataError(f"{path}: not a DICOM file that can be read; export it again") from fault
-    except (RuntimeError, NotImplementedError) as fault:
+    except (RuntimeError, NotImplementedError) as fault:  # pydicom lacks the decoder, or knows none
         kind = record.file_meta.TransferSyntaxUID.name
         raise DataError(
             f"{path}: its compression ({kind}) cannot be decoded here; install pylibjpeg, or export it as PNG"
