@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
 from data.errors import ConfigError, DataError
-from data.tables import UNKNOWN
+from data.sources.tables import UNKNOWN
 
 if TYPE_CHECKING:
     from data.manifest import Manifest

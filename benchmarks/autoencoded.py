@@ -20,12 +20,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from augment.autoencoder import psnr, reconstructed
-from augment.base import BaseConfig, load_base
+from augment.base.autoencoder import psnr, reconstructed
+from augment.base.config import BaseConfig, load_base
 from data.errors import exit_code
-from data.filling import fill_counts
 from data.pixels import load_pixels
-from data.splits import Split
+from data.splits.class_counts import fill_counts
+from data.splits.split import Split
 from flows.base import base_step
 from flows.compare import train_part
 from flows.prepare import Images, base_part, read_images, read_split, shots_of, split_step

@@ -24,9 +24,9 @@ from classify.fit import Labelled
 from classify.model import build
 from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
-from data.phantom import CODES, PhantomConfig
+from data.phantoms.table import CODES, PhantomConfig
 from data.pixels import PixelConfig, load_pixels
-from data.sources import DataConfig, load_manifest
+from data.sources.load import DataConfig, load_manifest
 
 _BAR = 0.1  # of a step, at most, for the data path
 _LARGE = 128  # pixels, from which the files are as large as HAM10000's

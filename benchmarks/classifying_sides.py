@@ -16,11 +16,11 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3, NativeScaler
 from torch import Tensor
 
+from classify.augmented_batches import views_of
 from classify.config import ClassifierConfig
 from classify.device import device
 from classify.fit import Labelled, Run
 from classify.sampling import draws, loss_weights
-from classify.views import views_of
 from data.manifest import Manifest
 
 _STEPS = 4000  # of the run that is imitated: long enough to compile where compiling pays

@@ -25,14 +25,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as transformers_logging
 
 from augment import device
-from augment.lesson import Lesson, posteriors, seed_for
+from augment.finetune.config import FinetuneConfig
+from augment.finetune.examples import Lesson, posteriors, seed_for
 from augment.prompts import class_prompt, prompt_for
-from augment.tuning import FinetuneConfig
 from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
-from data.phantom import CODES, PhantomConfig
+from data.phantoms.table import CODES, PhantomConfig
 from data.pixels import PixelConfig, load_pixels
-from data.sources import DataConfig, load_manifest
+from data.sources.load import DataConfig, load_manifest
 from data.store import write_json
 
 _SHOTS = 16

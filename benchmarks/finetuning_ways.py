@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import transforms
 
-from augment import together
-from augment.lesson import Lesson
+from augment.finetune import loop as together
+from augment.finetune.config import FinetuneConfig
+from augment.finetune.examples import Lesson
+from augment.finetune.trainer import Training
+from augment.methods.batched_lora import Stack
 from augment.methods.lora import ATTENTION, CONVOLUTIONS, Lora
-from augment.methods.stack import Stack
 from augment.methods.weights import with_parts
-from augment.training import Training
-from augment.tuning import FinetuneConfig
 
 SCRIPT, SAME, PEFT, OURS, ALL = (
     "the public script's loop, its rank 4 on the attention",

@@ -24,12 +24,12 @@ from quality_table import Judged, Measured, plain, report
 from transformers.utils import logging as transformers_logging
 
 from augment.fidelity import compare
-from augment.generate import synthetic_manifest
+from augment.generate.run import synthetic_manifest
 from classify.arms import fill_counts
 from classify.comparison import estimate_arm, estimate_difference
-from classify.judge import judge_images, recognised
+from classify.oracle import judge_images, recognised
 from classify.predict import Predictions
-from classify.spread import spread_of
+from classify.seed_variance import spread_of
 from data.errors import ConfigError, InputError, exit_code
 from data.manifest import Manifest
 from data.store import read_json, write_json

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from classify.features import Extractor, imagenet_features, judge_features
-from classify.judge import JudgeConfig, train_judge, true_phantoms
+from classify.oracle import JudgeConfig, train_judge, true_phantoms
 from data.manifest import PART, Manifest
-from data.splits import Split, make_split
+from data.splits.split import Split, make_split
 from flows.base import with_base
 from flows.compare import train_part
 from flows.prepare import Images, contents_of, read_images, read_split, shots_of, split_step

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from augment.generate import GenerateConfig
+from augment.generate.run import GenerateConfig
 from data.config import parse, to_dict
 from data.errors import ConfigError
 from data.manifest import Manifest

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from augment.generate import generate, synthetic_manifest
-from classify.judge import JudgeConfig, judge_images, reaches_aim, recognised, train_judge, true_phantoms
+from augment.generate.run import generate, synthetic_manifest
 from classify.metrics import Recall
+from classify.oracle import JudgeConfig, judge_images, reaches_aim, recognised, train_judge, true_phantoms
 from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
-from data.phantom import CODES
+from data.phantoms.table import CODES
 from data.store import read_json, write_json
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.steps import Step

@@ -19,15 +19,15 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from augment import device
-from augment.base import BaseConfig, load_base
-from augment.compact import word_tokenizer
-from augment.distilled import DraftConfig
-from augment.drawing import draw
-from augment.image_writer import ImageWriter
+from augment.base.config import BaseConfig, load_base
+from augment.base.tiny_model import word_tokenizer
+from augment.diffusion.samplers import solver
+from augment.generate.batches import draw
+from augment.generate.config import GenerateConfig
+from augment.generate.few_step import DraftConfig
+from augment.generate.image_writer import ImageWriter
 from augment.methods.weights import with_parts
 from augment.prompts import prompt_for
-from augment.recipe import GenerateConfig
-from augment.solvers import solver
 
 PROMPT = prompt_for("mel")
 DOCUMENTED, FEW, FEW_8, SAME = "as documented", "DPM-Solver++", "DPM-Solver++, 8 at a time", "at our settings"

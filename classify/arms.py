@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from data.errors import ConfigError, DataError
-from data.filling import fill_counts
 from data.manifest import Manifest
+from data.splits.class_counts import fill_counts
 
 ARMS = ("real", "oversampled", "synthetic")
 KINDS = ("real", "repeated", "synthetic")  # of rows

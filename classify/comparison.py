@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.stats import binomtest
 
-from classify.spread import Spread
+from classify.seed_variance import Spread
 
 _CHUNK = 2**24  # cells of resampled weights held at once
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from classify.stand_in import ARCHITECTURE, STAND_IN
-from classify.views import Place
+from classify.augmented_batches import Place
+from classify.lite0 import ARCHITECTURE, STAND_IN
 from data.config import STRICT, to_dict
 
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from classify.device import device
+from classify.lite0 import ARCHITECTURE, STAND_IN, stand_in_file
 from classify.model import build, in_batches, load
-from classify.stand_in import ARCHITECTURE, STAND_IN, stand_in_file
 from data.errors import BaseError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels

@@ -20,13 +20,13 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classify.average import RunningAverage
+from classify.augmented_batches import Views, views_of
 from classify.config import ClassifierConfig
 from classify.device import autocast, compiles, device, steps_behind
+from classify.ema import RunningAverage
 from classify.metrics import balanced_accuracy
 from classify.model import build, logits
 from classify.sampling import draws, learning_rate_share, loss_weights
-from classify.views import Views, views_of
 from data.errors import TrainingError
 
 CHECKPOINT = "checkpoint.pt"

@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from classify.stand_in import ARCHITECTURE, STAND_IN, in_order, stand_in_file
-from data.chunks import in_chunks
+from classify.lite0 import ARCHITECTURE, STAND_IN, in_order, stand_in_file
 from data.config import parse, to_dict
 from data.errors import BaseError, InputError
+from data.oom import in_chunks
 from data.pixels import PixelConfig
 from data.store import read_json, write_json
 

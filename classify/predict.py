@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 
 from classify.device import device
 from classify.model import CONFIG, load, logits
-from data.archives import SUFFIXES, image_files
 from data.errors import DataError, InputError, exit_code
+from data.files.archives import SUFFIXES, image_files
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.store import read_json, write_text

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from data.archives import open_file
 from data.errors import DataError, Fault, OnFault, refuse
+from data.files.archives import open_file
 from data.store import digest, write_text
 
 if TYPE_CHECKING:

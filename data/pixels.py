@@ -22,11 +22,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from data import archives
 from data.config import STRICT
-from data.dicom import SUFFIXES as DICOM
-from data.dicom import read_dicom
 from data.errors import DataError
+from data.files import archives
+from data.files.dicom import SUFFIXES as DICOM
+from data.files.dicom import read_dicom
 from data.manifest import Manifest
 from data.store import digest
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from augment.base import BaseConfig
+from augment.base.config import BaseConfig
 from augment.prompts import attributes_of
-from data.careless import divide_carelessly
 from data.manifest import Manifest
-from data.splits import Split
+from data.splits.random_split import divide_carelessly
+from data.splits.split import Split
 from data.store import finished
 from flows.base import base_step
 from flows.careless import careless_step

@@ -6,12 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from augment.base import BaseConfig, base_identity, require_there, seen_by
-from augment.base_training import OwnBaseConfig, Progress, settings_of
-from augment.pretrain import pretrain_own
+from augment.base.config import BaseConfig, base_identity, require_there, seen_by
+from augment.base.pretrain import pretrain_own
+from augment.base.train import OwnBaseConfig, Progress, settings_of
 from data.manifest import Manifest
-from data.seen import SeenIds
-from data.splits import Split
+from data.splits.provenance import SeenIds
+from data.splits.split import Split
 from flows.prepare import Images, base_part
 from flows.record import Record
 from flows.steps import Conductor, Step, Watch

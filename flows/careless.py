@@ -11,7 +11,7 @@ from pathlib import Path
 from classify.config import what_decides
 from classify.predict import predict
 from classify.train import train_arm
-from data.careless import CarelessSplit
+from data.splits.random_split import CarelessSplit
 from data.store import write_json
 from flows.prepare import Images
 from flows.steps import Step, Watch

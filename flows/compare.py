@@ -9,9 +9,9 @@ from classify.arms import compose, limit_to_shots
 from classify.config import what_decides
 from classify.predict import predict
 from classify.train import train_arm
-from data.filling import fill_counts
 from data.manifest import Manifest
-from data.splits import Split
+from data.splits.class_counts import fill_counts
+from data.splits.split import Split
 from flows.elsewhere import Elsewhere, elsewhere_of
 from flows.ledger import classifier_of
 from flows.prepare import Images

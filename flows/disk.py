@@ -23,7 +23,7 @@ from pathlib import Path
 
 from torch import nn
 
-from augment.sizes import learned, parts_of
+from augment.param_count import learned, parts_of
 from data.errors import InputError
 from data.store import finished, partial_of
 from flows.record import EDGE, THUMBS

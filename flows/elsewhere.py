@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.elsewhere import FolderArm, choose, copies, read_elsewhere
 from data.errors import DataError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
-from data.seen import SeenIds
-from data.splits import Split
+from data.sources.external import FolderArm, choose, copies, read_elsewhere
+from data.splits.provenance import SeenIds
+from data.splits.split import Split
 from data.store import read_json, write_json
 from flows.prepare import Images, contents_of
 from flows.steps import Step, Watch

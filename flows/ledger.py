@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.base import known_in_full, seen_by
+from augment.base.config import known_in_full, seen_by
 from classify.model import trained_on
 from data.manifest import Manifest
-from data.seen import SeenIds
-from data.splits import Split, expected_leakage
+from data.splits.provenance import SeenIds
+from data.splits.split import Split, expected_leakage
 from data.store import digest, write_json
 from flows.elsewhere import Elsewhere
 from flows.steps import Step

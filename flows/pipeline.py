@@ -10,13 +10,13 @@ import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from augment.base import pinned
+from augment.base.config import pinned
 from augment.device import keep_compiled
+from augment.generate.pipeline import Wardrobe
 from augment.prompts import require_labels
-from augment.wardrobe import Wardrobe
 from classify.model import build
-from data.careless import divide_carelessly
 from data.errors import InputError
+from data.splits.random_split import divide_carelessly
 from flows.ahead import steps_ahead
 from flows.base import refuse_absent, with_base
 from flows.careless import careless_step

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from augment.base import base_identity, seen_by, seen_with
+from augment.base.config import base_identity, seen_by, seen_with
 from classify.arms import limit_to_shots
-from data.archives import sha256_of, stamp_of
-from data.duplicates import Links, leakage_groups
 from data.errors import ConfigError, DataError
+from data.files.archives import sha256_of, stamp_of
 from data.manifest import PART, Manifest
 from data.pixels import PixelConfig, load_pixels
-from data.sources import load_manifest
-from data.splits import PARTS, Split, few_shot, make_split, random_split_leakage
+from data.sources.load import load_manifest
+from data.splits.duplicates import Links, leakage_groups
+from data.splits.split import PARTS, Split, few_shot, make_split, random_split_leakage
 from data.store import digest, read_json, write_json
 from flows.steps import Done, Step, Watch
 from flows.study import StudyConfig, inputs, settings

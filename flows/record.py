@@ -15,19 +15,19 @@ from typing import Any
 
 from PIL import Image
 
-from augment.base import BaseConfig, base_identity
+from augment.base.config import BaseConfig, base_identity
 from data.config import to_dict
 from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
-from data.splits import Split
+from data.splits.split import Split
 from data.store import read_json, write_json
 from flows.elsewhere import Elsewhere
 from flows.steps import COST, Done, Step
 from flows.study import LIBRARIES, StudyConfig
 from flows.synthesize import read_synthetic
 from reports.render import write_report
-from reports.results import Summary
-from reports.wording import answer
+from reports.schema import Summary
+from reports.text import answer
 
 THUMBS, EDGE = 12, 96  # images a class and source that the report may show; pixels
 

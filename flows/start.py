@@ -11,8 +11,8 @@ Standard library only, since it runs before anything is installed; it looks firs
 import os
 import sys
 
-from flows.environment import ROOT, StartError, call, environment, program
-from flows.serving import deploy, end, environ, follow, server, worker
+from flows.launch.environment import ROOT, StartError, call, environment, program
+from flows.launch.serving import deploy, end, environ, follow, server, worker
 
 CHECKS = (
     ("ruff", "check", "."),

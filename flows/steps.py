@@ -1,7 +1,7 @@
 """One step of a study: look whether its artifact is finished, make it otherwise, and say what it cost.
 
 The run folder decides what is done, by the digest of what a step depends on; no cache of a scheduler does.
-Nothing here knows Prefect: a `Conductor` runs steps by hand (`flows.terminal`) or as Prefect tasks (`flows.tasks`).
+Nothing here knows Prefect: a `Conductor` runs steps by hand (`flows.terminal`) or as Prefect tasks (`prefect_tasks`).
 """
 
 from __future__ import annotations

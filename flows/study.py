@@ -15,18 +15,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from augment.base import BaseConfig
-from augment.finetune import FinetuneConfig
-from augment.generate import GenerateConfig
+from augment.base.config import BaseConfig
+from augment.finetune.run import FinetuneConfig
+from augment.generate.run import GenerateConfig
 from augment.prompts import PromptConfig
 from classify.arms import ARMS
 from classify.config import ClassifierConfig
 from data import config as configs
 from data.config import STRICT, Seed
-from data.elsewhere import FolderArm
 from data.pixels import PixelConfig
-from data.sources import DataConfig
-from data.splits import SplitConfig
+from data.sources.external import FolderArm
+from data.sources.load import DataConfig
+from data.splits.split import SplitConfig
 from data.store import digest
 
 Arm = Annotated[

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from augment.base import base_identity
-from augment.finetune import Progress, finetune
-from augment.generate import generate, synthetic_manifest
+from augment.base.config import base_identity
+from augment.finetune.config import decisive
+from augment.finetune.run import Progress, finetune
+from augment.generate.pipeline import Wardrobe
+from augment.generate.run import generate, synthetic_manifest
 from augment.prompts import DEFAULT, attributes_of
-from augment.tuning import decisive
-from augment.wardrobe import Wardrobe
 from data.manifest import Manifest
-from data.seen import SeenIds
-from data.splits import Split
+from data.splits.provenance import SeenIds
+from data.splits.split import Split
 from data.store import digest, read_json
 from flows.prepare import Images
 from flows.steps import Complete, Step, Together, Watch

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from augment.base_training import TRAINING
+from augment.base.train import TRAINING
+from classify.lite0 import STAND_IN, stand_in_file
 from classify.model import WEIGHTS
-from classify.stand_in import STAND_IN, stand_in_file
 from data.manifest import Manifest
-from data.seen import SeenIds
-from data.splits import Split
+from data.splits.provenance import SeenIds
+from data.splits.split import Split
 from data.store import file_sha256, read_json, write_json
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from classify.comparison import estimate_arm, estimate_difference
 from classify.metrics import score, wilson
-from classify.spread import Spread, spread_of
-from reports.results import Change, Difference, Recall, Score, Verdict
+from classify.seed_variance import Spread, spread_of
+from reports.schema import Change, Difference, Recall, Score, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

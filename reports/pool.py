@@ -22,8 +22,8 @@ from data.store import write_text
 from reports.evaluation import Judged
 from reports.folds import open_folds, shared_config
 from reports.render import render
-from reports.results import Fold, SplitCounts, Summary, Training
 from reports.run_folder import RunFolder
+from reports.schema import Fold, SplitCounts, Summary, Training
 from reports.summary import judged_of, summarise
 
 if TYPE_CHECKING:

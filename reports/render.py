@@ -20,13 +20,14 @@ from PIL import Image
 
 from data.errors import InputError, exit_code
 from data.store import write_text
-from reports import figures, wording
+from reports import figures
+from reports import text as wording
 from reports.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reports.results import Difference, Score, Summary, Timing
+    from reports.schema import Difference, Score, Summary, Timing
 
 _HERE = Path(__file__).parent
 _MOST_BYTES = 24_000  # of a picture that goes in as it is; a larger one is made smaller

@@ -11,8 +11,8 @@ import pandas as pd
 
 from data.errors import InputError
 from reports.evaluation import Judged
-from reports.results import Careless, Elsewhere, FineTune, Leak, Part, Seen, SplitCounts, Summary, Timing, Training
 from reports.run_folder import RunFolder
+from reports.schema import Careless, Elsewhere, FineTune, Leak, Part, Seen, SplitCounts, Summary, Timing, Training
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,7 +1,7 @@
 """LoRA: low-rank updates B A of the UNet's layers, alpha = rank, saved as diffusers' own file.
 
 Hu et al. 2021. Beside the attention, which is what is usually adapted, the convolutions too: new
-textures are theirs. Classes are trained together on `augment.methods.stack`, which starts as peft does and saves
+textures are theirs. Classes are trained together on `augment.methods.batched_lora`, which starts as peft does and saves
 the same file; through peft itself only where the text encoder is trained too, one class after another. For generation
 the updates are added to the weights, so a fine-tuned class costs no more to sample than the base.
 """

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.base import BaseConfig
-from augment.compact import CompactConfig, build
+from augment.base.config import BaseConfig
+from augment.base.tiny_model import CompactConfig, build
 from data.manifest import Manifest
 
 SIZE = 32  # pixels

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from augment.compact import word_tokenizer
+from augment.base.tiny_model import word_tokenizer
 from augment.prompts import (
     DIAGNOSES,
     RARE_TOKENS,

@@ -4,7 +4,7 @@ import finetuning
 import pytest
 from finetuning_ways import ALL, OURS, PEFT, SAME, SCRIPT, Way
 
-from augment.compact import CompactConfig, build
+from augment.base.tiny_model import CompactConfig, build
 from data.store import read_json
 
 

@@ -7,13 +7,13 @@ import quality_ground
 from quality_settings import Setting, settings
 from quality_table import Judged, Measured, _by_setting
 
-from augment.base import random_tiny
+from augment.base.config import random_tiny
 from augment.fidelity import Figure
-from augment.generate import GenerateConfig
+from augment.generate.run import GenerateConfig
 from classify.comparison import estimate_arm, estimate_difference
 from classify.config import ClassifierConfig
-from classify.judge import JudgeConfig
 from classify.metrics import wilson
+from classify.oracle import JudgeConfig
 from data.errors import ConfigError
 from data.pixels import PixelConfig
 from data.store import read_json

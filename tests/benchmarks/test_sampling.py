@@ -6,8 +6,8 @@ from sampling import Found, flops_of, ratios, table
 from sampling_ways import BASES, DOCUMENTED, QUALITY, SAME, Way, ways
 from torch.utils.flop_counter import FlopCounterMode
 
-from augment.base import random_tiny
-from augment.sampler import encode
+from augment.base.config import random_tiny
+from augment.diffusion.sample import encode
 
 _COUNTED = {SAME, "guidance in the first half", "schedule fast"}
 

@@ -4,7 +4,7 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from sklearn.metrics import balanced_accuracy_score
 
 from classify.comparison import Bootstrap, estimate_arm, estimate_difference, mcnemar
-from classify.spread import Spread, spread_of
+from classify.seed_variance import Spread, spread_of
 
 
 def simulated(rng, n=400, k=4, accuracy=0.7, seeds=2):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+import classify.augmented_batches
 import classify.fit
-import classify.views
 from classify.config import ClassifierConfig
 from classify.fit import Labelled, fit
 from data.config import parse
@@ -75,13 +75,13 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bytes(fitted, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_with_the_step_and_keeps_the_checkpoint(monkeypatch, tmp_path):
-    true = classify.views.normalise
+    true = classify.augmented_batches.normalise
 
     def broken(pixels, network):
         calls.append(1)
         return true(pixels, network) * (math.nan if len(calls) == 10 else 1)
 
-    monkeypatch.setattr(classify.views, "normalise", broken)
+    monkeypatch.setattr(classify.augmented_batches, "normalise", broken)
     for late in (0, 2):  # as on a processor, and as on a GPU
         calls, out = [], tmp_path / str(late)
         out.mkdir()

@@ -19,8 +19,8 @@ import pytest
 
 from classify.metrics import balanced_accuracy, score
 from classify.predict import ISIC_COLUMNS, Predictions
-from data.phantom import CODES
-from data.tables import Columns, read_rows
+from data.phantoms.table import CODES
+from data.sources.tables import Columns, read_rows
 
 FOLDER = Path(__file__).parent / "isic_challenge"
 SUBMISSIONS = ("predictions", "decided")

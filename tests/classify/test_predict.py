@@ -10,7 +10,7 @@ from PIL import Image
 from classify.model import Classifier, build, load, logits, save
 from classify.predict import ISIC_COLUMNS, Predictions, find_model, folder_of_images, main, predict
 from data.errors import DataError, InputError
-from data.phantom import CODES
+from data.phantoms.table import CODES
 from data.pixels import PixelConfig, load_pixels
 
 PIXELS = PixelConfig(size=32)

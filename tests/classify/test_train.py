@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import classify.views
+import classify.augmented_batches
 from classify.config import ClassifierConfig
 from classify.model import load
 from classify.train import train_arm
@@ -62,13 +62,13 @@ def test_the_same_seed_writes_the_same_model_bytes(manifest, tmp_path):
 
 
 def test_failed_training_says_which_arm_and_keeps_the_checkpoint(manifest, tmp_path, monkeypatch):
-    true, calls = classify.views.normalise, []
+    true, calls = classify.augmented_batches.normalise, []
 
     def broken(pixels, network):
         calls.append(1)
         return true(pixels, network) * (float("nan") if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(classify.views, "normalise", broken)
+    monkeypatch.setattr(classify.augmented_batches, "normalise", broken)
     with pytest.raises(TrainingError, match="arm 'real', seed 1: the loss is nan at step 4"):
         train(manifest, tmp_path / "arm")
     assert [path.name for path in (tmp_path / "arm").iterdir()] == ["checkpoint.pt"]

@@ -29,7 +29,7 @@ SMALL = (
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory):
     """The demo's config, and overrides that make it a study of seconds with a base of random weights."""
-    from augment.base import random_tiny
+    from augment.base.config import random_tiny
 
     base = tmp_path_factory.mktemp("base")
     random_tiny(seed=0).save_pretrained(base)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from augment.autoencoder import AutoencoderConfig
-from augment.base import BaseConfig
-from augment.base_training import OwnBaseConfig
+from augment.base.autoencoder import AutoencoderConfig
+from augment.base.config import BaseConfig
+from augment.base.train import OwnBaseConfig
 from data.errors import BaseError, ConfigError, DataError
 from data.manifest import COLUMNS, Manifest, read_table
-from data.splits import Split, SplitConfig
+from data.splits.split import Split, SplitConfig
 from data.store import write_json
 from flows.augment_and_evaluate import main
 from flows.base import base_step, refuse_base
@@ -157,7 +157,7 @@ def own_study(small_study, tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_study_trains_its_own_base_goes_on_after_a_stop_and_says_what_was_seen(own_study, monkeypatch, capsys):
-    monkeypatch.setattr("augment.denoiser._follow", _stop_at(2))
+    monkeypatch.setattr("augment.base.denoiser._follow", _stop_at(2))
     assert main(own_study) == 130
     monkeypatch.undo()
     folder = load_study(own_study[0], own_study[1:]).folder
@@ -166,7 +166,7 @@ def test_a_study_trains_its_own_base_goes_on_after_a_stop_and_says_what_was_seen
     assert stages == ["autoencoder-centred.pt", "autoencoder.pt", "denoiser.pt", "latents.pt"]
 
     told = []
-    monkeypatch.setattr("augment.pretrain.train_base", _watched(told))
+    monkeypatch.setattr("augment.base.pretrain.train_base", _watched(told))
     assert main(own_study) == 0
     assert told == [("denoiser", 2), ("denoiser", 3)]  # nothing is done again
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -216,7 +216,7 @@ def _stop_at(step):
 
 
 def _watched(told):
-    from augment.base_training import train_base
+    from augment.base.train import train_base
 
     def train(*given):
         *given, progress, weights = given

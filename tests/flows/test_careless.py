@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from classify.config import ClassifierConfig
-from data.careless import divide_carelessly
 from data.errors import ConfigError
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig
-from data.splits import Split, SplitConfig
+from data.splits.random_split import divide_carelessly
+from data.splits.split import Split, SplitConfig
 from data.store import read_json
 from flows.careless import careless_step
 from flows.compare import arm_step

@@ -15,7 +15,7 @@ from classify.predict import Predictions
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig
-from data.splits import Split, SplitConfig
+from data.splits.split import Split, SplitConfig
 from data.store import read_json, write_json
 from flows import compare
 from flows.compare import arm_step, counts_to_draw, train_part

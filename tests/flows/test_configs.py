@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augment.pretrain import PretrainConfig
+from augment.base.pretrain import PretrainConfig
 from data.config import load, parse
 from flows.study import StudyConfig
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from augment.base import BaseConfig
-from augment.finetune import FinetuneConfig
+from augment.base.config import BaseConfig
+from augment.finetune.run import FinetuneConfig
 from classify.config import ClassifierConfig
 from data.errors import BaseError, InputError
 from data.pixels import PixelConfig

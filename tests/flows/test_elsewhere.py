@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from classify.arms import compose, counts_by_source
-from data.elsewhere import FolderArm
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig
-from data.splits import Split, SplitConfig
+from data.sources.external import FolderArm
+from data.splits.split import Split, SplitConfig
 from data.store import read_json, write_json
 from flows.compare import arm_step, folder_images
 from flows.pipeline import steps_of

@@ -5,11 +5,11 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from data.elsewhere import FolderArm
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
-from data.seen import SeenIds
-from data.splits import Split
+from data.sources.external import FolderArm
+from data.splits.provenance import SeenIds
+from data.splits.split import Split
 from data.store import read_json, write_json
 from flows.elsewhere import Elsewhere
 from flows.ledger import seen_by_all, write_ledger

@@ -5,9 +5,9 @@ import dataclasses
 import filelock
 import pytest
 
-from data.elsewhere import FolderArm
 from data.errors import InputError, TrainingError
-from data.splits import SplitConfig
+from data.sources.external import FolderArm
+from data.splits.split import SplitConfig
 from flows import pipeline
 from flows.pipeline import run_study, steps_of
 from flows.study import StudyConfig

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from data.errors import DataError
-from data.phantom import PhantomConfig, write_phantoms
+from data.phantoms.table import PhantomConfig, write_phantoms
 from data.pixels import PixelConfig
 from data.store import file_sha256, read_json
 from flows.prepare import read_images, read_split, split_step

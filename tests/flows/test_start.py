@@ -1,7 +1,7 @@
 import pytest
 
 from flows import start
-from flows.environment import StartError
+from flows.launch.environment import StartError
 
 
 def test_an_unknown_command_gets_the_usage_and_2(capsys):

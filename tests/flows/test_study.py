@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from data.config import load_part
-from data.doctor import DoctorConfig
+from data.doctor.__main__ import DoctorConfig
 from data.errors import ConfigError
 from data.manifest import COLUMNS, Manifest
-from data.splits import Split
+from data.splits.split import Split
 from flows.compare import arm_step, counts_to_draw
 from flows.prepare import Images, split_step
 from flows.study import StudyConfig, load_study, settings

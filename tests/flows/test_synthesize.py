@@ -5,10 +5,10 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from augment.tuning import FinetuneConfig
+from augment.finetune.config import FinetuneConfig
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
-from data.splits import Split
+from data.splits.split import Split
 from data.store import write_json
 from flows.pipeline import steps_of
 from flows.prepare import Images

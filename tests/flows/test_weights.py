@@ -5,11 +5,11 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from augment.base import known_in_full
+from augment.base.config import known_in_full
 from data.errors import BaseError, DataError
 from data.manifest import COLUMNS, Manifest
-from data.seen import SeenIds
-from data.splits import Split
+from data.splits.provenance import SeenIds
+from data.splits.split import Split
 from data.store import file_sha256
 from flows.ledger import seen_by_all
 from flows.study import StudyConfig

@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from data.manifest import read_table
-from reports import pool, wording
-from reports.results import Summary
+from reports import pool
+from reports import text as wording
+from reports.schema import Summary
 from reports.summary import summarise
 
 FOLDS = 3

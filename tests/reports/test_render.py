@@ -16,7 +16,8 @@ import yaml
 from PIL import Image
 
 from data.errors import InputError
-from reports import render, wording
+from reports import render
+from reports import text as wording
 from reports.summary import summarise
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

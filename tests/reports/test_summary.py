@@ -8,7 +8,7 @@ import re
 import pytest
 
 from data.errors import InputError
-from reports.results import Summary
+from reports.schema import Summary
 from reports.summary import summarise
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from augment.diffusion.sample import SamplerConfig, decode, encode, sample_latents
 from augment.methods import trained
 from augment.methods.lora import FILE, Lora, product
 from augment.methods.weights import with_parts
-from augment.sampler import SamplerConfig, decode, encode, sample_latents
 from data.errors import BaseError
 
 PROMPT = "dermoscopy of a melanoma"

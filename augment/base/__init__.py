@@ -1,0 +1,1 @@
+"""Which diffusion model a study starts from: loaded, or trained here."""

@@ -1,0 +1,1 @@
+"""The mathematics of diffusion: objective, samplers and the sampling loop."""

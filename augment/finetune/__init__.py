@@ -1,0 +1,1 @@
+"""Fine-tunes a base on a few images of each class."""

@@ -1,0 +1,1 @@
+"""The embedded data set: dermoscopy-like images drawn by a program."""

@@ -1,0 +1,243 @@
+"""Train, validation and test parts that share no leakage group, and the few shots a generator may see."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from pydantic.dataclasses import dataclass as config_dataclass
+from sklearn.model_selection import StratifiedGroupKFold
+
+from data.config import STRICT
+from data.errors import DataError, Fault, OnFault, refuse
+from data.manifest import PART, Manifest
+from data.splits.provenance import SeenIds
+
+log = logging.getLogger(__name__)
+
+PARTS = ("train", "validation", "test")
+Share = Annotated[float, Field(gt=0, lt=0.9)]
+
+
+@config_dataclass(frozen=True, kw_only=True, config=STRICT)
+class SplitConfig:
+    """How the images are divided, and what the generator may see."""
+
+    test: Share = 0.3  # share of the images, read once at the end; a fold or an official test set stands in its place
+    validation: Share = 0.2  # share of the images (less an official test set), for choosing a checkpoint
+    folds: Annotated[int, Field(ge=2)] | None = None  # k of a k-fold cross-validation; None = one split
+    fold: Annotated[int, Field(ge=0)] = 0  # which of the k folds, counted from 0, is the test part
+    rare: tuple[str, ...] = ("akiec", "df", "vasc")  # classes that get synthetic images
+    shots: Annotated[int, Field(ge=1)] = 16  # images a rare class, of distinct lesions; at most
+    limit_real_to_shots: bool = False  # True: the classifier's rare classes are these images too
+
+    def __post_init__(self) -> None:
+        """Refuse a fold that is none of the k."""
+        if self.fold >= (self.folds or 1):
+            last = "`folds` is not set" if self.folds is None else f"the last of {self.folds} is {self.folds - 1}"
+            raise ValueError(f"there is no fold {self.fold}: {last}")
+
+    @property
+    def test_share(self) -> float:
+        """Share of the images in the test part."""
+        return 1 / self.folds if self.folds else self.test
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three parts of a study. One with a shared group, or a synthetic image to be judged by, cannot be built."""
+
+    train: Manifest
+    validation: Manifest
+    test: Manifest
+    left_out: frozenset[str] = frozenset()  # ids of images in no part: they share a group with an official test set
+
+    def __post_init__(self) -> None:
+        """Raise DataError where a group stands in two parts or a synthetic image outside train."""
+        for (name, part), (other_name, other) in combinations(self.parts().items(), 2):
+            shared = set(part.table["group_id"]) & set(other.table["group_id"])
+            if shared:
+                raise DataError(
+                    f"{len(shared)} leakage groups stand in both {name} and {other_name}, first "
+                    f"{sorted(shared)[:3]}; split by group_id, not by image"
+                )
+        for name in ("validation", "test"):
+            if (self.parts()[name].table["source"] != "real").any():
+                raise DataError(f"the {name} part holds synthetic images; only train may")
+
+    def parts(self) -> dict[str, Manifest]:
+        """The parts by name, in order."""
+        return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
+
+    def refuse_seen(self, seen: SeenIds, by: str, judges: Sequence[str] = PARTS[1:]) -> None:
+        """Raise DataError where something that has seen these would be judged by a group of which it has seen a part.
+
+        `judges` are the parts that it would be judged by.
+        """
+        related = sorted(seen.image_ids & self.left_out)
+        if related:
+            raise DataError(
+                f"{by} has seen {len(related)} images that share a leakage group with the test part, first "
+                f"{related[:3]}; make it anew with this split"
+            )
+        for name in judges:
+            shared = seen.groups_in(self.parts()[name])
+            if shared:
+                raise DataError(
+                    f"{by} has seen {len(shared)} leakage groups of the {name} part, first {sorted(shared)[:3]}; "
+                    "make it anew with this split"
+                )
+
+
+def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
+    """Stratified by label, never across a group; the shares hold as nearly as the groups allow.
+
+    An official test set (`part` is "test") is the test part as it stands: what shares a group with it is left out of
+    the others, so that its figures compare with those of others. Raises DataError for a rare class that the data lack
+    and for a class with too few groups.
+    """
+    check_classes(manifest, config)
+    split = _held_out(manifest, config, seed) if PART in manifest.table else _by_shares(manifest, config, seed)
+    for name, part in split.parts().items():
+        absent = sorted(set(manifest.labels) - set(part.labels))
+        if absent:
+            raise DataError(
+                f"the {name} part got no image of {absent[0]!r}; give that class more lesions or leave it out"
+            )
+    return split
+
+
+def make_folds(manifest: Manifest, config: SplitConfig, seed: int) -> Iterator[Split]:
+    """Make the splits of a k-fold cross-validation: each image is in the test part of exactly one."""
+    return (make_split(manifest, replace(config, fold=fold), seed) for fold in range(config.folds or 1))
+
+
+def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = refuse) -> None:
+    """Refuse rare classes that no image bears, and classes that cannot be in every part."""
+    missing = tuple(
+        f"split.rare names {label!r}, which no image bears" for label in sorted(set(config.rare) - set(manifest.labels))
+    )
+    if missing:
+        on_fault(Fault("", missing, f"labels: {', '.join(manifest.labels)}"))
+    official = PART in manifest.table
+    if official and config.folds:
+        asked = f"split.folds is {config.folds}, but `data.test` holds the test part"
+        on_fault(Fault("", (asked,), "take one of the two out of the config"))
+    divided, parts = (_apart_from_test(manifest), PARTS[:2]) if official else (manifest, PARTS)
+    folds = 0 if official else config.folds or 0
+    groups = divided.table.groupby("label")["group_id"].nunique().reindex(manifest.labels, fill_value=0)
+    few = {label: n for label, n in groups.items() if n < max(len(parts), folds)}
+    if few:
+        poor = tuple(f"{label!r} has {n} lesion group{'' if n == 1 else 's'}" for label, n in few.items())
+        *others, last = parts
+        what = f"the test parts of {folds} folds" if folds > len(parts) else f"{', '.join(others)} and {last}"
+        on_fault(Fault("", poor, f"{what} need at least one each: add lesions or leave the class out"))
+
+
+def few_shot(train: Manifest, label: str, shots: int, seed: int) -> Manifest:
+    """At most `shots` images of a class, one a lesion, drawn by the seed, in id order.
+
+    Raises DataError for fewer than two: nothing can be learnt from one.
+    """
+    real = train.where((train.table["label"] == label) & (train.table["source"] == "real"))
+    shuffled = real.table.sample(frac=1, random_state=np.random.default_rng(seed))
+    lesion = shuffled["lesion_id"].where(shuffled["lesion_id"] != "", shuffled["group_id"])
+    one_each = shuffled[~lesion.duplicated()].drop_duplicates("group_id") if lesion.any() else shuffled
+    chosen = set(one_each["image_id"].head(shots))
+    if len(chosen) < 2:  # noqa: PLR2004
+        raise DataError(f"{label!r} has {len(chosen)} lesion in the train part; a generator needs at least 2")
+    return real.where(real.table["image_id"].isin(chosen))
+
+
+def random_split_leakage(manifest: Manifest, test: float, seed: int) -> pd.DataFrame:
+    """What a split by image would have leaked: a row a label with `label, images, leaked, share`.
+
+    An image leaks when the train side of a random split holds another image of its group. The last row is `all`.
+    """
+    generator = np.random.default_rng(seed)
+    tested = generator.random(len(manifest)) < test
+    table = manifest.table.assign(tested=tested)
+    trained = set(table.loc[~tested, "group_id"])
+    table["leaked"] = table["tested"] & table["group_id"].isin(trained)
+    rows = [(label, rows["tested"].sum(), rows["leaked"].sum()) for label, rows in table.groupby("label")]
+    rows.append(("all", table["tested"].sum(), table["leaked"].sum()))
+    counted = pd.DataFrame(rows, columns=["label", "images", "leaked"])
+    return counted.assign(share=counted["leaked"] / counted["images"].clip(lower=1))
+
+
+def expected_leakage(manifest: Manifest, test: float) -> dict[str, float]:
+    """Share of test images that random splits by image would leak on average, by label, and of `all`; exact.
+
+    Each of the other images of its group is in test too with probability `test`; it leaks unless all of them are.
+    """
+    size = manifest.table.groupby("group_id")["image_id"].transform("size")
+    leaks = 1 - test ** (size - 1)
+    by_label = {label: float(leaks[manifest.table["label"] == label].mean()) for label in manifest.labels}
+    return {**by_label, "all": float(leaks.mean())}
+
+
+def _by_shares(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
+    shares = f"test {config.test_share:g} + validation {config.validation:g}"
+    if config.test_share + config.validation >= 1:
+        raise DataError(f"split: {shares} leaves nothing to train on; lower one")
+    if config.folds:
+        rest, test = _parted(manifest, config.folds, seed, [config.fold])
+    else:
+        rest, test = _cut(manifest, config.test, seed)
+    train, validation = _cut(rest, config.validation / (1 - config.test_share), seed + 1)
+    return Split(train, validation, test)
+
+
+def _held_out(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
+    """Take the official test set as it stands, and divide what shares no leakage group with it."""
+    rest = _apart_from_test(manifest)
+    official = manifest.where(manifest.table[PART] == "test")
+    shared = ~manifest.table["image_id"].isin({*rest.table["image_id"], *official.table["image_id"]})
+    if shared.any():
+        log.warning(
+            "%d images share a leakage group with the official test set and are left out of train and validation, "
+            "first %s",
+            shared.sum(),
+            manifest.table.loc[shared, "image_id"].iloc[0],
+        )
+    train, validation = _cut(rest, config.validation, seed + 1)
+    return Split(train, validation, official, frozenset(manifest.table.loc[shared, "image_id"]))
+
+
+def _apart_from_test(manifest: Manifest) -> Manifest:
+    """Give the images that share no leakage group with the official test set."""
+    tested = set(manifest.table.loc[manifest.table[PART] == "test", "group_id"])
+    return manifest.where(~manifest.table["group_id"].isin(tested))
+
+
+def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
+    """Cut off about `share` of the images: as many of 20 (or fewer) stratified grouped folds as come nearest.
+
+    Raises DataError for a class of one group, which no cut can have on both sides.
+    """
+    groups = manifest.table.groupby("label")["group_id"].nunique()
+    if groups.empty or groups.min() < 2:  # noqa: PLR2004 - one for each side
+        what = "no image is" if groups.empty else f"of {groups.idxmin()!r} one lesion group is"
+        raise DataError(
+            f"{what} left beside the test part; train and validation need at least one each: add lesions, or leave "
+            "the class out"
+        )
+    folds = min(20, int(groups.min()))
+    taken = min(folds - 1, max(1, round(share * folds)))
+    return _parted(manifest, folds, seed, range(taken))
+
+
+def _parted(manifest: Manifest, folds: int, seed: int, taken: Iterable[int]) -> tuple[Manifest, Manifest]:
+    """Divide into stratified grouped folds; give all others, and those taken."""
+    labels, groups = manifest.table["label"], manifest.table["group_id"]
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = [held for _, held in splitter.split(np.zeros(len(labels)), labels, groups)]
+    cut = pd.Series(data=False, index=manifest.table.index)
+    cut.iloc[np.concatenate([parts[fold] for fold in taken])] = True
+    return manifest.where(~cut), manifest.where(cut)

@@ -1,0 +1,1 @@
+"""Sets up and starts what a run needs: environment, Prefect server, worker. Standard library only."""

@@ -1,0 +1,135 @@
+"""Steps as Prefect tasks, and what they show in the UI. With the flow's own file, all that knows Prefect."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from PIL import Image
+from prefect import get_run_logger, task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from data.errors import InputError, TrainingError
+from data.progress import Spoken
+from flows.record import Finding
+from flows.steps import Done, Finished, Watch
+from reports.schema import Summary
+from reports.text import share
+
+SHEET = (8, 2)  # images of a sample sheet, across and down
+TILE = 96  # pixels
+
+
+def by_task(stage: str, what: str, work: Callable[[Watch], Finished]) -> Finished:
+    """Run a step as a task of its own: a `Conductor`.
+
+    The run folder decides what is done, so Prefect's cache is off; a step that had nothing to do ends in a
+    state named Reused. Bad input and training that failed are no tracebacks but states with one line.
+    """
+    title = f"{stage} {what}".strip()
+
+    finished: list[Finished] = []
+    failed: list[InputError | TrainingError] = []
+
+    @task(name=stage, task_run_name=title, cache_policy=NO_CACHE, persist_result=False)
+    def step() -> State[None]:
+        logger = get_run_logger()
+        try:
+            done = work(_Shown(title, Spoken(lambda line: logger.info("%s: %s", title, line))))
+        except (InputError, TrainingError) as fault:
+            failed.append(fault)
+            return unfinished(fault)
+        finished.append(done)
+        logger.info("%s: %s", title, done.outcome)
+        show_samples(done)
+        return Completed(name="Reused" if done.reused else "Completed", message=done.outcome)
+
+    state = step(return_state=True)
+    if failed:
+        raise failed[0]
+    state.result(raise_on_failure=True)
+    return finished[0]
+
+
+def unfinished(fault: InputError | TrainingError) -> State[None]:
+    """Give the state of a step or run that ended so, its message what is to be said."""
+    return Failed(name="Refused" if isinstance(fault, InputError) else "Failed", message=str(fault))
+
+
+class _Shown:
+    """A `Watch` that keeps a progress artifact of long work, and says lines."""
+
+    def __init__(self, title: str, spoken: Spoken, every: float = 3.0) -> None:
+        self._title, self._spoken, self._every = title, spoken, every
+        self._artifact: UUID | None = None
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self._spoken(done, total, note)
+        now = time.monotonic()
+        if now - self._last < self._every and (done < total or self._artifact is None):
+            return
+        self._last = now
+        share = 100.0 * done / max(1, total)
+        if self._artifact is None:
+            key = _key("progress", self._title)
+            self._artifact = cast("UUID", create_progress_artifact(share, key=key, description=self._title))
+        else:
+            update_progress_artifact(self._artifact, share)
+
+
+def show_samples(done: Done) -> None:
+    """Show a sheet of the images that a step made, if it made any."""
+    images = sorted((done.folder / "images").glob("*"))[: SHEET[0] * SHEET[1]] if done.stage == "images" else []
+    if images:
+        key = _key("samples", done.what)
+        create_image_artifact(image_url=_sheet(images), key=key, description=f"Synthetic images of {done.what}")
+
+
+def show_report(found: Finding) -> None:
+    """Show the report's link and the table of metrics."""
+    path = found.report.resolve()
+    summary = Summary.read(found.summary)
+    rows = [
+        {
+            "arm": arm,
+            "balanced accuracy": share(score.mean),
+            "95 % interval": f"{share(score.low)} to {share(score.high)}",
+            **{f"recall {label}": share(summary.per_class_recall[arm][label].mean) for label in summary.classes},
+        }
+        for arm, score in summary.balanced_accuracy.items()
+    ]
+    create_link_artifact(
+        link=path.as_uri(), link_text="report.html", key="report", description=f"{found.answer}\n\n`{path}`"
+    )
+    create_table_artifact(table=rows, key="metrics", description=found.answer)
+
+
+def _key(*words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+def _sheet(paths: list[Path]) -> str:
+    """Make the data URI of one JPEG with the images side by side."""
+    sheet = Image.new("RGB", (SHEET[0] * TILE, SHEET[1] * TILE), "white")
+    for i, path in enumerate(paths):
+        with Image.open(path) as image:
+            sheet.paste(image.convert("RGB").resize((TILE, TILE)), (i % SHEET[0] * TILE, i // SHEET[0] * TILE))
+    buffer = BytesIO()
+    sheet.save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

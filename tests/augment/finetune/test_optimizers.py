@@ -1,0 +1,34 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from augment.finetune.config import FinetuneConfig
+from augment.finetune.optimizers import optimizer_for, refuse_optimizer
+from data.errors import ConfigError
+
+EIGHT = FinetuneConfig(optimizer="adamw-8bit", weight_decay=0.5, learning_rate=0.25)
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def test_adamw_is_the_default():
+    made = optimizer_for([nn.Parameter(torch.zeros(2))], FinetuneConfig(), CPU)
+    assert isinstance(made, torch.optim.AdamW)
+
+
+def test_eight_bits_are_refused_without_a_gpu_and_without_the_library(monkeypatch):
+    with pytest.raises(ConfigError, match=r"^finetune\.optimizer: adamw-8bit needs a GPU .* is cpu, so set adamw$"):
+        refuse_optimizer(EIGHT, CPU)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(ConfigError, match=r"needs bitsandbytes \(.*\); uv pip install .* or set adamw$"):
+        refuse_optimizer(EIGHT, GPU)
+
+
+def test_eight_bits_are_bitsandbytes_own(monkeypatch):
+    asked = SimpleNamespace(AdamW8bit=lambda parameters, rate, weight_decay: (parameters, rate, weight_decay))
+    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=asked))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", asked)
+    weights = nn.Parameter(torch.zeros(2))
+    assert optimizer_for([weights], EIGHT, GPU) == ([weights], 0.25, 0.5)
