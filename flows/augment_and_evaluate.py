@@ -30,11 +30,11 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
     """
     get_run_logger().info("loading torch and diffusers")
     from flows.pipeline import run_study  # noqa: PLC0415 - see above
-    from flows.prefect_tasks import by_task, show_report, unfinished  # noqa: PLC0415
+    from flows.prefect_tasks import TaskRunner, show_report, unfinished  # noqa: PLC0415
     from flows.study import load_study  # noqa: PLC0415
 
     try:
-        found = run_study(load_study(config, overrides or ()), by_task)
+        found = run_study(load_study(config, overrides or ()), TaskRunner())
     except (InputError, TrainingError) as fault:
         return unfinished(fault)
     get_run_logger().info(found.answer)
@@ -59,12 +59,11 @@ def _by_hand(config: str, overrides: list[str]) -> int:
 
     console = Console(highlight=False)
     console.print("loading torch and diffusers")
-    from flows.pipeline import run_study, steps_of  # noqa: PLC0415
+    from flows.pipeline import run_study  # noqa: PLC0415
     from flows.study import load_study  # noqa: PLC0415
-    from flows.terminal import Terminal  # noqa: PLC0415
+    from flows.terminal import TerminalRunner  # noqa: PLC0415
 
-    study = load_study(config, overrides)
-    found = run_study(study, Terminal(console, steps_of(study)))
+    found = run_study(load_study(config, overrides), TerminalRunner(console))
     console.print(f"\n{found.answer}\n\nReport: {found.report.resolve()}", markup=False, soft_wrap=True)
     return 0
 

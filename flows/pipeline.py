@@ -1,8 +1,11 @@
-"""The whole run, step by step: what `augment-and-evaluate` does, by hand and under Prefect alike."""
+"""The whole study, as a paper's method section would tell it: the same by hand and under Prefect."""
 
 from __future__ import annotations
 
-import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,103 +13,104 @@ import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from augment.base.config import pinned
 from augment.device import keep_compiled
-from augment.generate.pipeline import Wardrobe
-from augment.prompts import require_labels
-from classify.model import build
 from data.errors import InputError
-from data.splits.random_split import divide_carelessly
-from flows.ahead import steps_ahead
-from flows.base import refuse_absent, with_base
-from flows.careless import careless_step
-from flows.compare import arm_step, counts_to_draw, folder_images, train_part
-from flows.disk import room, sizes_of
-from flows.full_disk import said_if_full, watching_the_disk
-from flows.ledger import write_ledger
-from flows.prepare import read_images, read_split, shots_of, split_step
-from flows.record import Finding, Record, report
-from flows.steps import Conductor, Step
+from flows.checks import check
+from flows.execute import run_group
+from flows.full_disk import disk_full_as_input_error
+from flows.plan import Plan, make_plan
+from flows.planned import write_plan
+from flows.prepare import prepare
+from flows.provenance import write_provenance
+from flows.record import clear_real_thumbs, clear_thumbs, write_run, write_thumbs
+from flows.stages import external, images
+from flows.stages.table import STAGES
+from flows.steps import Runner, StepResult
 from flows.study import StudyConfig
-from flows.synthesize import finetunes, images_step
-from flows.weights import refuse_weights
+from reports.render import write_report
+from reports.schema import Summary
+from reports.text import answer
 
 
-def steps_of(config: StudyConfig) -> int:
-    """Count the steps of a run, if every rare class needs images."""
-    classes = len(config.split.rare) if "synthetic" in config.arms else 0
-    own = 1 if classes and config.base.own else 0
-    trained = len(config.arms) + (1 if config.random_split else 0)
-    tuned = min(classes, 1) if config.finetune.together else classes
-    return 4 + own + tuned + classes + len(config.folder_arms) + trained * len(config.seeds)
+@dataclass(frozen=True, kw_only=True)
+class RunResult(StepResult):
+    """The end of a run: the report's path, and its answer in a sentence."""
+
+    report: Path
+    summary: Path
+    answer: str
 
 
-def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
+def run_study(study: StudyConfig, run: Runner) -> RunResult:
     """Run the study, keeping what is finished from an earlier run.
 
-    Raises InputError for what a user can mend, TrainingError for training that failed.
+    Raises InputError for what a user can fix, TrainingError for training that failed.
     """
+    started = datetime.now(UTC)
     for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()  # steps are shown by the conductor
-    config.folder.mkdir(parents=True, exist_ok=True)
+        library.disable_progress_bar()  # the runner shows progress
+    with run_lock(study), disk_full_as_input_error(study.output_dir):
+        if not study.embed_real_images:
+            clear_real_thumbs(study.folder)
+        prepared = prepare(study, run)  # read the images; divide them so that no leakage group is in two parts
+        plan = make_plan(prepared)  # every adapter, image set and classifier that the config asks for
+        check(plan, run)  # the base has seen nothing that judges it; the disk holds it all
+        write_plan(plan)
+        results = run_plan(plan, run)  # fine-tune, generate, train; each classifier reads the test part once
+        write_provenance(plan)  # what each part has seen, along its whole lineage
+        return run("report", "", lambda _: report(plan, results, started))
+
+
+def run_plan(plan: Plan, run: Runner) -> list[StepResult]:
+    """Make the plan's steps in order, and give the result of each."""
+    groups = list(plan.groups())
+    run.expect(len(groups) + 1)  # and the report
+    keep_compiled(plan.prepared.study.cache / "compiled")
+    results: list[StepResult] = [plan.prepared.split_result]
+    for number, steps in enumerate(groups):
+        stage, what = steps[0].stage, ", ".join(step.what for step in steps)
+        results += run(stage, what, lambda progress, steps=steps: run_group(plan, steps, progress)).parts
+        following = groups[number + 1][0].stage if groups[number + 1 :] else ""
+        if stage != following and (leave := STAGES[stage].leave):
+            leave(plan)
+    return results
+
+
+def report(plan: Plan, results: Sequence[StepResult], started: datetime) -> RunResult:
+    """Write run.json and thumbnails, then summary and report."""
+    start, prepared = time.perf_counter(), plan.prepared
+    folder = prepared.study.folder
+    thumbs = clear_thumbs(folder)
+    if prepared.study.embed_real_images:
+        write_thumbs(thumbs, prepared.split.train, "real")
+    if (synthetic := images.read_images(plan)) is not None:
+        write_thumbs(thumbs, synthetic, "synthetic")
+    for step in plan.steps_of("external"):
+        write_thumbs(thumbs, external.read_images(plan, step.what), f"arm.{step.what}.")
+    write_run(plan, results, started)
+    page, summary = write_report(folder), folder / "summary.json"
+    return RunResult(
+        stage="report",
+        what="",
+        seconds=round(time.perf_counter() - start, 2),
+        reused=False,
+        folder=folder,
+        report=page,
+        summary=summary,
+        answer=answer(Summary.read(summary)),
+    )
+
+
+@contextmanager
+def run_lock(study: StudyConfig) -> Iterator[None]:
+    """Hold the run's folder. Raises InputError where another run is at work in it."""
+    study.folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(study.folder.with_name(f".{study.name}.lock"), timeout=0)
     try:
-        with filelock.FileLock(config.folder.with_name(f".{config.name}.lock"), timeout=0), said_if_full(config.runs):
-            return _run(config, watching_the_disk(conduct, config.runs))
+        lock.acquire()
     except filelock.Timeout as fault:
-        raise InputError(f"{config.folder}: another run is at work there; wait for it, or set another name=") from fault
-
-
-def _run(config: StudyConfig, conduct: Conductor) -> Finding:
-    refuse_absent(config)
-    config = dataclasses.replace(config, base=pinned(config.base))
-    record = Record(config=config, started=datetime.now(UTC))
-    first = config.classifier  # what it cannot begin with is said before anything is trained
-    network = build(first.weights, 2, architecture=first.model)
-    images = conduct("read images", config.data.source, lambda watch: read_images(config, watch))
-    require_labels(config.prompts, images.manifest.labels)
-
-    dividing = split_step(config, images)
-    record.add("split", done=conduct("split", "", dividing))
-    split = read_split(dividing.target, images.manifest.roots)
-    refuse_weights(first.weights, split)
-    shots = shots_of(config, split)
-    train = train_part(config, split, shots)
-
-    given = folder_images(config, images, split, train)
-    counts = counts_to_draw(config, train)
-    made = sum(len(folder.chosen) for folder in given.values())
-    sizes = sizes_of(config, len(images.manifest), len(images.manifest.labels), counts, made, network)
-    steps = steps_ahead(config, images, split, train, shots, given)
-    conduct("disk", "", lambda _: room(config, sizes, steps))
-
-    for name, folder in given.items():
-        record.add("folder", name, done=conduct("folder", name, folder.step))
-
-    drawn: dict[str, Step] = {}
-    if any(counts.values()):
-        keep_compiled(Path(config.runs) / "cache" / "compiled")
-        config = with_base(config, images, split, record, conduct)
-        tuned = dict[str, Step]()
-        for work in finetunes(config, images, {label: shots[label] for label, count in counts.items() if count}):
-            for done in conduct(work.stage, work.what, work).parts:
-                record.add("finetune", done.what, done=done)
-            tuned |= {step.what: step for step in work.steps}
-        wardrobe = Wardrobe(config.base)  # one base for all classes
-        for label, step in tuned.items():
-            drawn[label] = images_step(config, label, counts[label], step, train.of(label), wardrobe)
-            record.add("images", label, done=conduct("images", label, drawn[label]))
-        wardrobe.empty()
-
-    for arm in config.arm_names:
-        for seed in config.seeds:
-            step = arm_step(config, images, split, train, arm, seed, drawn, given.get(arm))
-            record.add("arm", arm, str(seed), done=conduct(step.stage, step.what, step))
-
-    if config.random_split:
-        careless = divide_carelessly(split, config.study_seed)
-        for seed in config.seeds:
-            step = careless_step(config, images, careless, seed)
-            record.add("careless", str(seed), done=conduct(step.stage, step.what, step))
-
-    write_ledger(config, split, train, drawn, given)
-    return conduct("report", "", lambda _: report(record, split, drawn, given))
+        raise InputError(f"{study.folder}: another run is at work there; wait for it, or set another name=") from fault
+    try:
+        yield
+    finally:
+        lock.release()

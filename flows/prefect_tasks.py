@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from PIL import Image
@@ -25,9 +25,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from data.errors import InputError, TrainingError
-from data.progress import Spoken
-from flows.record import Finding
-from flows.steps import Done, Finished, Watch
+from data.progress import LogProgress, Progress
+from flows.pipeline import RunResult
+from flows.steps import GroupResult, Result, StepResult
 from reports.schema import Summary
 from reports.text import share
 
@@ -35,52 +35,55 @@ SHEET = (8, 2)  # images of a sample sheet, across and down
 TILE = 96  # pixels
 
 
-def by_task(stage: str, what: str, work: Callable[[Watch], Finished]) -> Finished:
-    """Run a step as a task of its own: a `Conductor`.
+class TaskRunner:
+    """A `Runner` whose pieces of work are Prefect tasks of their own.
 
     The run folder decides what is done, so Prefect's cache is off; a step that had nothing to do ends in a
     state named Reused. Bad input and training that failed are no tracebacks but states with one line.
     """
-    title = f"{stage} {what}".strip()
 
-    finished: list[Finished] = []
-    failed: list[InputError | TrainingError] = []
+    def expect(self, pieces: int) -> None:
+        """Prefect's page counts by itself."""
 
-    @task(name=stage, task_run_name=title, cache_policy=NO_CACHE, persist_result=False)
-    def step() -> State[None]:
-        logger = get_run_logger()
-        try:
-            done = work(_Shown(title, Spoken(lambda line: logger.info("%s: %s", title, line))))
-        except (InputError, TrainingError) as fault:
-            failed.append(fault)
-            return unfinished(fault)
-        finished.append(done)
-        logger.info("%s: %s", title, done.outcome)
-        show_samples(done)
-        return Completed(name="Reused" if done.reused else "Completed", message=done.outcome)
+    def __call__(self, stage: str, what: str, work: Callable[[Progress], Result]) -> Result:
+        """Run one piece of work."""
+        title = f"{stage} {what}".strip()
 
-    state = step(return_state=True)
-    if failed:
-        raise failed[0]
-    state.result(raise_on_failure=True)
-    return finished[0]
+        @task(name=stage, task_run_name=title, cache_policy=NO_CACHE, persist_result=False)
+        def piece() -> State[Result]:
+            logger = get_run_logger()
+            try:
+                done = work(_Shown(title, LogProgress(lambda line: logger.info("%s: %s", title, line))))
+            except (InputError, TrainingError) as fault:
+                return unfinished(fault)
+            logger.info("%s: %s", title, done.outcome)
+            show_samples(done)
+            return Completed(name="Reused" if done.reused else "Completed", message=done.outcome, data=done)
+
+        state = piece(return_state=True)
+        if state.name in _FAULTS:
+            raise _FAULTS[state.name](state.message)
+        return cast("Result", state.result(raise_on_failure=True))
 
 
-def unfinished(fault: InputError | TrainingError) -> State[None]:
-    """Give the state of a step or run that ended so, its message what is to be said."""
-    return Failed(name="Refused" if isinstance(fault, InputError) else "Failed", message=str(fault))
+_FAULTS = {"Refused": InputError, "Failed training": TrainingError}  # what a state of this name was made from
+
+
+def unfinished(fault: InputError | TrainingError) -> State[Any]:
+    """The state of a piece of work or a run that ended so; its message is the fault's line."""
+    return Failed(name="Refused" if isinstance(fault, InputError) else "Failed training", message=str(fault))
 
 
 class _Shown:
-    """A `Watch` that keeps a progress artifact of long work, and says lines."""
+    """A `Progress` that keeps a progress artifact of long work, and logs a line now and then."""
 
-    def __init__(self, title: str, spoken: Spoken, every: float = 3.0) -> None:
-        self._title, self._spoken, self._every = title, spoken, every
+    def __init__(self, title: str, log: LogProgress, every: float = 3.0) -> None:
+        self._title, self._log, self._every = title, log, every
         self._artifact: UUID | None = None
         self._last = time.monotonic()
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        self._spoken(done, total, note)
+        self._log(done, total, note)
         now = time.monotonic()
         if now - self._last < self._every and (done < total or self._artifact is None):
             return
@@ -93,15 +96,18 @@ class _Shown:
             update_progress_artifact(self._artifact, share)
 
 
-def show_samples(done: Done) -> None:
+def show_samples(done: StepResult) -> None:
     """Show a sheet of the images that a step made, if it made any."""
-    images = sorted((done.folder / "images").glob("*"))[: SHEET[0] * SHEET[1]] if done.stage == "images" else []
-    if images:
-        key = _key("samples", done.what)
-        create_image_artifact(image_url=_sheet(images), key=key, description=f"Synthetic images of {done.what}")
+    if done.stage != "images" or not isinstance(done, GroupResult):
+        return
+    for part in done.parts:
+        images = sorted((part.folder / "images").glob("*"))[: SHEET[0] * SHEET[1]]
+        if images:
+            key = _key("samples", part.what)
+            create_image_artifact(image_url=_sheet(images), key=key, description=f"Synthetic images of {part.what}")
 
 
-def show_report(found: Finding) -> None:
+def show_report(found: RunResult) -> None:
     """Show the report's link and the table of metrics."""
     path = found.report.resolve()
     summary = Summary.read(found.summary)

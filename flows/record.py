@@ -1,125 +1,105 @@
-"""What a run leaves beside its artifacts: run.json, thumbnails, and the report drawn from them."""
+"""What a run leaves beside its artefacts for the report: run.json, and thumbnails of the images that it may show."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from augment.base.config import BaseConfig, base_identity
+from augment.base.config import base_identity
 from data.config import to_dict
 from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
-from data.splits.split import Split
 from data.store import read_json, write_json
-from flows.elsewhere import Elsewhere
-from flows.steps import COST, Done, Step
-from flows.study import LIBRARIES, StudyConfig
-from flows.synthesize import read_synthetic
-from reports.render import write_report
-from reports.schema import Summary
-from reports.text import answer
+from flows.inputs import LIBRARIES
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+    from flows.steps import Step, StepResult
 
 THUMBS, EDGE = 12, 96  # images a class and source that the report may show; pixels
+THUMBS_FOLDER = "thumbs"
+COST = "cost.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding(Done):
-    """The end of a run: the report's path, and its answer in a sentence."""
-
-    report: Path
-    summary: Path
-    answer: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What was done so far, to become run.json."""
-
-    config: StudyConfig
-    started: datetime
-    artifacts: dict[str, Any] = field(default_factory=dict)
-    timings: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def base(self) -> BaseConfig:
-        """The base as it is now: the study's own, once it is trained, by its folder."""
-        own = self.artifacts.get("base")
-        return self.config.base if own is None else BaseConfig(source=str(self.config.folder / own))
-
-    def add(self, *keys: str, done: Done) -> None:
-        """Note an artifact under its keys, and what it cost."""
-        place = self.artifacts
-        for key in keys[:-1]:
-            place = place.setdefault(key, {})
-        place[keys[-1]] = done.folder.relative_to(self.config.folder).as_posix()
-        cost = {"stage": done.stage, "what": done.what, "seconds": done.seconds, "reused": done.reused}
-        self.timings.append(cost)
-
-    def write(self, classes: tuple[str, ...]) -> None:
-        """Write run.json."""
-        config = self.config
-        arm = config.folder / self.artifacts["arm"][config.arm_names[0]][str(config.seeds[0])]
-        names = sorted({name for names in LIBRARIES.values() for name in names} | {"prefect"})
-        run = {
-            "name": config.name,
-            "started": self.started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": to_dict(config),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
-            "machine": _machine() | {"device": read_json(arm / COST)["device"]},
-            "seeds": {"study_seed": config.study_seed, "seeds": config.seeds},
-            "base": base_identity(self.base),
-            "regime": "limited" if config.split.limit_real_to_shots else "shots",
-            "rare": config.split.rare,
-            "arms": config.arm_names,
-            "classes": classes,
-            "artifacts": self.artifacts,
-            "timings": self.timings,
-        }
-        write_json(config.folder / "run.json", run)
+def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> None:
+    """Write run.json."""
+    study = plan.prepared.study
+    names = sorted({name for names in LIBRARIES.values() for name in names} | {"prefect"})
+    arm = plan.target("arm", study.arm_names[0], str(study.seeds[0]))
+    run = {
+        "name": study.name,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": to_dict(study),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+        "machine": _machine() | {"device": read_json(arm / COST)["device"]},
+        "seeds": {"study_seed": study.study_seed, "seeds": study.seeds},
+        "base": base_identity(plan.base),
+        "regime": "limited" if study.split.limit_real_to_shots else "shots",
+        "rare": study.split.rare,
+        "arms": study.arm_names,
+        "classes": plan.prepared.split.train.labels,
+        "artifacts": _artefacts(plan, plan.steps),
+        "timings": [
+            {"stage": each.stage, "what": each.what, "seconds": each.seconds, "reused": each.reused} for each in results
+        ],
+    }
+    write_json(study.folder / "run.json", run)
 
 
-def report(record: Record, split: Split, drawn: Mapping[str, Step], given: Mapping[str, Elsewhere]) -> Finding:
-    """Write run.json and thumbnails, then summary and report."""
-    start = time.perf_counter()
-    config = record.config
-    _write_thumbs(config.folder / "thumbs", split.train, "real", THUMBS if config.photographs else 0)
-    if drawn:
-        _write_thumbs(config.folder / "thumbs", read_synthetic(config, drawn), "synthetic")
-    for name, folder in given.items():
-        _write_thumbs(config.folder / "thumbs", folder.read(), f"arm.{name}.")
-    record.write(split.train.labels)
-    page = write_report(config.folder)
-    summary = config.folder / "summary.json"
-    seconds = round(time.perf_counter() - start, 2)
-    done = Done(stage="report", what="", seconds=seconds, reused=False, folder=config.folder)
-    return Finding(**vars(done), report=page, summary=summary, answer=answer(Summary.read(summary)))
+def clear_real_thumbs(folder: Path) -> None:
+    """Remove every trace of the data set's images that an earlier run left for its report, and that report."""
+    for path in (folder / THUMBS_FOLDER).glob("*/real-*"):
+        path.unlink()
+    (folder / "report.html").unlink(missing_ok=True)
 
 
-def _write_thumbs(folder: Path, manifest: Manifest, source: str, most: int = THUMBS) -> None:
-    """Keep at most so many images of each class, of distinct groups, so that the report needs no data set."""
+def write_thumbs(folder: Path, manifest: Manifest, source: str) -> None:
+    """Keep a few images of each class, of distinct groups, so that the report needs no data set."""
     small = PixelConfig(size=EDGE)
     for label in manifest.labels:
         few = manifest.of(label)
         few = few.where(~few.table["group_id"].duplicated())
-        shutil.rmtree(folder / label, ignore_errors=True) if source == "real" else None
         (folder / label).mkdir(parents=True, exist_ok=True)
-        for i, path in enumerate(few.paths()[:most]):
+        for i, path in enumerate(few.paths()[:THUMBS]):
             Image.fromarray(read_image(path, small)).save(folder / label / f"{source}-{i}.jpg", quality=90)
 
 
+def clear_thumbs(folder: Path) -> Path:
+    """An empty folder for the thumbnails of a run."""
+    thumbs = folder / THUMBS_FOLDER
+    shutil.rmtree(thumbs, ignore_errors=True)
+    thumbs.mkdir(parents=True)
+    return thumbs
+
+
+def thumbnail_bytes() -> int:
+    """Bytes of the thumbnails of one class and source, at most."""
+    return THUMBS * EDGE**2 * 3
+
+
+def _artefacts(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
+    """Folders within the run, under each step's keys."""
+    folder, found = plan.prepared.study.folder, dict[str, Any]()
+    targets = [(("split",), plan.prepared.split_result.folder), *((step.record, step.target) for step in steps)]
+    for (*keys, last), target in targets:
+        place = found
+        for key in keys:
+            place = place.setdefault(key, {})
+        place[last] = target.relative_to(folder).as_posix()
+    return found
+
+
 def _machine() -> dict[str, Any]:
-    """Describe the machine in what a reader of timings wants to know."""
+    """The machine, in what a reader of timings wants to know."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return {
         "system": f"{platform.system()} {platform.machine()}",

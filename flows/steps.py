@@ -1,31 +1,67 @@
-"""One step of a study: look whether its artifact is finished, make it otherwise, and say what it cost.
+"""A step of a study as data: which artefact, what it depends on, which steps it needs, what it takes.
 
 The run folder decides what is done, by the digest of what a step depends on; no cache of a scheduler does.
-Nothing here knows Prefect: a `Conductor` runs steps by hand (`flows.terminal`) or as Prefect tasks (`prefect_tasks`).
 """
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import filelock
-
-from data.progress import Watch
-from data.store import building, digest, finished, read_json, write_json
-
-__all__ = ["COST", "Conductor", "Done", "DoneTogether", "Finished", "Step", "Together", "Watch"]
-
-COST = "cost.json"  # seconds and device, inside an artifact
+from data.progress import Progress
+from data.store import digest, finished
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class DiskUse:
+    """Bytes that a step writes at most, and the pixel caches that it reads."""
+
+    kind: str = ""  # of what is kept, as the disk estimate names it
+    kept: int = 0
+    checkpoint: int = 0  # one checkpoint file; gone when the step is finished
+    checkpoints: int = 0  # that the step saves on its way: from the second on, a new one is written beside the old
+    pixel_sizes: tuple[int, ...] = ()  # edge lengths of the decoded images that it asks the cache for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One artefact to be made. It is data alone: `flows.stages.STAGES[stage]` holds the function that makes it."""
+
+    stage: str
+    what: str  # which of the stage's artefacts, in words
+    record: tuple[str, ...]  # its keys under `artifacts` in run.json
+    folder: Path  # without the digest
+    inputs: Mapping[str, Any]  # all that the artefact depends on, as plain JSON
+    needs: tuple[str, ...] = ()  # ids of the steps whose artefacts it reads
+    group: str = ""  # steps of one group are made in one piece of work; "": by itself
+    disk: DiskUse = field(default_factory=DiskUse)
+    on_device: bool = True  # computes on the accelerator, where there is one
+
+    @property
+    def id(self) -> str:
+        """Its name in a plan, e.g. `fine-tune df` or `arm real 0`."""
+        return f"{self.stage} {self.what}".strip()
+
+    @property
+    def digest(self) -> str:
+        """Of its inputs: what later steps depend on."""
+        return digest(self.inputs)
+
+    @property
+    def target(self) -> Path:
+        """The artefact's folder."""
+        return self.folder.with_name(f"{self.folder.name}-{self.digest[:12]}")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the artefact is there and intact."""
+        return finished(self.target, self.inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
     """A finished step; a reused one cost its seconds in an earlier run."""
 
     stage: str
@@ -36,140 +72,32 @@ class Done:
 
     @property
     def outcome(self) -> str:
-        """What became of the step, in words."""
+        """The outcome in words."""
         return f"kept from before (took {self.seconds:.0f} s)" if self.reused else f"{self.seconds:.0f} s"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoneTogether(Done):
+class GroupResult(StepResult):
     """Finished steps that were one piece of work; reused if all of them were."""
 
-    parts: tuple[Done, ...]
+    parts: tuple[StepResult, ...]
 
     @property
     def outcome(self) -> str:
-        """Say what became of each."""
+        """The outcome of each, in words."""
+        if len(self.parts) == 1:
+            return self.parts[0].outcome
         return ", ".join(f"{part.what} {part.outcome}" for part in self.parts)
 
 
-Finished = TypeVar("Finished", bound=Done)
+Result = TypeVar("Result", bound=StepResult)
 
 
-class Conductor(Protocol):
-    """Runs the steps, and shows them."""
+class Runner(Protocol):
+    """Runs pieces of work and shows them: in a terminal, or as Prefect tasks."""
 
-    def __call__(self, stage: str, what: str, work: Callable[[Watch], Finished]) -> Finished:
-        """Run one step and return what it returns."""
+    def expect(self, pieces: int) -> None:
+        """Take note that so many pieces of work are still to come."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """An artifact to be made: `make` writes its files into the folder that it is given."""
-
-    stage: str
-    what: str
-    folder: Path  # without the digest
-    inputs: Mapping[str, Any]  # all that the artifact depends on, as plain JSON
-    make: Callable[[Path, Watch], None]
-    heavy: bool = True  # computes on the device
-
-    @property
-    def digest(self) -> str:
-        """What later steps depend on."""
-        return digest(self.inputs)
-
-    @property
-    def target(self) -> Path:
-        """The artifact's folder."""
-        return self.folder.with_name(f"{self.folder.name}-{self.digest[:12]}")
-
-    def __call__(self, watch: Watch) -> Done:
-        """Make the artifact, unless it is there."""
-        reused = finished(self.target, self.inputs)
-        if not reused:
-            with _device(self.heavy) as device, building(self.target, self.inputs) as partial:
-                start = time.perf_counter()
-                self.make(partial, watch)
-                cost = {"seconds": round(time.perf_counter() - start, 2), "device": device}
-                write_json(partial / COST, cost)
-        return _kept(self, reused=reused)
-
-
-Complete = Callable[[str, float], None]  # which of the steps, by `what`, is made, and its seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Together:
-    """Artifacts of one stage that are made in one piece of work; each is kept, timed and recorded by itself.
-
-    `make` gets the folders of those that are not there yet, and says of each when it is complete. What is complete
-    stays so if the work on the others is broken off.
-    """
-
-    steps: tuple[Step, ...]
-    make: Callable[[Mapping[str, Path], Watch, Complete], None]
-
-    @property
-    def stage(self) -> str:
-        """The stage of all of them."""
-        return self.steps[0].stage
-
-    @property
-    def what(self) -> str:
-        """All that are made."""
-        return ", ".join(step.what for step in self.steps)
-
-    def __call__(self, watch: Watch) -> DoneTogether:
-        """Make the artifacts that are not there."""
-        missing = [step for step in self.steps if not finished(step.target, step.inputs)]
-        if missing:
-            self._make(missing, watch)
-        parts = tuple(_kept(step, reused=step not in missing) for step in self.steps)
-        seconds = round(sum(part.seconds for part in parts), 2)
-        folder = self.steps[0].folder.parent
-        return DoneTogether(
-            stage=self.stage, what=self.what, seconds=seconds, reused=not missing, folder=folder, parts=parts
-        )
-
-    def _make(self, missing: list[Step], watch: Watch) -> None:
-        with ExitStack() as whole:
-            device = whole.enter_context(_device(any(step.heavy for step in missing)))
-            own = {step.what: whole.enter_context(ExitStack()) for step in missing}
-            folders = {step.what: own[step.what].enter_context(building(step.target, step.inputs)) for step in missing}
-
-            def complete(what: str, seconds: float) -> None:
-                write_json(folders[what] / COST, {"seconds": round(seconds, 2), "device": device})
-                own.pop(what).close()
-
-            self.make(folders, watch, complete)
-            if own:
-                raise RuntimeError(f"{self.stage}: {', '.join(own)} was left incomplete")
-
-
-def _kept(step: Step, *, reused: bool) -> Done:
-    """Say what a finished artifact cost."""
-    seconds = read_json(step.target / COST)["seconds"]
-    return Done(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target)
-
-
-def _device(heavy: bool) -> AbstractContextManager[str]:
-    """Give the device's name; one process at a time holds a GPU, by a lock that dies with it."""
-    if not heavy:
-        return nullcontext("cpu")
-    from augment.device import device  # noqa: PLC0415 - torch takes seconds, and reused steps need none
-
-    name = device().type
-    return nullcontext(name) if name == "cpu" else _Held(name)
-
-
-class _Held(AbstractContextManager[str]):
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"lesionloom-{name}.lock")
-
-    def __enter__(self) -> str:
-        self._lock.acquire()
-        return self._name
-
-    def __exit__(self, *fault: object) -> None:
-        self._lock.release()
+    def __call__(self, stage: str, what: str, work: Callable[[Progress], Result]) -> Result:
+        """Run one piece of work and return what it returns."""

@@ -1,0 +1,87 @@
+"""Real images as the base's autoencoder gives them back: the coding of synthetic images, without what is drawn on them.
+
+An arm of such images, repeated like those of *oversampled*, tells what the coding alone does to a classifier.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import nn
+
+from augment.base.autoencoder import psnr, reconstructed
+from augment.base.config import BaseConfig
+from augment.base.load import load_base
+from augment.base.provenance import base_provenance
+from augment.device import default_device
+from data.manifest import COLUMNS, Manifest, read_table
+from data.oom import with_oom_backoff
+from data.pixels import PixelConfig, load_pixels
+from data.progress import Progress
+from data.splits.provenance import Provenance
+from data.store import write_json, write_text
+
+METADATA, RECORD = "metadata.csv", "autoencoded.json"
+_BATCH = 16  # images coded at a time, or fewer where so many do not fit the device's memory
+
+
+def autoencode(
+    *, base: BaseConfig, part: Manifest, pixels: PixelConfig, out: Path, cache: Path | None = None, progress: Progress
+) -> None:
+    """Write each image of `part` once, coded and decoded, as PNG under out/images, with metadata.csv and a record.
+
+    Each keeps its leakage group: it shows the same lesion. The record holds the mean PSNR in dB and what the base and
+    the images have seen.
+    """
+    vae = load_base(base).vae.to(default_device())
+    images, ids = load_pixels(part, pixels, cache), list(part.table["image_id"])
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    names, quality = [], list[float]()
+    for start in range(0, len(images), _BATCH):
+        batch = images[start : start + _BATCH]
+        for row, image in enumerate(_coded(vae, batch), start):
+            names.append(f"images/{row:06d}-{Path(ids[row]).name}.png")
+            Image.fromarray(image).save(out / names[-1])
+        quality += psnr(vae, batch)
+        progress(start + len(batch), len(images))
+    write_text(out / METADATA, _metadata(part, names))
+    seen = base_provenance(base) | Provenance.of(part)
+    record = {"images": len(images), "psnr_db": round(float(np.mean(quality)), 2), "provenance": seen.to_record()}
+    write_json(out / RECORD, record)
+
+
+def autoencoded_image_bytes(pixels: PixelConfig) -> int:
+    """Bytes of one image on disk, at most."""
+    return pixels.size**2 * 3 + 2**10
+
+
+def autoencoded_manifest(folder: Path, root_name: str, roots: dict[str, Path]) -> Manifest:
+    """The images that `autoencode` wrote into a folder, with the leakage groups of their sources."""
+    table, place = read_table(folder / METADATA), folder.relative_to(roots[root_name])
+    paths = [(place / name).as_posix() for name in table["file_name"]]
+    ids = "autoencoded-" + table["source_id"]
+    columns = {**dict.fromkeys(COLUMNS, ""), "image_id": ids, "root": root_name, "path": paths}
+    columns |= {"label": table["label"], "group_id": table["group_id"], "source": "synthetic"}
+    return Manifest(pd.DataFrame({**columns, "lineage": "autoencoded:" + table["source_id"]}, dtype=str), roots)
+
+
+def _coded(vae: nn.Module, images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
+    parts, _ = with_oom_backoff(lambda part: torch.from_numpy(reconstructed(vae, images[part])), len(images), _BATCH)
+    coded: UInt8[np.ndarray, "n h w 3"] = torch.cat(parts).numpy()
+    return coded
+
+
+def _metadata(part: Manifest, names: list[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["file_name", "label", "source_id", "group_id"])
+    columns = (part.table[name] for name in ("label", "image_id", "group_id"))
+    writer.writerows(zip(names, *columns, strict=True))
+    return buffer.getvalue()

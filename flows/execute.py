@@ -1,0 +1,102 @@
+"""Makes what is missing of a piece of work: its steps are looked up by stage, timed, and finished one by one."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+
+import filelock
+
+from data.progress import Progress
+from data.store import building, read_json, write_json
+from flows.full_disk import disk_full_as_input_error
+from flows.plan import Plan
+from flows.stages.table import STAGES
+from flows.steps import GroupResult, Step, StepResult
+
+COST = "cost.json"  # seconds and device, inside an artefact
+
+
+def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupResult:
+    """Make the artefacts that are missing, in one piece of work; each is kept, timed and recorded by itself.
+
+    What is written stays finished if the work on the others is broken off. Raises InputError, TrainingError.
+    """
+    missing = [step for step in steps if not step.is_finished]
+    with disk_full_as_input_error(plan.prepared.study.output_dir):
+        if len(missing) > 1:
+            _make_together(plan, missing, progress)
+        elif missing:
+            _make_one(plan, missing[0], progress)
+    parts = tuple(result_of(step, reused=step not in missing) for step in steps)
+    return GroupResult(
+        stage=steps[0].stage,
+        what=", ".join(step.what for step in steps),
+        seconds=round(sum(part.seconds for part in parts), 2),
+        reused=not missing,
+        folder=steps[0].target if len(steps) == 1 else steps[0].folder.parent,
+        parts=parts,
+    )
+
+
+def make_artefact(step: Step, make: Callable[[Path], None]) -> StepResult:
+    """Make one artefact by this function, unless it is finished."""
+    reused = step.is_finished
+    if not reused:
+        with _device(step.on_device) as name, building(step.target, step.inputs) as folder:
+            start = time.perf_counter()
+            make(folder)
+            write_json(folder / COST, {"seconds": round(time.perf_counter() - start, 2), "device": name})
+    return result_of(step, reused=reused)
+
+
+def result_of(step: Step, *, reused: bool) -> StepResult:
+    """What a finished artefact cost."""
+    seconds = read_json(step.target / COST)["seconds"]
+    return StepResult(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target)
+
+
+def _make_one(plan: Plan, step: Step, progress: Progress) -> None:
+    make_artefact(step, lambda folder: STAGES[step.stage].make(plan, step, folder, progress))
+
+
+def _make_together(plan: Plan, missing: Sequence[Step], progress: Progress) -> None:
+    """Close each step's folder as soon as it is written."""
+    make_group = STAGES[missing[0].stage].make_group
+    if make_group is None:
+        raise ValueError(f"{missing[0].stage}: steps of this stage are made one by one")
+    with ExitStack() as stack:
+        name = stack.enter_context(_device(any(step.on_device for step in missing)))
+        open_steps = {step.id: stack.enter_context(ExitStack()) for step in missing}
+        folders = {step.id: open_steps[step.id].enter_context(building(step.target, step.inputs)) for step in missing}
+        for step, seconds in make_group(plan, missing, folders, progress):
+            write_json(folders[step.id] / COST, {"seconds": round(seconds, 2), "device": name})
+            open_steps.pop(step.id).close()
+        if open_steps:
+            raise RuntimeError(f"left incomplete: {', '.join(open_steps)}")
+
+
+def _device(on_device: bool) -> AbstractContextManager[str]:
+    """The device's name; one process at a time holds an accelerator, by a lock that ends with the process."""
+    if not on_device:
+        return nullcontext("cpu")
+    from augment.device import default_device  # noqa: PLC0415 - torch takes seconds, and reused steps need none
+
+    name = default_device().type
+    return nullcontext(name) if name == "cpu" else _Held(name)
+
+
+class _Held(AbstractContextManager[str]):
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"lesionloom-{name}.lock")
+
+    def __enter__(self) -> str:
+        self._lock.acquire()
+        return self._name
+
+    def __exit__(self, *fault: object) -> None:
+        self._lock.release()

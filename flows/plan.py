@@ -1,0 +1,72 @@
+"""Every step of a study after its split, finished or not: planned before anything is made, then run as planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+from augment.base.config import BaseConfig
+from augment.generate.pipeline import AdapterPipeline
+from data.store import digest
+from flows.prepared import Prepared
+from flows.stages import arm, autoencoded, base, external, finetune, images, random_split
+from flows.steps import Step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a study in an order in which they can be made, and what they are made from."""
+
+    prepared: Prepared
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def base(self) -> BaseConfig:
+        """The base that is fine-tuned; the study's own one lies where its step puts it."""
+        return base.base_of(self.prepared, self.steps)
+
+    @cached_property
+    def pipeline(self) -> AdapterPipeline:
+        """The loaded base of this process, whose adapter weights are swapped in place; loaded on first use."""
+        return AdapterPipeline(self.base)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the steps: two processes with one digest would make the same artefacts."""
+        return digest([(step.id, step.digest) for step in self.steps])
+
+    def step(self, *record: str) -> Step:
+        """The step that run.json records under these keys."""
+        return next(step for step in self.steps if step.record == record)
+
+    def steps_of(self, stage: str) -> tuple[Step, ...]:
+        """All steps of a stage, in order."""
+        return tuple(step for step in self.steps if step.stage == stage)
+
+    def target(self, *record: str) -> Path:
+        """The artefact's folder of the step under these keys."""
+        return self.step(*record).target
+
+    def groups(self) -> Iterator[tuple[Step, ...]]:
+        """The steps by pieces of work: those of one group together, every other by itself."""
+        for _, steps in groupby(self.steps, key=lambda step: step.group or step.id):
+            yield tuple(steps)
+
+
+def make_plan(prepared: Prepared) -> Plan:
+    """Plan every step. Nothing is made or trained.
+
+    Raises InputError for what prompts cannot tell, for files that a section names in vain and for external images
+    that are too few.
+    """
+    from_others = external.plan(prepared)
+    own = base.plan(prepared)
+    adapters = finetune.plan(prepared, own)
+    synthetic = images.plan(prepared, adapters)
+    coded = autoencoded.plan(prepared, own)
+    added = (*from_others, *synthetic, *coded)
+    arms = arm.plan(prepared, added)
+    return Plan(prepared, (*from_others, *own, *adapters, *synthetic, *coded, *arms, *random_split.plan(prepared)))

@@ -1,0 +1,90 @@
+"""A plan shown before it is run, and kept in the run folder: which steps, what is there, how much disk.
+
+`lesionloom plan CONFIG` prints it and makes nothing: what must be made to know the steps (phantoms, the split) is made
+in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from data.config import to_dict
+from data.progress import Progress
+from data.store import read_json, write_json
+from flows.disk import estimate
+from flows.plan import Plan, make_plan
+from flows.prepare import prepare
+from flows.steps import Result
+from flows.study import StudyConfig
+
+PLAN = "plan.json"
+
+
+def write_plan(plan: Plan) -> None:
+    """Keep config and digests of the steps in the run folder, for `flows.step`."""
+    study = plan.prepared.study
+    steps = {step.id: step.digest for step in plan.steps}
+    write_json(study.folder / PLAN, {"config": to_dict(study), "digest": plan.digest, "steps": steps})
+
+
+def plan_without_writing(study: StudyConfig) -> Plan:
+    """The plan of a study; nothing of it is made. Raises InputError.
+
+    The images are read and divided in a temporary folder, unless a run of the same images has divided them before.
+    """
+    if _is_divided(study):
+        return make_plan(prepare(study, _Quiet()))
+    with tempfile.TemporaryDirectory(prefix="lesionloom-plan-") as folder:
+        plan = make_plan(prepare(dataclasses.replace(study, output_dir=folder), _Quiet()))
+        return _moved(plan, Path(folder), study.output_dir)
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Print the steps with what they need and what is there, then counts and disk."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("step", "needs", "state"):
+        table.add_column(column)
+    for step in plan.steps:
+        table.add_row(step.id, ", ".join(step.needs) or "-", "finished" if step.is_finished else "to be made")
+    split, left = plan.prepared.split, sum(not step.is_finished for step in plan.steps)
+    parts = ", ".join(f"{name} {len(part):,}" for name, part in split.parts().items())
+    console.print(f"{len(plan.prepared.images.manifest):,} images of {len(split.train.labels)} classes: {parts}")
+    added = ", ".join(f"{label} {count:,}" for label, count in plan.prepared.fill_counts.items())
+    console.print(f"images that the filled arms add: {added}\n")
+    console.print(table)
+    console.print(f"\n{len(plan.steps)} steps, {left} to be made; disk: {estimate(plan).outcome}", soft_wrap=True)
+
+
+def _is_divided(study: StudyConfig) -> bool:
+    """Whether a run of this name has read and divided the same images in the same way."""
+    try:
+        before = read_json(study.folder / PLAN)["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    now = to_dict(study)
+    return all(before.get(section) == now[section] for section in ("data", "pixels", "split", "study_seed"))
+
+
+def _moved(plan: Plan, folder: Path, output_dir: str) -> Plan:
+    """The same plan with its artefacts in another output folder."""
+    study = dataclasses.replace(plan.prepared.study, output_dir=output_dir)
+    steps = (dataclasses.replace(s, folder=Path(output_dir) / s.folder.relative_to(folder)) for s in plan.steps)
+    return Plan(dataclasses.replace(plan.prepared, study=study), tuple(steps))
+
+
+class _Quiet:
+    """A `Runner` that shows nothing."""
+
+    def expect(self, pieces: int) -> None:
+        """Nothing is counted."""
+
+    def __call__(self, stage: str, what: str, work: Callable[[Progress], Result]) -> Result:
+        """Run one piece of work."""
+        del stage, what
+        return work(lambda _done, _total, _note="": None)

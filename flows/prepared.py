@@ -1,0 +1,76 @@
+"""A study whose images are read and divided: what all its steps are planned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from augment.context import Context
+from data.files.contents import identity_of
+
+from classify.arms import limit_to_shots
+from data.manifest import Manifest
+from data.splits.class_counts import fill_counts
+from data.splits.split import Split, few_shot
+from flows.steps import StepResult
+from flows.study import StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(StepResult):
+    """The data set, and the SHA-256 of every image's bytes by its id."""
+
+    manifest: Manifest
+    contents: Mapping[str, str]
+
+    @property
+    def outcome(self) -> str:
+        """What was read, in words; images that lie in a folder are read anew by every run."""
+        found = f"{len(self.manifest):,} images of {len(self.manifest.labels)} classes"
+        return f"{found}, kept from before" if self.reused else f"{found}, {self.seconds:.0f} s"
+
+    def identity_of(self, part: Manifest) -> str:
+        """Digest of a part's table and of its images' bytes, wherever they lie."""
+        return identity_of(part, self.contents)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The study, its images and its split."""
+
+    study: StudyConfig
+    images: Images
+    split: Split
+    split_result: StepResult
+    classifier_bytes: int  # of one classifier's weights
+
+    @cached_property
+    def shots(self) -> dict[str, Manifest]:
+        """The few images of each rare class that the generator may see."""
+        config, seed = self.study.split, self.study.study_seed
+        return {label: few_shot(self.split.train, label, config.shots, seed) for label in config.rare}
+
+    @cached_property
+    def train(self) -> Manifest:
+        """The real images that classifiers train on: all of the train part, or of rare classes only the shots."""
+        limited = self.study.split.limit_real_to_shots
+        return limit_to_shots(self.split.train, self.shots) if limited else self.split.train
+
+    @cached_property
+    def fill_counts(self) -> dict[str, int]:
+        """How many images the filled arms add to each rare class."""
+        return fill_counts(self.train, self.study.split.rare, self.study.fill_to)
+
+    @cached_property
+    def synthetic_counts(self) -> dict[str, int]:
+        """How many images to generate of each rare class that needs some; empty where no arm trains on them."""
+        if not self.study.trains_on("synthetic"):
+            return {}
+        return {label: count for label, count in self.fill_counts.items() if count}
+
+    @property
+    def context(self) -> Context:
+        """The settings that the stages of `augment` share."""
+        study = self.study
+        return Context(pixels=study.pixels, prompts=study.prompts, seed=study.study_seed, cache=study.cache)

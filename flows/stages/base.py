@@ -1,0 +1,97 @@
+"""The study's own base, where it trains one: on its train part alone, before anything is fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augment.base.param_count import base_parts
+
+from augment.base.config import BaseConfig, base_identity
+from augment.base.pretrain import (
+    own_base_bytes,
+    own_base_checkpoint_bytes,
+    own_base_part,
+    own_base_settings,
+    pretrain_own,
+)
+from augment.prompts import attributes_of
+from data.manifest import Manifest
+from data.progress import Progress
+from flows.inputs import inputs, settings
+from flows.prepared import Prepared
+from flows.steps import DiskUse, Step
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+
+
+def needs_base(prepared: Prepared) -> bool:
+    """Whether some arm's images come from the base: drawn with it, or passed through its autoencoder."""
+    coded = prepared.study.trains_on("autoencoded") and any(prepared.fill_counts.values())
+    return bool(prepared.synthetic_counts) or coded
+
+
+def plan(prepared: Prepared) -> tuple[Step, ...]:
+    """The step that trains the study's own base; none for a base that is there, or that no arm needs."""
+    study, own = prepared.study, prepared.study.base.own
+    if own is None or not needs_base(prepared):
+        return ()
+    parts = base_parts(study.base, study.pixels.size)
+    depends = inputs(
+        "base",
+        part=prepared.images.identity_of(part_of(prepared)),
+        init_from=base_identity(study.base)["init_from"],
+        pretrain=own_base_settings(own),
+        pixels=settings(study.pixels),
+        prompts=settings(study.prompts),
+        seed=study.study_seed,
+    )
+    n = len(prepared.images.manifest)
+    disk = DiskUse(
+        kind="base",
+        kept=own_base_bytes(parts),
+        checkpoint=own_base_checkpoint_bytes(own, parts, n, study.pixels.size),
+        checkpoints=1,
+        pixel_sizes=(study.pixels.size,),
+    )
+    what, folder = f"from {own.init_from}", study.folder / "base"
+    return (Step(stage="base", what=what, record=("base",), folder=folder, inputs=depends, disk=disk),)
+
+
+def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
+    """Train it and write a diffusers folder."""
+    del step
+    prepared = plan.prepared
+    base, part = prepared.study.base, part_of(prepared)
+    pretrain_own(base=base, part=part, context=prepared.context, out=folder, progress=progress)
+
+
+def part_of(prepared: Prepared) -> Manifest:
+    """The images that the own base is trained on. Raises ConfigError."""
+    own = prepared.study.base.own
+    if own is None:
+        raise ValueError(f"the base {prepared.study.base.source} is not the study's own to train")
+    return own_base_part(own, prepared.train, prepared.study.split.rare)
+
+
+def base_of(prepared: Prepared, steps: Sequence[Step]) -> BaseConfig:
+    """The base that is fine-tuned: the configured one, or the folder that the own one's step makes."""
+    own = [step for step in steps if step.stage == "base"]
+    return BaseConfig(source=str(own[0].target)) if own else prepared.study.base
+
+
+def identity(prepared: Prepared, own: Sequence[Step]) -> dict[str, Any]:
+    """What tells one base from another in a step's inputs; an own one is known by its step, trained or not."""
+    return {"own": own[0].digest} if own else base_identity(prepared.study.base)
+
+
+def ids(own: Sequence[Step]) -> tuple[str, ...]:
+    """Ids of the steps that must be made before the base is there."""
+    return tuple(step.id for step in own)
+
+
+def refuse_prompts(prepared: Prepared) -> None:
+    """Raise InputError for columns that prompts cannot tell from, before anything is trained."""
+    attributes_of(prepared.split.train, prepared.study.prompts)

@@ -1,0 +1,120 @@
+"""Images made by another program: as many as the arm needs, and none a copy of what judges the classifiers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.files.contents import contents_of, identity_of
+
+from data.manifest import Manifest
+from data.pixels import PixelConfig, load_pixels
+from data.progress import Progress
+from data.sources.external import (
+    LEFT_OUT,
+    ExternalArm,
+    choose_external,
+    external_provenance,
+    find_copies,
+    refuse_copies,
+)
+from data.splits.provenance import Provenance
+from data.store import write_json
+from flows.inputs import inputs, settings
+from flows.prepared import Prepared
+from flows.stages.split import DUPLICATES_SIZE
+from flows.steps import DiskUse, Step
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+
+TABLE, RECORD = "chosen.csv", "external.json"
+
+
+def plan(prepared: Prepared) -> tuple[Step, ...]:
+    """A step an arm of external images, which looks the chosen ones over. Raises DataError for too few of them."""
+    return tuple(_step(prepared, arm) for arm in prepared.study.external_arms)
+
+
+def _step(prepared: Prepared, arm: ExternalArm) -> Step:
+    study, images = prepared.study, prepared.images
+    chosen = choose(prepared, arm)
+    contents = contents_of(chosen, study.cache / "contents.json")
+    depends = inputs(
+        "external",
+        arm=arm.name,
+        images=identity_of(chosen, contents),
+        parts={name: images.identity_of(part) for name, part in originals(prepared).items()},
+        pixels=settings(study.pixels),
+        provenance=provenance(chosen).to_record(),
+    )
+    return Step(
+        stage="external",
+        what=arm.name,
+        record=("external", arm.name),
+        folder=study.folder / "external" / arm.name,
+        inputs=depends,
+        disk=DiskUse(pixel_sizes=(study.pixels.size, DUPLICATES_SIZE)),
+        on_device=False,
+    )
+
+
+def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
+    """Refuse copies of validation and test images, and write the table of what the arm trains on."""
+    prepared = plan.prepared
+    study = prepared.study
+    (arm,) = (arm for arm in study.external_arms if arm.name == step.what)
+    chosen, seen = choose(prepared, arm), provenance(choose(prepared, arm))
+    load_pixels(chosen, study.pixels, study.cache, progress)  # one that cannot be read is met here, before training
+    compared = originals(prepared)
+    small = PixelConfig(size=DUPLICATES_SIZE, geometry=study.pixels.geometry)  # the split's, so these are cached
+    pixels = load_pixels(chosen, small, study.cache)
+    found = {name: find_copies(pixels, load_pixels(part, small, study.cache)) for name, part in compared.items()}
+    refuse_copies(chosen, compared, found)
+    prepared.split.refuse_seen(seen, f"the generator of {root_of(chosen)}")
+    chosen.write(folder / TABLE)
+    contents = contents_of(chosen, study.cache / "contents.json")
+    train_ids = compared["train"].table["image_id"]
+    write_json(
+        folder / RECORD,
+        {
+            "images": len(chosen),
+            "different": len(set(contents.values())),
+            "seen": sorted(seen.group_ids) if seen.is_complete else None,
+            "copies_of_train": [
+                (str(chosen.paths()[one]), str(train_ids.iloc[other])) for one, other in found["train"]
+            ],
+        },
+    )
+
+
+def choose(prepared: Prepared, arm: ExternalArm) -> Manifest:
+    """The images of an arm: as many of each rare class as the other arms add. Raises DataError."""
+    labels, seed = prepared.images.manifest.labels, prepared.study.study_seed
+    return choose_external(arm, labels, prepared.fill_counts, seed)
+
+
+def originals(prepared: Prepared) -> dict[str, Manifest]:
+    """What external images are compared with: the parts, and what was left out for an official test set."""
+    split, whole = prepared.split, prepared.images.manifest
+    if not split.left_out:
+        return split.parts()
+    return {**split.parts(), LEFT_OUT: whole.where(whole.table["image_id"].isin(split.left_out))}
+
+
+def provenance(chosen: Manifest) -> Provenance:
+    """What their generator has seen, as far as a record beside the images says."""
+    return external_provenance(root_of(chosen))
+
+
+def root_of(chosen: Manifest) -> Path:
+    """The folder of the images."""
+    (folder,) = chosen.roots.values()
+    return folder
+
+
+def read_images(plan: Plan, name: str) -> Manifest:
+    """The images of an arm that were let through."""
+    step = plan.step("external", name)
+    (arm,) = (arm for arm in plan.prepared.study.external_arms if arm.name == name)
+    return Manifest.read(step.target / TABLE, choose(plan.prepared, arm).roots)

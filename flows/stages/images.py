@@ -1,0 +1,95 @@
+"""Synthetic images of a class, drawn with its adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from augment.generate.record import GeneratedImages
+from augment.methods.record import AdapterRecord
+
+from augment.generate.run import ImageRequest, generate, generated_image_bytes, synthetic_manifest
+from augment.prompts import Attributes, attributes_of
+from data.manifest import Manifest
+from data.progress import Progress
+from data.store import digest
+from flows.inputs import inputs
+from flows.prepared import Prepared
+from flows.steps import DiskUse, Step
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+
+ROOT = "synthetic"  # name of the run folder as a root of paths
+
+
+def plan(prepared: Prepared, adapters: Sequence[Step]) -> tuple[Step, ...]:
+    """A step a class that gets synthetic images."""
+    return tuple(_step(prepared, adapter) for adapter in adapters)
+
+
+def _step(prepared: Prepared, adapter: Step) -> Step:
+    study, label = prepared.study, adapter.record[-1]
+    count = prepared.synthetic_counts[label]
+    attributes = attributes_for(prepared, label)
+    depends = inputs(
+        "images",
+        label=label,
+        count=count,
+        adapter=adapter.digest,
+        size=study.pixels.size,
+        generate=study.generate.result_settings(),
+        seed=study.study_seed,
+        attributes=digest(attributes),
+    )
+    return Step(
+        stage="images",
+        what=label,
+        record=("images", label),
+        folder=study.folder / "images" / label,
+        inputs=depends,
+        needs=(adapter.id,),
+        disk=DiskUse(kind="synthetic images", kept=count * generated_image_bytes(study.generate, study.pixels.size)),
+    )
+
+
+def attributes_for(prepared: Prepared, label: str) -> list[Attributes]:
+    """What prompts may tell of the class: that of its train images; empty where no column is named."""
+    prompts = prepared.study.prompts
+    return attributes_of(prepared.train.of(label), prompts) if prompts.tells_columns else []
+
+
+def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
+    """Generate the class's images."""
+    prepared, label = plan.prepared, step.record[-1]
+    study, adapter = prepared.study, plan.target("finetune", label)
+    request = ImageRequest(
+        label=label,
+        prompt=AdapterRecord.read(adapter).prompt,
+        count=prepared.synthetic_counts[label],
+        seed=study.study_seed,
+        size=study.pixels.size,
+        attributes=attributes_for(prepared, label),
+        adapter=adapter,
+    )
+    generate(pipeline=plan.pipeline, request=request, config=study.generate, out=folder, progress=progress)
+
+
+def unload(plan: Plan) -> None:
+    """Free the memory of the loaded base."""
+    plan.pipeline.unload()
+
+
+def read_images(plan: Plan) -> Manifest | None:
+    """The synthetic images of all classes; None where there are none."""
+    steps, study = plan.steps_of("images"), plan.prepared.study
+    roots = {ROOT: study.folder}
+    return Manifest.concat(*(synthetic_manifest(step.target, ROOT, roots) for step in steps)) if steps else None
+
+
+def refuse_leaks(plan: Plan) -> None:
+    """Raise DataError for images whose generator has seen what the classifiers are judged by."""
+    for step in plan.steps_of("images"):
+        seen = GeneratedImages.read(step.target).provenance
+        plan.prepared.split.refuse_seen(seen, f"the generator of {step.target}")

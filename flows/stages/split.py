@@ -1,0 +1,41 @@
+"""The split: images joined into leakage groups, none of which stands in two parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.splits.leakage import leakage_record, write_split
+
+from data.pixels import PixelConfig, load_pixels
+from data.progress import Progress
+from data.splits.duplicates import leakage_groups
+from data.splits.split import make_split
+from flows.inputs import inputs, settings
+from flows.prepared import Images
+from flows.steps import Step
+from flows.study import StudyConfig
+
+DUPLICATES_SIZE = 64  # pixels of the images among which near-duplicates are searched
+
+
+def plan(study: StudyConfig, images: Images) -> Step:
+    """The step that divides the images. It does not depend on the base, nor on the size that models see."""
+    geometry = study.pixels.geometry  # near-duplicates are searched in images so cut
+    depends = inputs(
+        "split",
+        images=images.identity_of(images.manifest),
+        split=settings(study.split, *(() if study.split.n_splits else ("n_splits", "fold"))),
+        seed=study.study_seed,
+        geometry=geometry,
+    )
+    folder = study.folder / "split"
+    return Step(stage="split", what="", record=("split",), folder=folder, inputs=depends, on_device=False)
+
+
+def make(study: StudyConfig, images: Images, folder: Path, progress: Progress) -> None:
+    """Write train.csv, validation.csv, test.csv and what was joined and would have leaked."""
+    small = PixelConfig(size=DUPLICATES_SIZE, geometry=study.pixels.geometry)
+    pixels = load_pixels(images.manifest, small, study.cache, progress)
+    joined, links = leakage_groups(images.manifest, pixels)
+    split = make_split(joined, study.split, study.study_seed)
+    write_split(folder, split, leakage_record(joined, links, split, study.split, study.study_seed))

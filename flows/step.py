@@ -1,0 +1,83 @@
+"""Make one step of a study alone, in a process of its own.
+
+    python -m flows.step CONFIG STEP [key=value ...]        e.g. configs/demo.yaml "arm real 0"
+    python -m flows.step RUN STEP                           RUN: the folder of a run that has begun, e.g. runs/demo
+
+The plan is made anew from the config; a step is known by its id and digest, so the artefact lies where a run looks for
+it. What the step needs must be finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.config import parse
+from data.errors import ConfigError, InputError, exit_code
+from data.store import read_json
+from flows.execute import run_group
+from flows.plan import Plan, make_plan
+from flows.planned import PLAN
+from flows.prepare import prepare
+from flows.steps import GroupResult, Runner
+from flows.study import StudyConfig, load_study
+
+
+def make_step(plan: Plan, name: str, run: Runner, digest: str | None = None) -> GroupResult:
+    """Make the step of this id. Raises InputError for an unknown one, another digest, or a need that is not finished."""
+    steps = {step.id: step for step in plan.steps}
+    if name not in steps:
+        raise InputError(f"the plan has no step {name!r}; it has {', '.join(steps)}")
+    step = steps[name]
+    if digest not in (None, step.digest):
+        raise InputError(
+            f"step {name!r} is {step.digest[:12]} here, but {str(digest)[:12]} was asked for: the data, the config or a "
+            "library differ; make both processes use the same"
+        )
+    missing = [need for need in step.needs if not steps[need].is_finished]
+    if missing:
+        raise InputError(f"step {name!r} needs {missing[0]!r}, which is not finished; make that first")
+    return run(step.stage, step.what, lambda progress: run_group(plan, (step,), progress))
+
+
+def study_of(source: Path, overrides: Sequence[str] = ()) -> tuple[StudyConfig, dict[str, str]]:
+    """The study of a config, or of a run folder with the digests of its steps. Raises ConfigError."""
+    if not source.is_dir():
+        return load_study(source, overrides), {}
+    if overrides:
+        raise ConfigError(f"{source}: a run's config cannot be overridden; give the YAML file instead")
+    try:
+        record = read_json(source / PLAN)
+        return parse(StudyConfig, record["config"], str(source / PLAN)), record["steps"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise ConfigError(f"{source}: holds no {PLAN} of a run; give a config, or a run folder") from fault
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, metavar="CONFIG|RUN")
+    parser.add_argument("step", help='its id, as `lesionloom plan` lists it, e.g. "fine-tune df"')
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    given = parser.parse_args(arguments)
+    return exit_code(lambda: _made(given.source, given.step, given.overrides))
+
+
+def _made(source: Path, name: str, overrides: Sequence[str]) -> int:
+    from rich.console import Console  # noqa: PLC0415 - the help needs none
+
+    from flows.terminal import TerminalRunner  # noqa: PLC0415
+
+    run = TerminalRunner(Console(highlight=False))
+    study, digests = study_of(source, overrides)
+    done = make_step(make_plan(prepare(study, run)), name, run, digests.get(name))
+    print(done.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
