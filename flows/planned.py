@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from data.config import to_dict
+from data.errors import exit_code
 from data.progress import Progress
 from data.store import read_json, write_json
 from flows.disk import estimate
 from flows.plan import Plan, make_plan
 from flows.prepare import prepare
 from flows.steps import Result
-from flows.study import StudyConfig
+from flows.study import StudyConfig, load_study
 
 PLAN = "plan.json"
 
@@ -88,3 +89,16 @@ class _Quiet:
         """Run one piece of work."""
         del stage, what
         return work(lambda _done, _total, _note="": None)
+
+
+def show(config: Path, overrides: Sequence[str] = ()) -> int:
+    """Print the plan of a config, and give the command's exit code."""
+    console = Console(highlight=False)
+
+    def work() -> int:
+        study = load_study(config, overrides)
+        console.print(f"reading the images of {config}; nothing is written to {study.folder}")
+        show_plan(plan_without_writing(study), console)
+        return 0
+
+    return exit_code(work)

@@ -1,0 +1,137 @@
+"""The command `lesionloom`: every program of the project under one name, with help and shell completion.
+
+Exit codes are the same everywhere: 0, 1 for a failure of the program, 2 for bad input, 130 after Ctrl-C. What a command
+needs is imported when it runs, since torch takes seconds and `--help` needs none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+Overrides = Annotated[str, Parameter(help="settings laid over the config, such as classifier.steps=40")]
+Config = Annotated[Path, Parameter(help="a study's YAML file")]
+
+app = App(
+    name="lesionloom",
+    help="Does few-shot diffusion augmentation make a classifier of an imbalanced medical image set better?",
+    version_flags=[],
+    result_action="return_value",
+)
+app.register_install_completion_command(help="Install completion of commands and options for this shell.")
+
+
+@app.command
+def run(config: Config, /, *overrides: Overrides) -> int:
+    """Run a study and write its report; what is finished is kept."""
+    from flows.augment_and_evaluate import main as command  # noqa: PLC0415
+
+    return command([str(config), *overrides])
+
+
+@app.command
+def plan(config: Config, /, *overrides: Overrides) -> int:
+    """List the steps of a study, what is there and what disk it takes; nothing is made."""
+    from flows.planned import show  # noqa: PLC0415
+
+    return show(config, overrides)
+
+
+@app.command
+def doctor(
+    config: Config,
+    /,
+    *overrides: Overrides,
+    every: Annotated[bool, Parameter(name="--all", negative="", help="list every example of a fault")] = False,
+) -> int:
+    """Validate a study's images and table before anything is trained."""
+    from data.doctor.__main__ import main as command  # noqa: PLC0415
+
+    return command([str(config), *overrides, *(["--all"] if every else [])])
+
+
+@app.command
+def predict(
+    model: Annotated[Path, Parameter(help="a run folder or a classifier's model folder")],
+    images: Annotated[Path, Parameter(help="a folder of images")],
+    /,
+    *,
+    arm: Annotated[str | None, Parameter(help="which arm's classifier (default: the last arm's)")] = None,
+    seed: Annotated[int | None, Parameter(help="which classifier seed (default: the first)")] = None,
+    out: Annotated[Path, Parameter(help="the CSV of probabilities")] = Path("predictions.csv"),
+) -> int:
+    """Apply a trained classifier to a folder of images."""
+    from classify.predict import main as command  # noqa: PLC0415
+
+    options = {"--arm": arm, "--seed": seed, "--out": out}
+    named = [text for name, value in options.items() if value is not None for text in (name, str(value))]
+    return command([str(model), str(images), *named])
+
+
+@app.command
+def report(folder: Annotated[Path, Parameter(help="the folder of a finished run")], /) -> int:
+    """Draw a finished run's report again."""
+    from reports.render import main as command  # noqa: PLC0415
+
+    return command([str(folder)])
+
+
+@app.command
+def pool(
+    *folders: Annotated[Path, Parameter(help="the folder of each fold's finished run")],
+    out: Annotated[Path | None, Parameter(help="where to write (default: NAME-pooled beside the runs)")] = None,
+) -> int:
+    """Pool the folds of a cross-validation into one report."""
+    from reports.pool import main as command  # noqa: PLC0415
+
+    return command([*map(str, folders), *(["--out", str(out)] if out else [])])
+
+
+@app.command
+def pretrain(config: Config, /, *overrides: Overrides) -> int:
+    """Train a small base model from scratch, such as the embedded one."""
+    from augment.base.pretrain import main as command  # noqa: PLC0415
+
+    return command([str(config), *overrides])
+
+
+@app.command
+def start() -> int:
+    """Start Prefect's server and worker with the deployments, each where it is missing."""
+    return _launch("up")
+
+
+@app.command
+def stop() -> int:
+    """Stop the server and the worker that were started here."""
+    return _launch("stop")
+
+
+@app.command
+def test(*arguments: Annotated[str, Parameter(help="further arguments for pytest", allow_leading_hyphen=True)]) -> int:
+    """Run linters, type checks, import floors and tests."""
+    return _launch("test", *arguments)
+
+
+def _launch(*arguments: str) -> int:
+    from flows.start import main as command  # noqa: PLC0415
+
+    return command(list(arguments))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as fault:
+        print(f"error: {' '.join(str(fault).split())} `lesionloom --help` lists the commands", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
