@@ -21,6 +21,7 @@ from augment.methods.stack import Stack
 from augment.methods.weights import with_parts
 from augment.training import Training
 from augment.tuning import FinetuneConfig
+from data.archives import FORMATS
 
 SCRIPT, SAME, PEFT, OURS, ALL = (
     "the public script's loop, its rank 4 on the attention",
@@ -135,7 +136,7 @@ class _Loop:
     def step(self) -> float:
         """Make a step; gives the loss."""
         where, vae = self.base.device, self.pipe.vae
-        with Image.open(next(self.images)) as image:
+        with Image.open(next(self.images), formats=FORMATS) as image:
             pixels = self.transform(image.convert("RGB"))[None].to(where, vae.dtype)
         latents = vae.encode(pixels).latent_dist.sample() * vae.config.scaling_factor
         noise = torch.randn_like(latents)
