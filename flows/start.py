@@ -12,7 +12,8 @@ import os
 import sys
 
 from flows.environment import ROOT, StartError, call, environment, program
-from flows.serving import deploy, end, environ, follow, server, worker
+from flows.following import follow
+from flows.serving import deploy, end, environ, server, worker
 
 CHECKS = (
     ("ruff", "check", "."),

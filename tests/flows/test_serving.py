@@ -4,8 +4,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from flows import serving
+from flows import asking, serving
 from flows.environment import StartError
+from flows.following import follow
 
 DEPLOYMENT = {"id": "d1", "parameters": {"config": "configs/demo.yaml", "overrides": []}}
 
@@ -33,7 +34,7 @@ def answers(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
-        monkeypatch.setattr(serving.time, "sleep", lambda _: None)
+        monkeypatch.setattr(asking.time, "sleep", lambda _: None)
         yield given
         server.shutdown()
 
@@ -46,7 +47,7 @@ def ran_with(answers, name, kind, message):
         (200, [_line("split: 3 s"), _line("Finished in state Completed('3 s')")]),
         (200, []),
     ]
-    return serving.follow(["study_seed=1"])
+    return follow(["study_seed=1"])
 
 
 def _line(message):
