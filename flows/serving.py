@@ -90,7 +90,7 @@ def _healthy() -> bool:
 
 def _check_access() -> None:
     """Refuse a server that is not ours to use; one that the environment names is the user's own choice."""
-    mine = "stop it, or name yours by PREFECT_API_URL, or a free port: PREFECT_API_URL=http://127.0.0.1:4201/api"
+    mine = "stop it, or set PREFECT_API_URL to your own server or to a free port: http://127.0.0.1:4201/api"
     named = os.environ.get("PREFECT_API_URL") or os.environ.get(VARIABLE)
     record = HOME / "server.pid"
     if not named and not (record.is_file() and _ours(int(record.read_text()))):

@@ -99,6 +99,55 @@ def test_the_address_is_the_one_that_prefect_reads(monkeypatch):
     assert serving.api() == "http://127.0.0.1:4200/api"
 
 
+def test_a_server_that_refuses_the_auth_string_is_named_with_the_fix(answers):
+    answers["/health"] = [(200, True)]
+    answers["/admin/version"] = [(401, {})]
+    with pytest.raises(StartError, match=r"refuses our auth string.*set PREFECT_API_AUTH_STRING"):
+        serving.server()
+
+
+@pytest.fixture
+def unnamed(answers, monkeypatch, tmp_path):
+    """A healthy server at the project's own address, which the environment does not name."""
+    url = serving.api()
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    for module in (asking, serving):
+        monkeypatch.setattr(module, "api", lambda: url)
+    monkeypatch.setattr(serving, "HOME", tmp_path)
+    answers["/health"] = [(200, True)]
+    answers["/admin/version"] = [(200, "3")]
+    return tmp_path
+
+
+def test_a_server_of_somebody_else_is_not_told_the_auth_string(unnamed, answers):
+    with pytest.raises(StartError, match="not started from this folder"):
+        serving.server()
+    assert [path for path, _ in answers["asked"]] == ["/api/health"]
+
+
+def test_our_own_server_that_lets_anyone_in_is_to_be_stopped(unnamed, monkeypatch):
+    (unnamed / "server.pid").write_text("1", encoding="utf-8")
+    monkeypatch.setattr(serving, "_ours", lambda _: True)
+    with pytest.raises(StartError, match=r"without an auth string.*flows\.start stop"):
+        serving.server()
+
+
+def test_our_own_server_that_wants_the_auth_string_is_used(unnamed, answers, monkeypatch, capsys):
+    answers["/admin/version"] = [(200, "3"), (401, {})]
+    (unnamed / "server.pid").write_text("1", encoding="utf-8")
+    monkeypatch.setattr(serving, "_ours", lambda _: True)
+    serving.server()
+    assert "its login wants what `cat .prefect/auth` shows" in capsys.readouterr().out
+
+
+def test_a_server_that_the_environment_names_may_let_anyone_in(answers, capsys):
+    answers["/health"] = [(200, True)]
+    answers["/admin/version"] = [(200, "3")]
+    serving.server()
+    assert "server: there" in capsys.readouterr().out
+
+
 def test_a_process_that_is_not_ours_is_left_alone(answers, monkeypatch, tmp_path, capsys):
     answers[f"/workers/{serving.POOL}"] = [(404, {})]
     monkeypatch.setattr(serving, "HOME", tmp_path)
