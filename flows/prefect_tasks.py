@@ -24,8 +24,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from data.archives import FORMATS
 from data.errors import InputError, TrainingError
+from data.files.archives import FORMATS
 from data.progress import Spoken
 from flows.record import Finding
 from flows.steps import Done, Finished, Watch

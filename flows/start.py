@@ -12,7 +12,8 @@ import os
 import sys
 
 from flows.launch.environment import ROOT, StartError, call, environment, program
-from flows.launch.serving import deploy, end, environ, follow, server, worker
+from flows.launch.follow import follow
+from flows.launch.serving import deploy, end, environ, server, worker
 
 CHECKS = (
     ("ruff", "check", "."),

@@ -18,8 +18,8 @@ import yaml
 from markupsafe import Markup
 from PIL import Image
 
-from data.archives import FORMATS
 from data.errors import InputError, exit_code
+from data.files.archives import FORMATS
 from data.store import write_text
 from reports import figures
 from reports import text as wording

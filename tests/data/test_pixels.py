@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from data.dicom import SUFFIXES as DICOM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.archives import FORMATS, SUFFIXES
 from data.config import parse
-from data.dicom import SUFFIXES as DICOM
 from data.errors import ConfigError, DataError
+from data.files.archives import FORMATS, SUFFIXES
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig, load_pixels, read_image, train_augmentation
 
