@@ -20,6 +20,8 @@ from augment.sampler import (
 from augment.solvers import solver, solver_for
 from data.errors import BaseError, ConfigError
 
+pytestmark = pytest.mark.numerical
+
 PROMPT = "dermoscopy of a melanoma"
 
 

@@ -16,6 +16,8 @@ from augment.training import Training
 from augment.tuning import FinetuneConfig
 from data.errors import TrainingError
 
+pytestmark = pytest.mark.numerical
+
 CONFIG = FinetuneConfig(
     steps=5, batch_size=4, rank=2, learning_rate=1e-3, warmup=1, preview_every=0, clip=0.1, prompt_dropout=0.3
 )

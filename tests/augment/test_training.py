@@ -14,6 +14,8 @@ from augment.training import Training
 from augment.tuning import FinetuneConfig
 from data.errors import BaseError
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture
 def lesson():

@@ -13,6 +13,8 @@ from augment.methods.weights import with_parts
 from augment.sampler import SamplerConfig, decode, encode, sample_latents
 from data.errors import BaseError
 
+pytestmark = pytest.mark.numerical
+
 PROMPT = "dermoscopy of a melanoma"
 
 

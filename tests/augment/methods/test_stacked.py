@@ -5,6 +5,8 @@ from torch import nn
 from augment.methods.lora import product
 from augment.methods.stacked import Stacked
 
+pytestmark = pytest.mark.numerical
+
 CLASSES, RANK = 3, 2
 LAYERS = {
     "linear": (nn.Linear(5, 4), (6, 7, 5)),
