@@ -94,7 +94,7 @@ def phantoms(runs: Path) -> list[Path]:
 
 def draw_elsewhere(folder: Path) -> None:
     """Draw phantoms of another seed, a folder a class, as if another program had made them."""
-    from data.phantom import PhantomConfig, write_phantoms
+    from data.phantoms.table import PhantomConfig, write_phantoms
 
     drawn = folder.with_name("drawn")
     write_phantoms(drawn, PhantomConfig(images=16, width=64, height=64, seed=7, codes=("df", "vasc"), balanced=True))
