@@ -1,11 +1,11 @@
 """What a run will take of the disk, checked before anything is trained; a run that cannot fit is refused.
 
-Kept when a run is done: the study's own base, an adapter a class, synthetic images, a classifier an arm and seed, tables
-and report; and, for all runs of a folder, decoded pixels. Checkpoints, which hold weights and optimiser state in 32
+Kept when a run is done: the study's own base, an adapter a class, synthetic images, a classifier an arm and seed,
+tables and report; and, for all runs of a folder, decoded pixels. Checkpoints, which hold weights and optimiser state in 32
 bits, go when their step is finished. Artefacts of other settings stay until someone deletes the run.
 
-Only what is not finished is counted. Available is what is free and what lies there of this very work: partial folders of
-the steps that are left, and pixels decoded at the sizes that they ask for.
+Only what is not finished is counted. Available is what is free and what lies there of this very work: partial folders
+of the steps that are left, and pixels decoded at the sizes that they ask for.
 
 It is an estimate from above. Not counted: images of phantoms, which are there by then, what a hub keeps outside
 `output_dir`, and what is compiled for a GPU.
@@ -25,8 +25,8 @@ from data.errors import InputError
 from data.pixels import cache_bytes, cache_folder
 from data.store import partial_of
 from flows.plan import Plan
-from flows.record import thumbnail_bytes
 from flows.steps import Step, StepResult
+from flows.thumbnails import thumbnail_bytes
 
 _KIB, _MIB = 2**10, 2**20
 

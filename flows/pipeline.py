@@ -22,11 +22,11 @@ from flows.plan import Plan, make_plan
 from flows.planned import write_plan
 from flows.prepare import prepare
 from flows.provenance import write_provenance
-from flows.record import clear_real_thumbs, clear_thumbs, write_run, write_thumbs
-from flows.stages import external, images
+from flows.record import write_run
 from flows.stages.table import STAGES
 from flows.steps import Runner, StepResult
 from flows.study import StudyConfig
+from flows.thumbnails import remove_real_images, write_thumbnails
 from reports.render import write_report
 from reports.schema import Summary
 from reports.text import answer
@@ -51,7 +51,7 @@ def run_study(study: StudyConfig, run: Runner) -> RunResult:
         library.disable_progress_bar()  # the runner shows progress
     with run_lock(study), disk_full_as_input_error(study.output_dir):
         if not study.embed_real_images:
-            clear_real_thumbs(study.folder)
+            remove_real_images(study.folder)
         prepared = prepare(study, run)  # read the images; divide them so that no leakage group is in two parts
         plan = make_plan(prepared)  # every adapter, image set and classifier that the config asks for
         check(plan, run)  # the base has seen nothing that judges it; the disk holds it all
@@ -78,15 +78,8 @@ def run_plan(plan: Plan, run: Runner) -> list[StepResult]:
 
 def report(plan: Plan, results: Sequence[StepResult], started: datetime) -> RunResult:
     """Write run.json and thumbnails, then summary and report."""
-    start, prepared = time.perf_counter(), plan.prepared
-    folder = prepared.study.folder
-    thumbs = clear_thumbs(folder)
-    if prepared.study.embed_real_images:
-        write_thumbs(thumbs, prepared.split.train, "real")
-    if (synthetic := images.read_images(plan)) is not None:
-        write_thumbs(thumbs, synthetic, "synthetic")
-    for step in plan.steps_of("external"):
-        write_thumbs(thumbs, external.read_images(plan, step.what), f"arm.{step.what}.")
+    start, folder = time.perf_counter(), plan.prepared.study.folder
+    write_thumbnails(plan)
     write_run(plan, results, started)
     page, summary = write_report(folder), folder / "summary.json"
     return RunResult(

@@ -1,32 +1,23 @@
-"""What a run leaves beside its artefacts for the report: run.json, and thumbnails of the images that it may show."""
+"""run.json: what a finished run was, for the report: its config, versions, machine, artefacts and timings."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from augment.base.config import base_identity
 from data.config import to_dict
-from data.manifest import Manifest
-from data.pixels import PixelConfig, read_image
 from data.store import read_json, write_json
 from flows.inputs import LIBRARIES
 
 if TYPE_CHECKING:
     from flows.plan import Plan
     from flows.steps import Step, StepResult
-
-THUMBS, EDGE = 12, 96  # images a class and source that the report may show; pixels
-THUMBS_FOLDER = "thumbs"
-COST = "cost.json"
 
 
 def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> None:
@@ -40,7 +31,7 @@ def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> N
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": to_dict(study),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
-        "machine": _machine() | {"device": read_json(arm / COST)["device"]},
+        "machine": _machine() | {"device": read_json(arm / "cost.json")["device"]},
         "seeds": {"study_seed": study.study_seed, "seeds": study.seeds},
         "base": base_identity(plan.base),
         "regime": "limited" if study.split.limit_real_to_shots else "shots",
@@ -53,37 +44,6 @@ def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> N
         ],
     }
     write_json(study.folder / "run.json", run)
-
-
-def clear_real_thumbs(folder: Path) -> None:
-    """Remove every trace of the data set's images that an earlier run left for its report, and that report."""
-    for path in (folder / THUMBS_FOLDER).glob("*/real-*"):
-        path.unlink()
-    (folder / "report.html").unlink(missing_ok=True)
-
-
-def write_thumbs(folder: Path, manifest: Manifest, source: str) -> None:
-    """Keep a few images of each class, of distinct groups, so that the report needs no data set."""
-    small = PixelConfig(size=EDGE)
-    for label in manifest.labels:
-        few = manifest.of(label)
-        few = few.where(~few.table["group_id"].duplicated())
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for i, path in enumerate(few.paths()[:THUMBS]):
-            Image.fromarray(read_image(path, small)).save(folder / label / f"{source}-{i}.jpg", quality=90)
-
-
-def clear_thumbs(folder: Path) -> Path:
-    """An empty folder for the thumbnails of a run."""
-    thumbs = folder / THUMBS_FOLDER
-    shutil.rmtree(thumbs, ignore_errors=True)
-    thumbs.mkdir(parents=True)
-    return thumbs
-
-
-def thumbnail_bytes() -> int:
-    """Bytes of the thumbnails of one class and source, at most."""
-    return THUMBS * EDGE**2 * 3
 
 
 def _artefacts(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:

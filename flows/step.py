@@ -26,14 +26,14 @@ from flows.study import StudyConfig, load_study
 
 
 def make_step(plan: Plan, name: str, run: Runner, digest: str | None = None) -> GroupResult:
-    """Make the step of this id. Raises InputError for an unknown one, another digest, or a need that is not finished."""
+    """Make the step of this id. Raises InputError for an unknown id, another digest, or a need that is missing."""
     steps = {step.id: step for step in plan.steps}
     if name not in steps:
         raise InputError(f"the plan has no step {name!r}; it has {', '.join(steps)}")
     step = steps[name]
     if digest not in (None, step.digest):
         raise InputError(
-            f"step {name!r} is {step.digest[:12]} here, but {str(digest)[:12]} was asked for: the data, the config or a "
+            f"step {name!r} is {step.digest[:12]} here, but {str(digest)[:12]} is wanted: the data, the config or a "
             "library differ; make both processes use the same"
         )
     missing = [need for need in step.needs if not steps[need].is_finished]

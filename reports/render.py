@@ -19,6 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from data.errors import InputError, exit_code
+from data.files.archives import FORMATS
 from data.store import write_text
 from reports import figures
 from reports import text as wording
@@ -95,7 +96,7 @@ def picture_uri(path: Path) -> str:
     """A picture as a data: URI, made smaller if it is large."""
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             kind = image.format
             if kind not in {"JPEG", "PNG"} or len(content) > _MOST_BYTES:
                 content, kind = _smaller(image), "JPEG"

@@ -11,11 +11,11 @@ from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.sources.external import (
-    LEFT_OUT,
     ExternalArm,
     choose_external,
     external_provenance,
     find_copies,
+    originals_of,
     refuse_copies,
 )
 from data.splits.provenance import Provenance
@@ -44,7 +44,10 @@ def _step(prepared: Prepared, arm: ExternalArm) -> Step:
         "external",
         arm=arm.name,
         images=identity_of(chosen, contents),
-        parts={name: images.identity_of(part) for name, part in originals(prepared).items()},
+        parts={
+            name: images.identity_of(part)
+            for name, part in originals_of(prepared.split, prepared.images.manifest).items()
+        },
         pixels=settings(study.pixels),
         provenance=provenance(chosen).to_record(),
     )
@@ -66,7 +69,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     (arm,) = (arm for arm in study.external_arms if arm.name == step.what)
     chosen, seen = choose(prepared, arm), provenance(choose(prepared, arm))
     load_pixels(chosen, study.pixels, study.cache, progress)  # one that cannot be read is met here, before training
-    compared = originals(prepared)
+    compared = originals_of(prepared.split, prepared.images.manifest)
     small = PixelConfig(size=DUPLICATES_SIZE, geometry=study.pixels.geometry)  # the split's, so these are cached
     pixels = load_pixels(chosen, small, study.cache)
     found = {name: find_copies(pixels, load_pixels(part, small, study.cache)) for name, part in compared.items()}
@@ -74,7 +77,6 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     prepared.split.refuse_seen(seen, f"the generator of {root_of(chosen)}")
     chosen.write(folder / TABLE)
     contents = contents_of(chosen, study.cache / "contents.json")
-    train_ids = compared["train"].table["image_id"]
     write_json(
         folder / RECORD,
         {
@@ -92,14 +94,6 @@ def choose(prepared: Prepared, arm: ExternalArm) -> Manifest:
     """The images of an arm: as many of each rare class as the other arms add. Raises DataError."""
     labels, seed = prepared.images.manifest.labels, prepared.study.study_seed
     return choose_external(arm, labels, prepared.fill_counts, seed)
-
-
-def originals(prepared: Prepared) -> dict[str, Manifest]:
-    """What external images are compared with: the parts, and what was left out for an official test set."""
-    split, whole = prepared.split, prepared.images.manifest
-    if not split.left_out:
-        return split.parts()
-    return {**split.parts(), LEFT_OUT: whole.where(whole.table["image_id"].isin(split.left_out))}
 
 
 def provenance(chosen: Manifest) -> Provenance:

@@ -20,9 +20,7 @@ class Stage:
     """How the steps of one stage are made."""
 
     make: Make  # writes one step's artefact into the folder that it is given
-    make_group: MakeGroup | None = (
-        None  # several in one piece of work; gives each, with its seconds, once it is written
-    )
+    make_group: MakeGroup | None = None  # several at once; gives each with its seconds once written
     leave: Callable[[Plan], None] | None = None  # called when a run goes on to another stage
 
 

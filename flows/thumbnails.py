@@ -1,0 +1,67 @@
+"""Thumbnails of the images that a report may show, kept in the run folder so that it needs no data set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from data.errors import InputError
+from data.manifest import Manifest
+from data.pixels import PixelConfig, read_image
+from data.store import temporary_of
+from flows.stages import external, images
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+
+FOLDER = "thumbs"
+_MOST, _EDGE = 12, 96  # images a class and source; pixels
+
+
+def thumbnail_bytes() -> int:
+    """Bytes of the thumbnails of one class and source, at most."""
+    return _MOST * _EDGE**2 * 3
+
+
+def remove_real_images(run_folder: Path) -> None:
+    """Remove what an earlier run kept of the data set's images: thumbnails, and the report that holds them within.
+
+    Done before any work, so that no run that is broken off leaves one. Raises InputError for a file that stays.
+    """
+    thumbs, report = run_folder.glob(f"{FOLDER}/*/real-*.jpg"), run_folder / "report.html"
+    for path in (*thumbs, report, *run_folder.glob(temporary_of(report, "*").name)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise InputError(
+                f"{path}: holds images of the data set, which embed_real_images: false keeps out of a run's folder, "
+                f"and cannot be removed ({fault.strerror}); remove it, or set another name="
+            ) from fault
+
+
+def write_thumbnails(plan: Plan) -> None:
+    """Write all thumbnails anew: none stays of a label, an arm or an image that the study no longer has."""
+    study, split = plan.prepared.study, plan.prepared.split
+    folder = study.folder / FOLDER
+    if folder.exists():
+        shutil.rmtree(folder)
+    if study.embed_real_images:
+        _write(folder, split.train, "real")
+    if (synthetic := images.read_images(plan)) is not None:
+        _write(folder, synthetic, "synthetic")
+    for step in plan.steps_of("external"):
+        _write(folder, external.read_images(plan, step.what), f"arm.{step.what}.")
+
+
+def _write(folder: Path, manifest: Manifest, source: str) -> None:
+    """A few images of each class, of distinct groups."""
+    small = PixelConfig(size=_EDGE)
+    for label in manifest.labels:
+        few = manifest.of(label)
+        few = few.where(~few.table["group_id"].duplicated())
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for i, path in enumerate(few.paths()[:_MOST]):
+            Image.fromarray(read_image(path, small)).save(folder / label / f"{source}-{i}.jpg", quality=90)
