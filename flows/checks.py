@@ -14,9 +14,9 @@ from flows.steps import Runner
 def check(plan: Plan, run: Runner) -> None:
     """Raise DataError for a base that has seen what judges the classifiers, InputError for a run that cannot fit."""
     study = plan.prepared.study
-    start = study.base.init()
+    parent = study.base.parent
     if plan.steps_of("images") or plan.steps_of("autoencoded"):
-        refuse_base(study.base if study.base.own is None else start, plan.prepared.split)
+        refuse_base(study.base if study.base.own is None else parent, plan.prepared.split)
     run("disk", "", lambda _: check_disk(plan))
 
 

@@ -1,7 +1,7 @@
 """What a run will take of the disk, checked before anything is trained; a run that cannot fit is refused.
 
-Kept when a run is done: the study's own base, an adapter a class, synthetic images, a classifier an arm and seed,
-tables and report; and, for all runs of a folder, decoded pixels. Checkpoints, which hold weights and optimiser state in 32
+Kept when a run is done: an own base, an adapter a class, synthetic images, a classifier an arm and seed, tables
+and report; and, for all runs of a folder, decoded pixels. Checkpoints, which hold weights and optimiser state in 32
 bits, go when their step is finished. Artefacts of other settings stay until someone deletes the run.
 
 Only what is not finished is counted. Available is what is free and what lies there of this very work: partial folders

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augment.base.config import base_identity
+from augment.base.identity import base_identity
+
 from data.config import to_dict
 from data.store import read_json, write_json
 from flows.inputs import LIBRARIES

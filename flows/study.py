@@ -69,9 +69,9 @@ class StudyConfig:
         if taken:
             raise ValueError(f"arms: a folder cannot be called {taken[0]!r}, which is another arm; give it a name")
         own = self.base.own
-        if own is not None and own.init_from == "scratch" and own.sizes.image_size != self.pixels.size:
+        if own is not None and own.init_from == "scratch" and own.model.image_size != self.pixels.size:
             raise ValueError(
-                f"base.pretrain.sizes.image_size is {own.sizes.image_size}, pixels.size {self.pixels.size}; "
+                f"base.pretrain.model.image_size is {own.model.image_size}, pixels.size {self.pixels.size}; "
                 "a base is trained at the study's size, so make them equal"
             )
 

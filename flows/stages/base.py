@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augment.base.identity import base_identity
 from augment.base.param_count import base_parts
 
-from augment.base.config import BaseConfig, base_identity
+from augment.base.config import BaseConfig
 from augment.base.pretrain import (
     own_base_bytes,
     own_base_checkpoint_bytes,

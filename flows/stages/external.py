@@ -38,7 +38,7 @@ def plan(prepared: Prepared) -> tuple[Step, ...]:
 
 def _step(prepared: Prepared, arm: ExternalArm) -> Step:
     study, images = prepared.study, prepared.images
-    chosen = choose(prepared, arm)
+    chosen, compared = choose(prepared, arm), originals_of(prepared.split, images.manifest)
     contents = contents_of(chosen, study.cache / "contents.json")
     depends = inputs(
         "external",

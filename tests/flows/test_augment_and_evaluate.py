@@ -40,11 +40,13 @@ def test_a_run_ends_in_a_report_that_answers(first_run, capsys):
 
 @pytest.mark.slow
 def test_no_image_of_the_test_part_was_seen_by_the_generator(first_run):
-    (split,) = first_run.glob("split-*")
-    ledger = json.loads((split / "ledger.json").read_text(encoding="utf-8"))
+    (split,), (images,) = first_run.glob("split-*"), (first_run / "images").glob("df-*")
+    leakage = json.loads((split / "leakage.json").read_text(encoding="utf-8"))
     tested = {row.split(",")[4] for row in (split / "test.csv").read_text(encoding="utf-8").splitlines()[1:]}
-    assert ledger["shared_groups"] == 0
-    assert not tested & set(ledger["seen"]["finetune"]["df"])
+    seen = json.loads((images / "generation.json").read_text(encoding="utf-8"))["provenance"]
+    assert leakage["shared_groups"] == 0
+    assert seen["group_ids"]
+    assert not tested & set(seen["group_ids"])
 
 
 @pytest.mark.slow
@@ -52,11 +54,12 @@ def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(firs
     assert main([*small_study, "name=whole"]) == 0
     lines = capsys.readouterr().out.splitlines()
     steps = [line for line in lines if "/9 " in line and "report" not in line]
-    assert all("kept from before" in line for line in steps if "disk" not in line), lines
-    assert sum("/9 disk: at most " in line and " free in " in line for line in lines) == 1
+    assert len(steps) == 5
+    assert all("kept from before" in line for line in steps), lines
+    assert sum(" 3 disk: at most " in line and " free in " in line for line in lines) == 1
     assert main([*small_study, "name=whole", "classifier.learning_rate=0.002"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    again = {line.split(":")[0][5:] for line in lines if "/9 " in line and "kept" not in line} - {"disk"}
+    again = {line.split(":")[0][5:] for line in lines if "/9 " in line and "kept" not in line}
     assert again == {"arm real 0", "arm oversampled 0", "arm synthetic 0", "report"}
 
 
@@ -66,10 +69,13 @@ def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(firs
         (["clasifier.steps=3"], "clasifier: unknown key; did you mean 'classifier'?"),
         (["data.source=folders", "data.folder=nowhere"], "nowhere: no such folder"),
         (["split.rare=[zebra]"], "zebra"),
-        (["prompts.words={zebra: horse}"], "prompts.words: the data set has no class 'zebra'; it has akiec"),
-        (["prompts.picture=' '"], "prompts.picture"),
+        (
+            ["prompts.class_names={zebra: horse}"],
+            "prompts.class_names: the data set has no class 'zebra'; it has akiec",
+        ),
+        (["prompts.modality=' '"], "prompts.modality"),
         (["classifier.weights=nowhere.safetensors"], "nowhere.safetensors"),
-        (["classifier.weights=stand-in"], "set model: tf_efficientnet_lite0"),
+        (["classifier.weights=lite0-package"], "set model: tf_efficientnet_lite0"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(small_study, overrides, words, capsys):
@@ -86,8 +92,10 @@ def test_bad_input_is_one_line_and_exit_code_2(small_study, overrides, words, ca
         ("classifier.weights=nowhere.pth", "nowhere.pth: no such weights"),
     ],
 )
-def test_what_the_classifiers_cannot_begin_with_is_said_before_any_work(small_study, tmp_path, override, words, capsys):
-    assert main([*small_study, f"runs={tmp_path}", override]) == 2
+def test_weights_that_no_classifier_can_start_from_are_refused_before_any_work(
+    small_study, tmp_path, override, words, capsys
+):
+    assert main([*small_study, f"output_dir={tmp_path}", override]) == 2
     said = capsys.readouterr()
     assert words in said.err
     assert "read images" not in said.out
@@ -112,23 +120,23 @@ def test_a_missing_config_is_said_at_once():
 def test_under_prefect_the_steps_are_tasks_and_the_answer_is_the_state(first_run, small_study, server):
     program = (
         "import sys; from flows.augment_and_evaluate import augment_and_evaluate as flow\n"
-        "def told(*more):\n"
+        "def run(*more):\n"
         "    state = flow(sys.argv[1], [*sys.argv[2:], *more], return_state=True); print(state.name, state.message)\n"
-        "told(); told('split.rare=[zebra]')\n"
-        "import flows.pipeline; from data.errors import TrainingError\n"
+        "run(); run('split.rare=[zebra]')\n"
+        "import flows.pipeline, flows.prepare; from data.errors import TrainingError\n"
         "def broken(*_): raise TrainingError('the loss is nan')\n"
-        "flows.pipeline.read_images = broken; told()\n"
-        "def long(_, conduct): conduct('arm', 'real 0', work)\n"
-        "def work(watch):\n"
-        "    watch._every = 0; watch(1, 4); watch(2, 4); watch(4, 4); broken()\n"
-        "flows.pipeline.run_study = long; told()"
+        "flows.prepare.read_images = broken; run()\n"
+        "def long(_, runner): runner('arm', 'real 0', work)\n"
+        "def work(progress):\n"
+        "    progress._every = 0; progress(1, 4); progress(2, 4); progress(4, 4); broken()\n"
+        "flows.pipeline.run_study = long; run()"
     )
     command = [sys.executable, "-c", program, *small_study, "name=whole"]
     ran = subprocess.run(command, cwd=REPOSITORY, env=server, capture_output=True, text=True, check=False)
     assert "Completed Synthetic images" in ran.stdout, ran.stdout + ran.stderr
     assert "Finished in state Reused" in ran.stderr
     assert "Refused split.rare names 'zebra'" in ran.stdout
-    assert ran.stdout.count("Failed the loss is nan") == 2
+    assert ran.stdout.count("Failed training the loss is nan") == 2
     assert "Traceback" not in ran.stderr
     _assert_shown(server["PREFECT_API_URL"], first_run)
 

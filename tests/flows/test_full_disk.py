@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from data.errors import BaseError, InputError, TrainingError
-from flows.full_disk import said_if_full, watching_the_disk
+from flows.full_disk import disk_full_as_input_error
 
 FULL = Path("/dev/full")  # every write to it fails for want of room
-SAID = r"^runs=\.: the disk is full; free some, and the same command goes on .* larger disk$"
+MESSAGE = r"^output_dir=\.: the disk is full; free some, and the same command goes on .* larger disk$"
 
 
 def written_by_hand():
@@ -47,13 +47,10 @@ full = pytest.mark.skipif(not FULL.is_char_device(), reason="this system has no 
         wrapped,
     ],
 )
-def test_a_full_disk_is_one_line_in_a_step_and_between_steps(fail, monkeypatch):
+def test_a_full_disk_is_one_line(fail, monkeypatch):
     monkeypatch.setattr("flows.full_disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
-    with pytest.raises(InputError, match=SAID), said_if_full("."):
+    with pytest.raises(InputError, match=MESSAGE), disk_full_as_input_error("."):
         fail()
-    conduct = watching_the_disk(lambda _stage, _what, work: work(lambda *_: None), ".")
-    with pytest.raises(InputError, match=SAID):
-        conduct("arm", "real 0", lambda _: fail())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +68,7 @@ def test_a_full_disk_is_one_line_in_a_step_and_between_steps(fail, monkeypatch):
 )
 def test_other_faults_stay_what_they_are(fault, monkeypatch):
     monkeypatch.setattr("flows.full_disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**12))
-    with pytest.raises(type(fault)) as caught, said_if_full("."):
+    with pytest.raises(type(fault)) as caught, disk_full_as_input_error("."):
         raise fault
     assert caught.value is fault
 
@@ -83,6 +80,6 @@ def test_a_fault_of_the_program_after_a_full_disk_keeps_its_traceback():
         except OSError:
             raise ValueError("a fault") from None
 
-    with pytest.raises(ValueError, match=r"^a fault$") as caught, said_if_full("."):
+    with pytest.raises(ValueError, match=r"^a fault$") as caught, disk_full_as_input_error("."):
         fail()
     assert not isinstance(caught.value, InputError)

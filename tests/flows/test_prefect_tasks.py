@@ -10,7 +10,7 @@ from PIL import Image
 
 from data.errors import BaseError, TrainingError
 from flows import prefect_tasks as tasks
-from flows.steps import Done
+from flows.steps import GroupResult, StepResult
 
 COLOURS = [(20 * i, 255 - 20 * i, 100) for i in range(9)]
 
@@ -26,7 +26,8 @@ def images(tmp_path):
 
 
 def made(stage, folder):
-    return Done(stage=stage, what="Naevus (common)", seconds=1.0, reused=False, folder=folder)
+    done = {"stage": stage, "what": "Naevus (common)", "seconds": 1.0, "reused": False, "folder": folder}
+    return GroupResult(**done, parts=(StepResult(**done),))
 
 
 def opened(sheet):
@@ -64,7 +65,8 @@ def test_samples_are_shown_of_the_step_that_makes_images_and_of_no_other(images,
 
 
 @pytest.mark.parametrize(
-    ("fault", "name"), [(BaseError("x: no such base"), "Refused"), (TrainingError("the loss is nan"), "Failed")]
+    ("fault", "name"),
+    [(BaseError("x: no such base"), "Refused"), (TrainingError("the loss is nan"), "Failed training")],
 )
 def test_bad_input_is_refused_and_training_that_failed_has_failed_with_its_own_line(fault, name):
     state = tasks.unfinished(fault)
@@ -72,20 +74,20 @@ def test_bad_input_is_refused_and_training_that_failed_has_failed_with_its_own_l
 
 
 def test_long_work_gets_one_progress_artifact_that_ends_at_the_whole_and_short_work_none(monkeypatch):
-    now, created, updated, spoken = [0.0], [], [], []
+    now, created, updated, logged = [0.0], [], [], []
     monkeypatch.setattr(tasks.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(
         tasks, "create_progress_artifact", lambda share, **more: created.append((share, more["key"])) or "id"
     )
     monkeypatch.setattr(tasks, "update_progress_artifact", lambda artifact, share: updated.append((artifact, share)))
-    watch = tasks._Shown("arm real 0", lambda *told: spoken.append(told))
+    progress = tasks._Shown("arm real 0", lambda *shown: logged.append(shown))
     for now[0], done in ((1, 1), (4, 2), (5, 3), (8, 6), (8.5, 8)):  # seconds, steps of eight
-        watch(done, 8, "loss 1")
+        progress(done, 8, "loss 1")
     assert created == [(25.0, "progress-arm-real-0")]
     assert updated == [("id", 75.0), ("id", 100.0)]
-    assert spoken == [(done, 8, "loss 1") for done in (1, 2, 3, 6, 8)]
+    assert logged == [(done, 8, "loss 1") for done in (1, 2, 3, 6, 8)]
 
-    short = tasks._Shown("split", lambda *told: None)
+    short = tasks._Shown("split", lambda *_: None)
     now[0] = 9.0
     short(1, 1)
     assert len(created) == 1

@@ -1,0 +1,78 @@
+"""A base that has seen what judges the classifiers is refused before anything is made."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from augment.base.config import BaseConfig
+from data.errors import ConfigError, DataError
+from data.splits.provenance import Provenance
+from data.splits.split import SplitConfig
+from data.store import write_json
+from flows.checks import check, refuse_base
+from flows.plan import make_plan
+from flows.study import StudyConfig, load_study
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def kept(folder, **seen):
+    """A base whose record names these ids."""
+    provenance = Provenance(**{name: frozenset(ids) for name, ids in seen.items()}).to_record()
+    record = {"images": 4, "by_class": {"nv": 4}, "groups": 2, "provenance": provenance}
+    write_json(folder / "training.json", record)
+    return BaseConfig(source=str(folder))
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_a_base_that_has_seen_what_judges_is_refused(make_split, tmp_path, name):
+    split = make_split(drawn=False)
+    refuse_base(kept(tmp_path / "good", group_ids=["train-nv-1"], image_ids=["train-nv-1"]), split)
+    words = rf"the base .*bad has seen 1 leakage groups of the {name} part, first \['{name}-nv-2'\]"
+    with pytest.raises(DataError, match=words):
+        refuse_base(kept(tmp_path / "bad", group_ids=["train-nv-1", f"{name}-nv-2"]), split)
+    other_groups = kept(tmp_path / "other-bad", group_ids=["lesion 7"], image_ids=["train-nv-1", f"{name}-nv-2"])
+    with pytest.raises(DataError, match=words):
+        refuse_base(other_groups, split)
+
+
+def test_the_embedded_base_and_one_from_a_hub_are_let_through(make_split):
+    refuse_base(BaseConfig(), make_split(drawn=False))
+    refuse_base(BaseConfig(source="owner/name"), make_split(drawn=False))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_plan_is_checked_for_its_base_or_what_that_is_continued_from(
+    make_split, prepare_study, plain_runner, tmp_path, own, monkeypatch
+):
+    base = kept(tmp_path / "seen", group_ids=["test-df-0"])
+    monkeypatch.setattr("flows.stages.base.base_identity", lambda base: {"init_from": "x"})
+    monkeypatch.setattr("flows.stages.base.base_parts", lambda base, size: None)
+    monkeypatch.setattr("flows.stages.base.own_base_bytes", lambda *_: 1)
+    monkeypatch.setattr("flows.stages.base.own_base_checkpoint_bytes", lambda *_: 1)
+    if own:
+        base = BaseConfig(source="pretrain", pretrain={"init_from": base.source})
+    study = StudyConfig(
+        base=base, split=SplitConfig(rare=("df",)), arms=("real", "autoencoded"), output_dir=str(tmp_path)
+    )
+    plan = make_plan(prepare_study(study, make_split(drawn=False)))
+    with pytest.raises(DataError, match="the base .*seen has seen 1 leakage groups of the test part"):
+        check(plan, plain_runner)
+    unused = make_plan(dataclasses.replace(plan.prepared, study=dataclasses.replace(study, arms=("real",))))
+    check(unused, plain_runner)
+    assert plain_runner.stages == ["disk"]
+
+
+def test_settings_that_have_no_effect_are_refused():
+    demo = str(REPOSITORY / "configs" / "demo.yaml")
+    scratch = ["base.source=pretrain", "base.pretrain.init_from=scratch", "base.pretrain.autoencoder={}"]
+    for overrides, words in (
+        (["base.pretrain.attribute_dropout=0.5"], "source is 'tiny', not 'pretrain'"),
+        (["base.source=pretrain", "base.pretrain.model.text_width=64"], "`model` is that of"),
+        (["base.source=pretrain", "base.pretrain.init_from=scratch"], "no trained autoencoder"),
+        ([*scratch, "pixels.size=96"], r"image_size is 64, pixels\.size 96"),
+        (["base.source=pretrain", "base.pretrain.denoiser.step=3"], "did you mean 'steps'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            load_study(demo, overrides)

@@ -1,0 +1,47 @@
+"""A plan is shown, and nothing is made for that."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from flows.augment_and_evaluate import main as run
+from flows.planned import plan_without_writing, show_plan
+from flows.study import load_study
+
+# diffusers' scheduler hands a tensor to numpy the old way
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
+
+
+def shown(study):
+    out = io.StringIO()
+    show_plan(plan_without_writing(study), Console(file=out, width=120, highlight=False))
+    return out.getvalue()
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_plan_lists_steps_needs_counts_and_disk_and_makes_nothing(small_study, tmp_path):
+    study = load_study(small_study[0], [*small_study[1:], f"output_dir={tmp_path}"])
+    page = shown(study)
+    assert not list(tmp_path.iterdir())
+    assert re.search(r"^84 images of 7 classes: train \d+, validation \d+, test \d+$", page, re.MULTILINE)
+    assert re.search(r"^images df +fine-tune df +to be made", page, re.MULTILINE)
+    assert re.search(r"^arm synthetic 0 +images df +to be made", page, re.MULTILINE)
+    assert "5 steps, 5 to be made; disk: at most" in page
+
+
+def test_after_a_run_the_plan_says_what_is_there_and_changes_nothing(small_study, tmp_path):
+    overrides = [*small_study[1:], f"output_dir={tmp_path}", "arms=[real]"]
+    assert run([small_study[0], *overrides]) == 0
+    before = files(tmp_path)
+    assert "1 steps, 0 to be made" in shown(load_study(small_study[0], overrides))
+    more = shown(load_study(small_study[0], [*overrides, "seeds=[0, 1]"]))
+    assert re.search(r"^arm real 0 +- +finished", more, re.MULTILINE)
+    assert re.search(r"^arm real 1 +- +to be made", more, re.MULTILINE)
+    other = shown(load_study(small_study[0], [*overrides, "study_seed=1"]))
+    assert "1 steps, 1 to be made" in other
+    assert files(tmp_path) == before

@@ -1,0 +1,55 @@
+"""One step is made alone, by its name, and lies where a run looks for it."""
+
+import pytest
+
+from flows.augment_and_evaluate import main as run
+from flows.plan import make_plan
+from flows.step import main, make_step
+from flows.study import StudyConfig
+
+# diffusers' scheduler hands a tensor to numpy the old way
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture
+def plan(make_split, prepare_study, tmp_path):
+    study = StudyConfig(split={"rare": ("df",)}, output_dir=str(tmp_path / "runs"), seeds=(0,))
+    return make_plan(prepare_study(study, make_split(drawn=False)))
+
+
+def test_an_unknown_step_is_refused_with_those_that_there_are(plan, plain_runner):
+    with pytest.raises(
+        ValueError, match="the plan has no step 'arm mixed 0'; it has fine-tune df, images df, arm real"
+    ):
+        make_step(plan, "arm mixed 0", plain_runner)
+
+
+def test_a_step_of_another_digest_is_refused(plan, plain_runner):
+    with pytest.raises(
+        ValueError, match=r"step 'fine-tune df' is \w{12} here, but abc is wanted: the data, the config"
+    ):
+        make_step(plan, "fine-tune df", plain_runner, digest="abc")
+
+
+def test_a_step_whose_needs_are_not_finished_is_refused(plan, plain_runner):
+    with pytest.raises(ValueError, match="step 'images df' needs 'fine-tune df', which is not finished"):
+        make_step(plan, "images df", plain_runner)
+    assert plain_runner.stages == []
+
+
+@pytest.mark.slow
+def test_steps_made_alone_are_found_finished_by_the_run_and_made_again_from_its_folder(small_study, tmp_path, capsys):
+    config, *overrides = small_study
+    overrides = [*overrides, f"output_dir={tmp_path}", "name=alone", "arms=[real, oversampled]"]
+    assert main([config, "arm real 0", *overrides]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(str(tmp_path / "alone" / "arm" / "real-0-"))
+    assert run([config, *overrides]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[2][:10] for line in lines if "arm real 0" in line] == [" kept from"]
+    assert main([str(tmp_path / "alone"), "arm oversampled 0"]) == 0
+    assert "kept from before" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path, capsys):
+    assert main([str(tmp_path), "arm real 0"]) == 2
+    assert "holds no plan.json of a run; give a config, or a run folder" in capsys.readouterr().err
