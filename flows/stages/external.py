@@ -44,10 +44,7 @@ def _step(prepared: Prepared, arm: ExternalArm) -> Step:
         "external",
         arm=arm.name,
         images=identity_of(chosen, contents),
-        parts={
-            name: images.identity_of(part)
-            for name, part in originals_of(prepared.split, prepared.images.manifest).items()
-        },
+        parts={name: images.identity_of(part) for name, part in compared.items()},
         pixels=settings(study.pixels),
         provenance=provenance(chosen).to_record(),
     )

@@ -92,9 +92,7 @@ def test_bad_input_is_one_line_and_exit_code_2(small_study, overrides, words, ca
         ("classifier.weights=nowhere.pth", "nowhere.pth: no such weights"),
     ],
 )
-def test_weights_that_no_classifier_can_start_from_are_refused_before_any_work(
-    small_study, tmp_path, override, words, capsys
-):
+def test_weights_that_cannot_be_used_are_refused_before_any_work(small_study, tmp_path, override, words, capsys):
     assert main([*small_study, f"output_dir={tmp_path}", override]) == 2
     said = capsys.readouterr()
     assert words in said.err

@@ -57,7 +57,7 @@ def test_a_plan_is_checked_for_its_base_or_what_that_is_continued_from(
         base=base, split=SplitConfig(rare=("df",)), arms=("real", "autoencoded"), output_dir=str(tmp_path)
     )
     plan = make_plan(prepare_study(study, make_split(drawn=False)))
-    with pytest.raises(DataError, match="the base .*seen has seen 1 leakage groups of the test part"):
+    with pytest.raises(DataError, match=r"the base .*seen has seen 1 leakage groups of the test part"):
         check(plan, plain_runner)
     unused = make_plan(dataclasses.replace(plan.prepared, study=dataclasses.replace(study, arms=("real",))))
     check(unused, plain_runner)

@@ -29,7 +29,7 @@ def test_every_command_has_help(command, capsys):
 @pytest.mark.parametrize(
     "arguments", [["nope"], ["run"], ["predict", "runs/demo"], ["stop", "now"], ["plan", "--steps"]]
 )
-def test_a_command_that_cannot_be_meant_is_one_line_and_exit_code_2(arguments, capsys):
+def test_an_invalid_command_is_one_line_and_exit_code_2(arguments, capsys):
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -1,4 +1,4 @@
-"""The order of a run and what is refused before anything is trained; whole runs stand in test_augment_and_evaluate.py."""
+"""The order of a run and what is refused before any work; whole runs stand in test_augment_and_evaluate.py."""
 
 import dataclasses
 

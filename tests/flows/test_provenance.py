@@ -45,7 +45,9 @@ def plan_of(prepare_study, split, tmp_path, monkeypatch):
     """The plan of a study with one arm of external images."""
     monkeypatch.setattr("flows.plan.external.plan", lambda prepared: ())
 
-    def plan(arms=("real", "oversampled", "synthetic", ExternalArm(folder=str(tmp_path), name="theirs")), **changes):
+    every = ("real", "oversampled", "synthetic", ExternalArm(folder=str(tmp_path), name="theirs"))
+
+    def plan(arms=every, **changes):
         study = StudyConfig(
             arms=arms, output_dir=str(tmp_path), seeds=(0,), fill_to=6, split=SplitConfig(rare=("df",)), **changes
         )

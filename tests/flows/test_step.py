@@ -18,16 +18,12 @@ def plan(make_split, prepare_study, tmp_path):
 
 
 def test_an_unknown_step_is_refused_with_those_that_there_are(plan, plain_runner):
-    with pytest.raises(
-        ValueError, match="the plan has no step 'arm mixed 0'; it has fine-tune df, images df, arm real"
-    ):
+    with pytest.raises(ValueError, match="the plan has no step 'arm mixed 0'; it has fine-tune df, images df"):
         make_step(plan, "arm mixed 0", plain_runner)
 
 
 def test_a_step_of_another_digest_is_refused(plan, plain_runner):
-    with pytest.raises(
-        ValueError, match=r"step 'fine-tune df' is \w{12} here, but abc is wanted: the data, the config"
-    ):
+    with pytest.raises(ValueError, match=r"step 'fine-tune df' is \w{12} here, but abc is wanted: the data, the"):
         make_step(plan, "fine-tune df", plain_runner, digest="abc")
 
 
