@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 
-class Watch(Protocol):
+class Progress(Protocol):
     """What long work calls: done of total, and a note such as the loss."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Tell how far the work is; called often, so it must be cheap."""
 
 
-class Spoken:
-    """A `Watch` that says a line at most every so many seconds."""
+class LogProgress:
+    """A `Progress` that says a line at most every so many seconds."""
 
     def __init__(self, say: Callable[[str], None], every: float = 10.0) -> None:
         self._say, self._every = say, every
@@ -39,10 +40,10 @@ class Spoken:
 
 
 @contextmanager
-def watched(console: Console, title: str) -> Iterator[Watch]:
+def progress_bar(console: Console, title: str) -> Iterator[Progress]:
     """Show one piece of work on a console; a bar goes when the work is done."""
     if not console.is_terminal:
-        yield Spoken(lambda line: console.print(f"{title}: {line}", highlight=False, markup=False))
+        yield LogProgress(lambda line: console.print(f"{title}: {line}", highlight=False, markup=False))
         return
     columns = (
         TextColumn("{task.description}"),
@@ -50,6 +51,6 @@ def watched(console: Console, title: str) -> Iterator[Watch]:
         TextColumn("{task.completed:.0f} of {task.total:.0f}"),
     )
     ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, *ends, console=console, transient=True) as progress:
-        bar = progress.add_task(title, total=1, note="")
-        yield lambda done, total, note="": progress.update(bar, completed=done, total=total, note=note)
+    with Bar(*columns, *ends, console=console, transient=True) as shown:
+        bar = shown.add_task(title, total=1, note="")
+        yield lambda done, total, note="": shown.update(bar, completed=done, total=total, note=note)
