@@ -70,7 +70,9 @@ class Pair:
             raise ValueError("features hold values that are not finite")
         return Pair(
             products=Blocks(real=real @ real.T, between=real @ generated.T, generated=generated @ generated.T),
-            distances=Blocks(real=cdist(real, real), between=cdist(real, generated), generated=cdist(generated, generated)),
+            distances=Blocks(
+                real=cdist(real, real), between=cdist(real, generated), generated=cdist(generated, generated)
+            ),
             width=real.shape[1],
         )
 

@@ -156,9 +156,7 @@ def _train_autoencoder(
     if centred.restore({"vae": pipe.vae}):
         return
     checkpoint = Checkpoint(folder / "autoencoder.pt")
-    train_autoencoder(
-        vae=pipe.vae, images=pixels, config=config, checkpoint=checkpoint, seed=seed, progress=progress
-    )
+    train_autoencoder(vae=pipe.vae, images=pixels, config=config, checkpoint=checkpoint, seed=seed, progress=progress)
     centre_latents(pipe.vae, pixels[:4096])
     _log.info("autoencoder: %.1f dB on its own images", sum(psnr(pipe.vae, pixels[:256])) / len(pixels[:256]))
     centred.save(config.steps, {"vae": pipe.vae})
