@@ -25,7 +25,7 @@ from augment.checkpoint import Checkpoint
 from augment.device import cast
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
 from data.config import STRICT, to_dict
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 from data.store import write_json
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def save_base(
 
 def ids_of(manifest: Manifest) -> dict[str, list[str]]:
     """Leakage groups, images, lesions and patients of a manifest, as a base's record tells what it has seen."""
-    ids = SeenIds.of(manifest).record()
+    ids = Provenance.of(manifest).to_record()
     return {"groups": ids.pop("group_ids"), **ids}
 
 

@@ -31,7 +31,7 @@ from data.config import to_dict
 from data.errors import DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 from data.store import digest, read_json
 
 __all__ = ["FinetuneConfig", "Finished", "Progress", "finetune"]
@@ -104,7 +104,7 @@ def finetune(
 
     def ended(training: Training) -> None:
         label = training.lesson.label
-        record = {"base": identity, "shots": SeenIds.of(shots[label]).record(), "pixels": to_dict(pixels), "seed": seed}
+        record = {"base": identity, "shots": Provenance.of(shots[label]).to_record(), "pixels": to_dict(pixels), "seed": seed}
         training.finish({**record, "together": missing if stack else [label], "seconds": round(training.seconds, 2)})
         finished(label, training.seconds)
 

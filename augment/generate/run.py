@@ -28,7 +28,7 @@ from augment.methods import read_record
 from augment.prompts import Attributes
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 from data.store import digest, read_json, write_json, write_text
 
 __all__ = ["GenerateConfig", "generate", "synthetic_manifest"]
@@ -140,7 +140,7 @@ def _seen(base: BaseConfig, shots: Mapping[str, Any], *, others: bool = False) -
     Nor does anyone know what a distilled part of others has seen.
     """
     record = seen_by(base)
-    seen = (SeenIds.told(shots) | SeenIds.told(record)).record()
+    seen = (Provenance.from_record(shots) | Provenance.from_record(record)).to_record()
     return seen if known_in_full(record) and not others else {**seen, "base": "unknown"}
 
 
