@@ -1,4 +1,4 @@
-"""The random views of `data.train_views.train_augmentation` as operations on a whole batch, for devices that are fast at it.
+"""The views of `data.train_views.train_augmentation` as operations on a whole batch, for devices that are fast at it.
 
 Same operations, same distributions, another stream of random numbers. What is done to an image is drawn on the
 processor, so that a seed means the same views on every device, up to a level here and there.

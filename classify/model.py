@@ -174,7 +174,9 @@ def in_batches(
     network.eval()
     try:
         with torch.inference_mode():
-            parts, _ = with_oom_backoff(lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin)
+            parts, _ = with_oom_backoff(
+                lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin
+            )
     finally:
         network.train(was_training)
     return torch.cat(parts)

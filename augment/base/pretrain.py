@@ -66,7 +66,9 @@ def pretrain(config: PretrainConfig) -> Path:
     work = Path(config.work)
     manifest = load_manifest(config.data, work / "data")
     report = _Reporter()
-    images = load_pixels(manifest, config.pixels, work / "cache", lambda done, total: report("images", done, total))
+    images = load_pixels(
+        manifest, config.pixels, work / "cache", lambda done, total, note="": report("images", done, total)
+    )
     pipe = build(config.sizes, config.seed)
     prompts = training_prompts(manifest, PromptConfig(), config.unnamed, 0.0, config.seed)
     train_base(pipe, images, prompts, config.autoencoder, config.denoiser, work, config.seed, report)

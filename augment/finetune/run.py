@@ -104,7 +104,12 @@ def finetune(
 
     def ended(training: Training) -> None:
         label = training.lesson.label
-        record = {"base": identity, "shots": Provenance.of(shots[label]).to_record(), "pixels": to_dict(pixels), "seed": seed}
+        record = {
+            "base": identity,
+            "shots": Provenance.of(shots[label]).to_record(),
+            "pixels": to_dict(pixels),
+            "seed": seed,
+        }
         training.finish({**record, "together": missing if stack else [label], "seconds": round(training.seconds, 2)})
         finished(label, training.seconds)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +66,7 @@ def leakage_record(joined: Manifest, links: Links, split: Split, config: SplitCo
     share = len(split.test) / len(joined) if official else config.test_share
     by_share = f"fold {config.fold} of {config.n_splits}" if config.n_splits else "by share"
     groups = [set(part.table["group_id"]) for part in split.parts().values()]
-    leaked: list[dict[str, Any]] = random_split_leakage(joined, share, seed).to_dict("records")
+    leaked = random_split_leakage(joined, share, seed)
     return LeakageRecord(
         test="official" if official else by_share,
         left_out=tuple(sorted(split.left_out)),
@@ -75,7 +74,7 @@ def leakage_record(joined: Manifest, links: Links, split: Split, config: SplitCo
         links=links,
         parts={name: _counts(part) for name, part in split.parts().items()},
         shared_groups=sum(map(len, groups)) - len(set.union(*groups)),
-        random_split=tuple(LeakedImages(**row) for row in leaked),
+        random_split=tuple(LeakedImages(**{str(k): v for k, v in row.items()}) for row in leaked.to_dict("records")),
     )
 
 

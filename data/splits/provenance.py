@@ -31,7 +31,8 @@ class Provenance:
     @staticmethod
     def of(part: Manifest) -> Provenance:
         """The provenance of a model trained on these images alone."""
-        return Provenance(**{f"{name}s": frozenset(part.table[name]) - {""} for name in _COLUMNS})
+        ids: dict[str, Any] = {f"{name}s": frozenset(part.table[name]) - {""} for name in _COLUMNS}
+        return Provenance(**ids)
 
     @staticmethod
     def unknown() -> Provenance:
