@@ -33,7 +33,7 @@ from augment.methods import RECORD, method_for, trained
 from augment.methods.batched_lora import Stack
 from data.config import to_dict
 from data.errors import InputError, TrainingError
-from data.oom import in_chunks
+from data.oom import with_oom_backoff
 from data.store import file_sha256, write_json, write_text
 
 _FINAL = 20  # steps that the final loss is the mean of
@@ -205,7 +205,7 @@ class Training:
                 few = dataclasses.replace(config, batch_size=len(seeds[part]))
                 return sample_latents(self.pipe, encoded[INSTANCE], encoded[EMPTY], seeds[part], few, size)
 
-            return torch.cat(in_chunks(batch, len(seeds), config.batch_size)[0])
+            return torch.cat(with_oom_backoff(batch, len(seeds), config.batch_size)[0])
 
     def _strip(self, step: int) -> Path:
         return self.out / "previews" / f"step-{step:06d}.jpg"

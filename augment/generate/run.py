@@ -141,9 +141,9 @@ def _seen(base: BaseConfig, shots: Mapping[str, Any], *, others: bool = False) -
 
     Nor does anyone know what a distilled part of others has seen.
     """
-    own = Provenance.from_record(shots) if shots else Provenance()
-    seen = (own | base_provenance(base)).to_record()
-    return seen if seen.pop("is_complete") and not others else {**seen, "base": "unknown"}
+    record = seen_by(base)
+    seen = (Provenance.from_record(shots) | Provenance.from_record(record)).to_record()
+    return seen if known_in_full(record) and not others else {**seen, "base": "unknown"}
 
 
 def _claim(out: Path, plan: Mapping[str, Any]) -> None:
