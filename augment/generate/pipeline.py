@@ -19,7 +19,7 @@ from augment.base.identity import base_identity
 from augment.base.load import load_base
 from augment.generate.config import GenerateConfig
 from augment.generate.few_step import with_few_step_lora, with_taesd
-from augment.methods import load_adapter
+from augment.methods.table import load_adapter
 
 _COMPILE_FROM = 1000  # images; below, compiling takes longer than it saves
 _MIN_SPARE_MEMORY = 8  # times the kept weights must be free on a device that is to hold them
