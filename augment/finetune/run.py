@@ -19,7 +19,8 @@ from augment import device
 from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
 from augment.base.load import load_base
-from augment.diffusion.sample import SamplerConfig, encode, require_size, sample_latents
+from augment.diffusion.conditioning import encode_prompt
+from augment.diffusion.sample import SamplerConfig, require_size, sample_latents
 from augment.finetune.config import FinetuneConfig, Progress, decisive
 from augment.finetune.examples import Lesson, posteriors, seed_for
 from augment.finetune.loop import train
@@ -174,7 +175,7 @@ def _prior_latents(pipe: StableDiffusionPipeline, config: FinetuneConfig, prompt
         return torch.empty(0, pipe.unet.config.in_channels, edge, edge)
     seeds = [seed_for(seed, "prior", index) for index in range(config.prior_images)]
     sampler = SamplerConfig(batch_size=min(config.prior_images, 32))
-    latents = sample_latents(pipe, encode(pipe, prompt), encode(pipe, ""), seeds, sampler, size)
+    latents = sample_latents(pipe, encode_prompt(pipe, prompt), encode_prompt(pipe, ""), seeds, sampler, size)
     return latents.float().cpu().clone()
 
 
