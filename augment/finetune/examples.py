@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from augment.diffusion.objective import stratified_timesteps
-from data.oom import with_oom_backoff as in_chunks
+from data.oom import with_oom_backoff
 from data.store import digest
 
 INSTANCE, PRIOR, EMPTY = 0, 1, 2  # rows of the embeddings: the class's prompt, any lesion's, none; then images' own

@@ -35,7 +35,7 @@ from augment.methods import RECORD, method_for, trained
 from augment.methods.batched_lora import Stack
 from data.config import to_dict
 from data.errors import InputError, TrainingError
-from data.oom import with_oom_backoff as in_chunks
+from data.oom import with_oom_backoff
 from data.store import file_sha256, write_json, write_text
 
 _FINAL = 20  # steps that the final loss is the mean of
