@@ -11,7 +11,7 @@ from augment.generate.run import GenerateConfig
 from data.config import parse, to_dict
 from data.errors import ConfigError
 from data.manifest import Manifest
-from data.progress import Watch
+from data.progress import Progress
 from data.store import write_json
 from flows.steps import Step
 from flows.study import StudyConfig
@@ -41,31 +41,31 @@ class Setting:
 
 def settings() -> list[Setting]:
     """The reference first: the most steps, guided throughout. Distilled parts are the study's own, where it has any."""
-    plain = {"draft": None, "taesd": None}
+    plain = {"few_step": None, "taesd": None}
     ladder = [
         Setting(
             name=f"{steps} steps, guidance in {share}",
-            changes={**plain, "schedule": "quality", "steps": steps, "guidance_until": until},
+            changes={**plain, "preset": "quality", "steps": steps, "guidance_end": end},
             trained=steps in _TRAINED_ON[share],
         )
-        for share, until in GUIDANCE.items()
+        for share, end in GUIDANCE.items()
         for steps in STEPS[share]
     ]
     fast = [
         Setting(
             name=f"fast, guidance in {share}",
-            changes={**plain, "schedule": "fast", "steps": None, "guidance_until": GUIDANCE[share]},
+            changes={**plain, "preset": "fast", "steps": None, "guidance_end": GUIDANCE[share]},
             trained=share == "all",
         )
         for share in ("all", "first half")
     ]
     half = Setting(
-        name="20 steps, guidance in all, 16 bits", changes={**plain, "schedule": "quality", "precision": "fast"}
+        name="20 steps, guidance in all, 16 bits", changes={**plain, "preset": "quality", "precision": "fast"}
     )
-    own = dict.fromkeys(("steps", "guidance", "guidance_until"))  # what the schedule says
-    draft = Setting(name="draft", changes={**own, "schedule": "draft", "taesd": None})
-    taesd = Setting(name="TAESD", changes={**own, "schedule": "quality", "draft": None}, needs="taesd")
-    return [*ladder, *fast, half, draft, taesd]
+    own = dict.fromkeys(("steps", "guidance_scale", "guidance_end"))  # what the preset says
+    few_step = Setting(name="few-step", changes={**own, "preset": "few-step", "taesd": None})
+    taesd = Setting(name="TAESD", changes={**own, "preset": "quality", "few_step": None}, needs="taesd")
+    return [*ladder, *fast, half, few_step, taesd]
 
 
 def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned: Step, real: Manifest) -> Step:
@@ -75,10 +75,10 @@ def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned
     return dataclasses.replace(step, what=f"{label}, {setting.name}", make=_timed(step.make))
 
 
-def _timed(make: Callable[[Path, Watch], None]) -> Callable[[Path, Watch], None]:
+def _timed(make: Callable[[Path, Progress], None]) -> Callable[[Path, Progress], None]:
     """Note images a second from the first batch's end to the last's: without loading, compiling and warming up."""
 
-    def made(folder: Path, watch: Watch) -> None:
+    def made(folder: Path, watch: Progress) -> None:
         told: list[tuple[float, int]] = []
 
         def clocked(done: int, total: int, note: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong, by who can mend it: bad input is one clear line, the program's own failures are not."""
+"""The errors of all stages: bad input, which the user can fix, and training that failed by itself."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 
 class InputError(ValueError):
-    """Something a user can mend: a config, a file, a table. One line that names it; exit code 2."""
+    """Something a user can fix: a config, a file, a table. One line that names it; exit code 2."""
 
 
 class ConfigError(InputError):
-    """A config that cannot be meant: unknown key, value out of bounds, overrides that do not parse."""
+    """Invalid config: unknown key, value out of range or override that cannot be parsed."""
 
 
 class DataError(InputError):
@@ -24,28 +24,28 @@ class BaseError(InputError):
 
 
 class TrainingError(RuntimeError):
-    """Training that failed by itself (a loss that is not a number); what was good until then is kept."""
+    """Training that failed by itself (a loss that is not a number); earlier checkpoints are kept."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong in one place, in one case or many alike, and how it is mended."""
+    """One kind of error in one place, with all examples of it and how to fix them."""
 
-    where: str  # the file or folder; may be empty where the case says it
-    cases: tuple[str, ...]  # each names its row, where there are rows
-    mend: str
+    where: str  # the file or folder; empty if the examples name it
+    examples: tuple[str, ...]  # each names its row, if there are rows
+    fix: str
 
     def __str__(self) -> str:
-        """Say the first case, the mend and how many more there are, in one line."""
-        more = f" (and {len(self.cases) - 1} more)" if self.cases[1:] else ""
+        """The first example, the fix and the number of further examples, in one line."""
+        more = f" (and {len(self.examples) - 1} more)" if self.examples[1:] else ""
         where = f"{self.where}: " if self.where else ""
-        return f"{where}{self.cases[0]}; {self.mend}{more}"
+        return f"{where}{self.examples[0]}; {self.fix}{more}"
 
 
 def exit_code(work: Callable[[], int], stopped: str = "stopped") -> int:
-    """Do a command's work and give its exit code, what went wrong being one line on stderr.
+    """Run a command and return its exit code; an error is printed to stderr in one line.
 
-    1 for training that failed, 2 for bad input, 130 after Ctrl-C, when it says what `stopped` says.
+    1 for training that failed, 2 for bad input, 130 after Ctrl-C (`stopped` is printed then).
     """
     try:
         return work()
@@ -60,9 +60,9 @@ def exit_code(work: Callable[[], int], stopped: str = "stopped") -> int:
         return 130
 
 
-OnFault = Callable[[Fault], None]  # a reader goes on without what is at fault if this returns
+OnFault = Callable[[Fault], None]  # if it returns, the reader leaves the faulty rows out and continues
 
 
 def refuse(fault: Fault) -> None:
-    """Raise DataError: what a study does with a fault. The doctor notes it and looks for more."""
+    """Raise DataError: a study stops at the first fault. The doctor collects faults and continues."""
     raise DataError(str(fault))

@@ -1,6 +1,6 @@
-"""Work on many images a chunk at a time, in chunks that the device's memory holds.
+"""Batched work that halves its batch when the device runs out of memory.
 
-What fits depends on the card and on what else lies on it, so no number is right everywhere: it is found by trying.
+The batch that fits depends on the card and on what else occupies it, so it is found by trying.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from typing import TypeVar
 
 import torch
 
-Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
-def in_chunks(work: Callable[[slice], Part], n: int, chunk: int) -> tuple[list[Part], int]:
-    """What `work` gives of each chunk of n images, in order, and how many at a time it took in the end.
+def with_oom_backoff(work: Callable[[slice], Result], n: int, chunk: int) -> tuple[list[Result], int]:
+    """The results of `work` for each chunk of n images, in order, and the chunk size used in the end.
 
-    Where a chunk does not fit the device's memory, half of it is tried, and so on; what is done is not done again.
-    Raises torch.OutOfMemoryError where not even one fits.
+    A chunk that does not fit the device's memory is halved until it does; finished chunks are not computed again.
+    Raises torch.OutOfMemoryError if a single image does not fit.
     """
-    found, done = list[Part](), 0
+    results, done = list[Result](), 0
     while done < n:
         size = min(chunk, n - done)
         try:
-            found.append(work(slice(done, done + size)))
+            results.append(work(slice(done, done + size)))
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
@@ -31,10 +31,10 @@ def in_chunks(work: Callable[[slice], Part], n: int, chunk: int) -> tuple[list[P
             done += size
             continue
         chunk = size // 2
-        _release()  # not above: as long as the exception is handled it holds what was computed
-    return found, chunk
+        _free_memory()  # after the handler: while the exception is handled it keeps the failed chunk's tensors alive
+    return results, chunk
 
 
-def _release() -> None:
+def _free_memory() -> None:
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()

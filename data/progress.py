@@ -1,4 +1,4 @@
-"""Long work, shown: a bar in a terminal, else a line now and then."""
+"""Progress of long work: a bar in a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 
-class Watch(Protocol):
-    """What long work calls: done of total, and a note such as the loss."""
+class Progress(Protocol):
+    """Callback of long work: steps done, of how many, and a note such as the loss."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Tell how far the work is; called often, so it must be cheap."""
+        """Report progress; called often, so it must be cheap."""
 
 
-class Spoken:
-    """A `Watch` that says a line at most every so many seconds."""
+class LogProgress:
+    """A `Progress` that logs a line at most every `every` seconds."""
 
-    def __init__(self, say: Callable[[str], None], every: float = 10.0) -> None:
-        self._say, self._every = say, every
+    def __init__(self, log: Callable[[str], None], every: float = 10.0) -> None:
+        self._log, self._every = log, every
         self._start = self._last = time.monotonic()
-        self._found: int | None = None  # what an earlier run had done
+        self._resumed_at: int | None = None  # steps that an earlier run had done
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Say how far the work is, if it is time."""
+        """Log steps done and the time left, if the last line is long enough ago."""
         now = time.monotonic()
-        if self._found is None:
-            self._found, self._start = done, now
-        if now - self._last < self._every or not self._found < done < total:
+        if self._resumed_at is None:
+            self._resumed_at, self._start = done, now
+        if now - self._last < self._every or not self._resumed_at < done < total:
             return
         self._last = now
-        left = (now - self._start) * (total - done) / (done - self._found)
-        self._say(f"{done} of {total}, about {left:.0f} s left" + (f", {note}" if note else ""))
+        left = (now - self._start) * (total - done) / (done - self._resumed_at)
+        self._log(f"{done} of {total}, about {left:.0f} s left" + (f", {note}" if note else ""))
 
 
 @contextmanager
-def watched(console: Console, title: str) -> Iterator[Watch]:
-    """Show one piece of work on a console; a bar goes when the work is done."""
+def progress_bar(console: Console, title: str) -> Iterator[Progress]:
+    """A `Progress` shown on a console: a bar that disappears at the end, or log lines if it is no terminal."""
     if not console.is_terminal:
-        yield Spoken(lambda line: console.print(f"{title}: {line}", highlight=False, markup=False))
+        yield LogProgress(lambda line: console.print(f"{title}: {line}", highlight=False, markup=False))
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f} of {task.total:.0f}"),
     )
-    ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, *ends, console=console, transient=True) as progress:
-        bar = progress.add_task(title, total=1, note="")
-        yield lambda done, total, note="": progress.update(bar, completed=done, total=total, note=note)
+    times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with RichProgress(*columns, *times, console=console, transient=True) as bars:
+        bar = bars.add_task(title, total=1, note="")
+        yield lambda done, total, note="": bars.update(bar, completed=done, total=total, note=note)

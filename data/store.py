@@ -1,7 +1,7 @@
-"""Artifacts on disk: a folder is finished when its `artifact.json`, written last, is there and true.
+"""Artifacts on disk: a folder is finished if its `artifact.json`, written last, exists and matches its files.
 
-Work goes on in `<folder>.partial`, which outlives a crash so that a stage can resume from what
-lies in it; finishing renames it. Nothing else decides whether work is done.
+Work is done in `<folder>.partial`, which survives a crash so that a stage can resume from it; finishing renames
+it. Nothing else decides whether work is done.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def derive_seed(*parts: object) -> int:
+    """A 48-bit seed that depends on all parts, the same on every machine."""
+    return int(digest(*parts)[:12], 16)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 in hex of a file's bytes."""
     with path.open("rb") as file:
@@ -38,7 +43,7 @@ def file_sha256(path: Path) -> str:
 def finished(folder: Path, inputs: Mapping[str, Any]) -> bool:
     """Whether the folder holds the finished artifact of these inputs.
 
-    A file whose size and mtime are as recorded is trusted; one that was touched is read and compared.
+    A file with its recorded size and mtime is trusted; one with another mtime is read and its SHA-256 compared.
     """
     try:
         record = read_json(folder / RECORD)
@@ -51,10 +56,10 @@ def finished(folder: Path, inputs: Mapping[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
-    """Give a working folder; when the block ends well, record its files and move it to `folder`.
+    """Yield a working folder; if the block raises nothing, record its files and move it to `folder`.
 
-    A working folder left by a crash is given again if its inputs are the same. Two processes do not
-    build the same folder at once: the second waits.
+    A working folder left by a crash is reused if its inputs are the same. Two processes never build the same
+    folder at once: the second one waits.
     """
     partial = partial_of(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,12 +75,12 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def partial_of(folder: Path) -> Path:
-    """Where an artifact's work goes on until it is finished."""
+    """The working folder of an artifact that is not finished."""
     return folder.with_name(folder.name + ".partial")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path, os.getpid())
     try:
@@ -94,7 +99,7 @@ def temporary_of(path: Path, process: int | str) -> Path:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON whole or not at all; NaN is refused, since it is no JSON."""
+    """Write JSON atomically. Raises ValueError for NaN, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, default=_plain, allow_nan=False, ensure_ascii=False) + "\n")
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from augment.diffusion.objective import stratified_timesteps
-from data.oom import in_chunks
+from data.oom import with_oom_backoff
 from data.store import digest
 
 INSTANCE, PRIOR, EMPTY = 0, 1, 2  # rows of the embeddings: the class's prompt, any lesion's, none; then images' own
@@ -71,7 +71,7 @@ def posteriors(
         posterior = pipe.vae.encode(given).latent_dist
         return torch.stack([posterior.mean, posterior.std], dim=1).float().cpu()
 
-    found, _ = in_chunks(encoded, len(images), chunk)
+    found, _ = with_oom_backoff(encoded, len(images), chunk)
     scaled = torch.cat(found) * pipe.vae.config.scaling_factor
     mean, deviation = scaled.reshape(*stack.shape[:2], *scaled.shape[1:]).unbind(2)
     return mean.clone(), deviation.clone()

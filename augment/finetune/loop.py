@@ -16,7 +16,7 @@ from torch import Tensor
 
 from augment import device
 from augment.diffusion import objective
-from augment.diffusion.samplers import solver
+from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.config import Progress
 from augment.finetune.examples import Batch
 from augment.finetune.trainer import Training
@@ -119,7 +119,7 @@ def class_losses(group: Sequence[Training], batches: Sequence[Batch]) -> Tensor:
         torch.cat([getattr(batch, name) for batch in batches]).to(where, non_blocking=True)
         for name in ("clean", "noise", "weights", "timesteps")
     )
-    alphas = solver(first.base).alphas_cumprod.to(where)[timesteps]
+    alphas = alphas_cumprod(first.base).to(where)[timesteps]
     with device.autocast(where):
         told = [one.embeddings()[batch.prompts.to(where)] for one, batch in zip(group, batches, strict=True)]
         if first.stack is not None:
@@ -134,4 +134,4 @@ def class_losses(group: Sequence[Training], batches: Sequence[Batch]) -> Tensor:
 def _make_room(group: Sequence[Training]) -> None:
     for training in group:
         training.forget()
-    device.release()
+    device.free_memory()

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from augment import device
 from augment.checkpoint import Checkpoint
-from augment.diffusion.sample import decode, sample_latents
-from augment.diffusion.samplers import solver
+from augment.diffusion.conditioning import encode_prompts
+from augment.diffusion.decode import decode
+from augment.diffusion.sample import sample_latents
+from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.config import FinetuneConfig
 from augment.finetune.examples import EMPTY, INSTANCE, Batch, Lesson, draw, seed_for
 from augment.finetune.optimizers import optimizer_for
@@ -33,7 +35,7 @@ from augment.methods import RECORD, method_for, trained
 from augment.methods.batched_lora import Stack
 from data.config import to_dict
 from data.errors import InputError, TrainingError
-from data.oom import in_chunks
+from data.oom import with_oom_backoff
 from data.store import file_sha256, write_json, write_text
 
 _FINAL = 20  # steps that the final loss is the mean of
@@ -63,7 +65,7 @@ class Training:
             self.pipe.unet.enable_gradient_checkpointing()
         self.optimizer = optimizer_for(list(self.parameters.values()), config, self.where)
         self.schedule = warm_cosine(config.steps, config.warmup)
-        self.levels = len(solver(self.base).alphas_cumprod)
+        self.levels = len(alphas_cumprod(self.base))
         with torch.no_grad():
             self._embeddings = self._encode_prompts()
         kind = "" if self.stack is None else "-stack"  # what a class of its own kept is laid out otherwise
@@ -167,17 +169,14 @@ class Training:
         return self.stack.save(self.parameters["factors"], self.out)
 
     def _encode_prompts(self) -> Tensor:
-        embedded: Tensor = self.pipe.encode_prompt(
-            list(self.lesson.prompts), self.where, 1, do_classifier_free_guidance=False
-        )[0]
-        return embedded
+        return encode_prompts(self.pipe, self.lesson.prompts)
 
     def _preview(self, step: int) -> None:
         """Write a strip of images, or say why there is none: no training ends for want of a preview."""
         missing = ""
         try:
             if self.config.offload:
-                device.settle(self.base, self.where, "vae", "text_encoder")
+                device.to_device_only(self.base, self.where, "vae", "text_encoder")
             write_strip(decode(self.base, self._drawn(), self.config.coded_at_once), self._strip(step))
         except torch.OutOfMemoryError:
             missing = "not even one image at a time fits the device's memory"
@@ -185,10 +184,10 @@ class Training:
             missing = str(fault)
         finally:
             if self.config.offload:
-                device.rest(self.base)
+                device.offload(self.base)
         if missing:
             log.warning("%s: no preview of step %d: %s", self.lesson.label, step, missing)
-            device.release()
+            device.free_memory()
 
     @torch.no_grad()
     def _drawn(self) -> Tensor:
@@ -205,7 +204,7 @@ class Training:
                 few = dataclasses.replace(config, batch_size=len(seeds[part]))
                 return sample_latents(self.pipe, encoded[INSTANCE], encoded[EMPTY], seeds[part], few, size)
 
-            return torch.cat(in_chunks(batch, len(seeds), config.batch_size)[0])
+            return torch.cat(with_oom_backoff(batch, len(seeds), config.batch_size)[0])
 
     def _strip(self, step: int) -> Path:
         return self.out / "previews" / f"step-{step:06d}.jpg"

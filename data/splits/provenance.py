@@ -1,13 +1,13 @@
-"""What something was trained on, told by ids: its leakage groups, and the images, lesions and patients behind them.
+"""What a model was trained on, by ids: leakage groups, and the images, lesions and patients in them.
 
-A group is named by what joined it, which another study may have done otherwise. An image, a lesion or a patient bears
-the same name in both, so whatever was trained elsewhere is held against a split by these as well.
+Another study may group the same images differently and so name its groups differently. Images, lesions and patients
+have the same ids in both, so models trained elsewhere are compared with a split by these as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,47 +15,53 @@ import pandas as pd
 if TYPE_CHECKING:
     from data.manifest import Manifest
 
+_COLUMNS = ("group_id", "image_id", "lesion_id", "patient_id")  # of a manifest; the fields and record keys add an s
+
 
 @dataclass(frozen=True, kw_only=True)
-class SeenIds:
-    """Ids as they stand in a manifest's columns; an empty one, of what is not known, is never among them."""
+class Provenance:
+    """Ids as in a manifest's columns; unknown ids, which are empty there, are left out."""
 
     group_ids: frozenset[str] = frozenset()
     image_ids: frozenset[str] = frozenset()
     lesion_ids: frozenset[str] = frozenset()
     patient_ids: frozenset[str] = frozenset()
+    is_complete: bool = True  # False: it may have been trained on other images too
 
     @staticmethod
-    def of(part: Manifest) -> SeenIds:
-        """Take what one has seen that was trained on these images."""
-        return SeenIds(**{name: frozenset(part.table[name[:-1]]) - {""} for name in _names()})
+    def of(part: Manifest) -> Provenance:
+        """The provenance of a model trained on these images alone."""
+        ids: dict[str, Any] = {f"{name}s": frozenset(part.table[name]) - {""} for name in _COLUMNS}
+        return Provenance(**ids)
 
     @staticmethod
-    def told(record: Mapping[str, Any]) -> SeenIds:
-        """Read what a record names, and what it says was seen before; what is no list names nothing.
+    def unknown() -> Provenance:
+        """The provenance of a model without any record of its training."""
+        return Provenance(is_complete=False)
 
-        A base's record calls its leakage groups `groups`.
-        """
-        given = {**record, "group_ids": record.get("group_ids", record.get("groups"))}
-        lists = {name: given.get(name) for name in _names()}
-        ids = {name: frozenset(map(str, found)) - {""} for name, found in lists.items() if isinstance(found, list)}
-        before = record.get("before")
-        earlier = SeenIds.told(before) if isinstance(before, Mapping) else SeenIds()
-        return SeenIds(**ids) | earlier
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> Provenance:
+        """Read what `to_record` gave; a missing or ill-formed list is empty, and the provenance then incomplete."""
+        values = {f"{name}s": record.get(f"{name}s") for name in _COLUMNS} if isinstance(record, Mapping) else {}
+        lists = {name: value for name, value in values.items() if isinstance(value, list)}
+        ids = {name: frozenset(map(str, value)) - {""} for name, value in lists.items()}
+        is_complete = len(lists) == len(_COLUMNS) and record.get("is_complete") is True
+        return Provenance(**ids, is_complete=is_complete)
 
-    def __or__(self, other: SeenIds) -> SeenIds:
-        """Join what both have seen."""
-        return SeenIds(**{name: getattr(self, name) | getattr(other, name) for name in _names()})
+    def to_record(self) -> dict[str, Any]:
+        """Sorted lists of ids and `is_complete`, as plain JSON."""
+        return {**{name: sorted(ids) for name, ids in self._ids().items()}, "is_complete": self.is_complete}
 
-    def record(self) -> dict[str, list[str]]:
-        """Give sorted lists, as records keep them."""
-        return {name: sorted(getattr(self, name)) for name in _names()}
+    def __or__(self, other: Provenance) -> Provenance:
+        """The provenance of a model trained on both."""
+        theirs = other._ids()
+        ids = {name: ours | theirs[name] for name, ours in self._ids().items()}
+        return Provenance(**ids, is_complete=self.is_complete and other.is_complete)
 
     def groups_in(self, part: Manifest) -> set[str]:
-        """Find the part's leakage groups of which something was seen, whatever they were called where it was."""
-        hits = [part.table[name[:-1]].isin(getattr(self, name)) for name in _names()]
+        """The part's leakage groups with an image, lesion or patient in this provenance, whatever their names here."""
+        hits = [part.table[name[:-1]].isin(ids) for name, ids in self._ids().items()]
         return set(part.table["group_id"][pd.concat(hits, axis=1).any(axis=1)])
 
-
-def _names() -> list[str]:
-    return [field.name for field in fields(SeenIds)]
+    def _ids(self) -> dict[str, frozenset[str]]:
+        return {f"{name}s": getattr(self, f"{name}s") for name in _COLUMNS}

@@ -5,7 +5,7 @@ import torch
 import classify.augmented_batches
 from classify.augmented_batches import OnDevice, OneByOne, views_of
 from classify.model import build, normalise
-from data.pixels import train_augmentation
+from data.train_views import train_augmentation
 
 pytestmark = pytest.mark.numerical
 
