@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import nn
 
-from augment.base.autoencoder import psnr, reconstructed
+from augment.base.autoencoder import psnr, reconstruct
 from augment.base.config import BaseConfig
 from augment.base.load import load_base
 from augment.base.provenance import base_provenance
@@ -73,7 +73,7 @@ def autoencoded_manifest(folder: Path, root_name: str, roots: dict[str, Path]) -
 
 
 def _coded(vae: nn.Module, images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
-    parts, _ = with_oom_backoff(lambda part: torch.from_numpy(reconstructed(vae, images[part])), len(images), _BATCH)
+    parts, _ = with_oom_backoff(lambda part: torch.from_numpy(reconstruct(vae, images[part])), len(images), _BATCH)
     coded: UInt8[np.ndarray, "n h w 3"] = torch.cat(parts).numpy()
     return coded
 

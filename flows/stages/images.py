@@ -57,7 +57,7 @@ def _step(prepared: Prepared, adapter: Step) -> Step:
 def attributes_for(prepared: Prepared, label: str) -> list[Attributes]:
     """What prompts may tell of the class: that of its train images; empty where no column is named."""
     prompts = prepared.study.prompts
-    return attributes_of(prepared.train.of(label), prompts) if prompts.tells_columns else []
+    return attributes_of(prepared.train.of(label), prompts) if prompts.uses_columns else []
 
 
 def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:

@@ -38,7 +38,7 @@ def own_study(small_study, tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_study_trains_its_own_base_resumes_after_a_stop_and_records_what_was_seen(own_study, monkeypatch, capsys):
-    monkeypatch.setattr("augment.base.denoiser._update_ema", _stop_at(2))
+    monkeypatch.setattr("augment.base.denoiser.update_ema", _stop_at(2))
     assert main(own_study) == 130
     monkeypatch.undo()
     folder = load_study(own_study[0], own_study[1:]).folder
