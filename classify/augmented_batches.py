@@ -29,15 +29,15 @@ class Views(Protocol):
         """Give what makes batches of views from now on: the n-th batch after a seed is always the same."""
 
 
-def views_of(pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, where: Place, *, compiled: bool) -> Views:
+def augmented_batches(pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, where: Place, *, compiled: bool) -> Views:
     """Choose how views are made for a network on its device; "auto" is the processor where there is no other."""
     on = next(network.parameters()).device
     if where == "device" or (where == "auto" and on.type != "cpu"):
-        return OnDevice(pixels, network, compiled=compiled)
-    return OneByOne(pixels, network)
+        return GpuAugment(pixels, network, compiled=compiled)
+    return CpuAugment(pixels, network)
 
 
-class OneByOne:
+class CpuAugment:
     """Views by albumentations, on the processor."""
 
     def __init__(self, pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module) -> None:
@@ -49,7 +49,7 @@ class OneByOne:
         return lambda rows: normalise(np.stack([view(self.pixels[row]) for row in rows]), self.network)
 
 
-class OnDevice:
+class GpuAugment:
     """Views in batches, where the network is; the images too, if there is room."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """How sure one can be: cluster bootstrap of an arm's balanced accuracy and of the paired difference between two arms.
 
 Images of one leakage group (a patient, a lesion, near-duplicates) err together, so whole groups are drawn. Predictions
-of several seeds of an arm are averaged; where the seeds' `Spread` is given, each draw is also moved by what other seeds
+of several seeds of an arm are averaged; where the seeds' `SeedVariance` is given, each draw is also moved by what other seeds
 might have given. That counts an image's own chance twice, in the groups and in the spread, so intervals are rather too
 long than too short. They do not say what another split, few-shot subset or generator would have given:
 `Estimate.varied` says so beside every figure.
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.stats import binomtest
 
-from classify.seed_variance import Spread
+from classify.seed_variance import SeedVariance
 
 _CHUNK = 2**24  # cells of resampled weights held at once
 
@@ -67,7 +67,7 @@ def estimate_arm(
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
     *,
-    spread: Spread | None = None,
+    spread: SeedVariance | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Estimates:
     """Balanced accuracy and recalls averaged over the arm's seeds; intervals from resampled groups, and seeds."""
@@ -84,7 +84,7 @@ def estimate_difference(
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
     *,
-    spread: Spread | None = None,
+    spread: SeedVariance | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Estimates:
     """Second minus first. Both are judged on the same resampled groups, so what they share cancels; seeds do not."""
@@ -116,7 +116,7 @@ def mcnemar(truth: Int[np.ndarray, " n"], first: Int[np.ndarray, " n"], second: 
 class _Chance:
     """What the seeds add to the draws of a figure that lies between `least` and 1."""
 
-    spread: Spread | None
+    spread: SeedVariance | None
     share: float
     least: float
 
@@ -214,6 +214,6 @@ def _value(gains: Float[np.ndarray, " n"], truth: Int[np.ndarray, " n"], n_class
     return float(_mean(_recalls(sums, counts)[None])[0])
 
 
-def _varied(seeds: int, spread: Spread | None) -> str:
+def _varied(seeds: int, spread: SeedVariance | None) -> str:
     averaged = f"the {seeds} classifier seeds are averaged, not drawn" if seeds > 1 else "one classifier seed"
     return f"{spread.told() if spread else averaged}; split, few-shot images and generator are fixed"

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 _WARMUP = 10  # steps until the average forgets the start half as fast as it ever will
 
 
-class RunningAverage:
+class EMA:
     """One network that follows another: weights and the normalisation's statistics slowly, counters at once."""
 
     def __init__(self, judged: nn.Module, network: nn.Module, decay: float) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from classify.device import device
-from classify.lite0 import ARCHITECTURE, STAND_IN, stand_in_file
+from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, lite0_file
 from classify.model import build, in_batches, load
 from data.errors import BaseError
 from data.manifest import Manifest
@@ -34,7 +34,7 @@ class Extractor:
         return features(self.network, load_pixels(images, self.pixels, cache))
 
 
-def judge_features(model: Path) -> Extractor:
+def oracle_features(model: Path) -> Extractor:
     """Read features off a kept classifier, the judge of phantoms for one."""
     kept = load(model)
     return Extractor(name="the judge's last features", network=kept.network.to(device()), pixels=kept.pixels)
@@ -46,8 +46,8 @@ def imagenet_features(pixels: PixelConfig) -> Extractor:
     Raises BaseError where neither is to be had.
     """
     try:
-        stand_in_file()
-        network, name = build(STAND_IN, 2, architecture=ARCHITECTURE), f"{ARCHITECTURE}, trained on ImageNet"
+        lite0_file()
+        network, name = build(LITE0_PACKAGE, 2, architecture=ARCHITECTURE), f"{ARCHITECTURE}, trained on ImageNet"
     except BaseError:
         network, name = build("pretrained", 2), "efficientnet_b0, timm's pretrained weights"
     return Extractor(name=f"{name}, at {pixels.size} px", network=network.to(device()).eval(), pixels=pixels)

@@ -20,10 +20,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classify.augmented_batches import Views, views_of
+from classify.augmented_batches import Views, augmented_batches
 from classify.config import ClassifierConfig
 from classify.device import autocast, compiles, device, steps_behind
-from classify.ema import RunningAverage
+from classify.ema import EMA
 from classify.metrics import balanced_accuracy
 from classify.model import build, logits
 from classify.sampling import draws, learning_rate_share, loss_weights
@@ -85,7 +85,7 @@ def fit(
     """
     with _threads(config.threads), _own_randomness():
         run = Run(n_classes, config, seed)
-        views = views_of(train.pixels, run.network, config.augment_on, compiled=run.compiled)
+        views = augmented_batches(train.pixels, run.network, config.augment_device, compiled=run.compiled)
         best, history = _Best(), list[Validation]()
         if working is not None and (working / CHECKPOINT).exists():
             best, history = run.resume(working / CHECKPOINT)
@@ -117,7 +117,7 @@ class Run:
         others = [p for p in self.network.parameters() if p.ndim <= 1]  # biases and normalisation
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=_BETAS, fused=True)
-        self._average = RunningAverage(self.judged, self.network, config.average)
+        self._average = EMA(self.judged, self.network, config.average)
         self.compiled = compiles(self.on, config.steps)
         if self.compiled:
             self.network.compile(fullgraph=True)  # the next seed's network finds what was compiled for this one

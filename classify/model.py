@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from classify.lite0 import ARCHITECTURE, STAND_IN, in_order, stand_in_file
+from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, in_order, lite0_file
 from data.config import parse, to_dict
 from data.errors import BaseError, InputError
-from data.oom import in_chunks
+from data.oom import with_oom_backoff
 from data.pixels import PixelConfig
 from data.store import read_json, write_json
 
@@ -49,7 +49,7 @@ def build(
 ) -> nn.Module:
     """Make a network with `n_classes` logits. What the weights do not fill is drawn from the seed.
 
-    `weights`: "none", "pretrained" (timm's, from the hub), "stand-in" (EfficientNet-Lite0's, from a package), or a
+    `weights`: "none", "pretrained" (timm's, from the hub), "lite0-package" (EfficientNet-Lite0's, from a package), or a
     file or model folder of this architecture, whose last layer may be of other classes. Raises BaseError.
     """
     with torch.random.fork_rng(devices=[]):
@@ -57,8 +57,8 @@ def build(
         network = _create(architecture, n_classes, drop_rate, pretrained=str(weights) == "pretrained")
     if str(weights) == "none":
         _start_as_skips(network)
-    elif str(weights) == STAND_IN:
-        _fill_by_stand_in(network, architecture)
+    elif str(weights) == LITE0_PACKAGE:
+        _fill_from_lite0(network, architecture)
     elif str(weights) != "pretrained":
         path = Path(weights) / WEIGHTS if Path(weights).is_dir() else Path(weights)
         _fill(network, read_weights(path), path, any_head=True)
@@ -70,7 +70,7 @@ def trained_on(weights: str, architecture: str) -> str | None:
     if weights == "none":
         return "nothing"
     own = timm.models.get_pretrained_cfg(architecture) if weights == "pretrained" else None
-    return "ImageNet-1k" if weights == STAND_IN or (own and _IMAGENET_ALONE.fullmatch(own.tag or "")) else None
+    return "ImageNet-1k" if weights == LITE0_PACKAGE or (own and _IMAGENET_ALONE.fullmatch(own.tag or "")) else None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -174,7 +174,7 @@ def in_batches(
     network.eval()
     try:
         with torch.inference_mode():
-            parts, _ = in_chunks(lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin)
+            parts, _ = with_oom_backoff(lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin)
     finally:
         network.train(was_training)
     return torch.cat(parts)
@@ -195,15 +195,15 @@ def _create(architecture: str, n_classes: int, drop_rate: float, **how: Any) -> 
         if how["pretrained"]:
             raise BaseError(
                 f"pretrained weights of {architecture} cannot be fetched ({_line(fault)}); set classifier.weights to a "
-                f".safetensors file, to {STAND_IN} (with model: {ARCHITECTURE}), or to none"
+                f".safetensors file, to {LITE0_PACKAGE} (with model: {ARCHITECTURE}), or to none"
             ) from fault
         raise BaseError(f"timm makes no {architecture!r} ({_line(fault)}); give one of timm.list_models()") from fault
 
 
-def _fill_by_stand_in(network: nn.Module, architecture: str) -> None:
+def _fill_from_lite0(network: nn.Module, architecture: str) -> None:
     if architecture != ARCHITECTURE:
-        raise BaseError(f"classifier.weights: {STAND_IN} are weights of {ARCHITECTURE}; set classifier.model to that")
-    path = stand_in_file()
+        raise BaseError(f"classifier.weights: {LITE0_PACKAGE} are weights of {ARCHITECTURE}; set classifier.model to that")
+    path = lite0_file()
     with torch.random.fork_rng(devices=[]):
         whole = _create(architecture, 1000, 0.0, pretrained=False).state_dict()  # ImageNet's classes
     _fill(network, in_order(read_weights(path), whole, path), path, any_head=True)

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from classify.config import ClassifierConfig, what_decides
+from classify.config import ClassifierConfig, result_settings
 from classify.metrics import Recall, Scores, score, wilson
 from classify.predict import Predictions, predict
 from classify.train import train_arm
@@ -31,7 +31,7 @@ STUDY_SEEDS = 1_000_000  # phantoms of studies and of the base have seeds below,
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class JudgeConfig:
+class OracleConfig:
     """What the judge learns from. The defaults take six to seven minutes on two cores."""
 
     images: Annotated[int, Field(ge=70)] = 3500  # phantoms, as many of each class; a tenth is for validation
@@ -40,9 +40,9 @@ class JudgeConfig:
     classifier: ClassifierConfig = ClassifierConfig(steps=1200, validate_every=150)
 
 
-def train_judge(folder: Path, config: JudgeConfig, progress: Callable[[int, int, float], None] | None = None) -> Path:
+def train_oracle(folder: Path, config: OracleConfig, progress: Callable[[int, int, float], None] | None = None) -> Path:
     """Give the judge's model folder, after training it unless it is there."""
-    plain = to_dict(config) | {"classifier": what_decides(config.classifier) | {"threads": config.classifier.threads}}
+    plain = to_dict(config) | {"classifier": result_settings(config.classifier) | {"threads": config.classifier.threads}}
     target, inputs = folder / "classifier", {"stage": "judge", "version": 1, "config": plain}
     if not finished(target, inputs):
         phantoms = _phantoms(config.images, config.seed, folder)
@@ -63,14 +63,14 @@ def train_judge(folder: Path, config: JudgeConfig, progress: Callable[[int, int,
     return target / "model"
 
 
-def true_phantoms(folder: Path, config: JudgeConfig, per_class: int) -> Manifest:
+def true_phantoms(folder: Path, config: OracleConfig, per_class: int) -> Manifest:
     """Draw phantoms of every class that neither a study nor the judge has seen."""
     if per_class < FEWEST:
         raise ConfigError(f"{per_class} images a class are too few to judge by; ask for {FEWEST} or more")
     return _phantoms(per_class * len(CODES), config.seed + 1, folder)
 
 
-def judge_images(model: Path, images: Manifest, cache: Path | None = None) -> Predictions:
+def oracle_predictions(model: Path, images: Manifest, cache: Path | None = None) -> Predictions:
     """Say what the judge takes each image for."""
     return predict(model, images, cache=cache)
 
@@ -94,17 +94,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="classify.oracle", description="Train the judge of synthetic phantoms.")
     parser.add_argument("--out", type=Path, default=Path("runs/judge"), help="its folder (default: runs/judge)")
     parser.add_argument("--images", type=int, default=100, help="true phantoms a class to test it on (default: 100)")
-    parser.add_argument("--train-images", type=int, default=JudgeConfig().images, help="phantoms to learn from, in all")
-    parser.add_argument("--steps", type=int, default=JudgeConfig().classifier.steps, help="optimiser steps")
+    parser.add_argument("--train-images", type=int, default=OracleConfig().images, help="phantoms to learn from, in all")
+    parser.add_argument("--steps", type=int, default=OracleConfig().classifier.steps, help="optimiser steps")
     given = parser.parse_args(arguments)
     return exit_code(lambda: _judged(given))
 
 
 def _judged(given: argparse.Namespace) -> int:
     classifier = {"steps": given.steps, "validate_every": max(1, given.steps // 8)}
-    config = parse(JudgeConfig, {"images": given.train_images, "classifier": classifier}, "judge")
-    model = train_judge(given.out, config, _print)
-    judged = judge_images(model, true_phantoms(given.out, config, given.images), given.out / "cache")
+    config = parse(OracleConfig, {"images": given.train_images, "classifier": classifier}, "judge")
+    model = train_oracle(given.out, config, _print)
+    judged = oracle_predictions(model, true_phantoms(given.out, config, given.images), given.out / "cache")
     print(_table(judged.classes, score(judged.truth, judged.predicted, len(judged.classes))))
     print(f"judge: {model}")
     return 0

@@ -18,7 +18,7 @@ from classify.metrics import score
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class SeedVariance:
     """Standard deviations of one classifier's figures about its arm's mean, pooled over the arms."""
 
     balanced_accuracy: float
@@ -45,10 +45,10 @@ class Spread:
         return drawn
 
 
-def spread_of(
+def seed_variance_of(
     truth: Int[np.ndarray, " n"], arms: Sequence[Int[np.ndarray, "seeds n"]], n_classes: int
-) -> Spread | None:
-    """Spread by seed of the arms' predictions of the same images; None where no arm has two seeds."""
+) -> SeedVariance | None:
+    """SeedVariance by seed of the arms' predictions of the same images; None where no arm has two seeds."""
     freedom = sum(len(named) - 1 for named in arms)
     if freedom < 1:
         return None
@@ -58,7 +58,7 @@ def spread_of(
         squares += np.square(figures - figures.mean(axis=0)).sum(axis=0)
     whole, *recalls = np.sqrt(squares / freedom).tolist()
     rows = sum(len(named) for named in arms)
-    return Spread(balanced_accuracy=whole, recalls=tuple(recalls), rows=rows, freedom=freedom)
+    return SeedVariance(balanced_accuracy=whole, recalls=tuple(recalls), rows=rows, freedom=freedom)
 
 
 def _figures(truth: Int[np.ndarray, " n"], named: Int[np.ndarray, " n"], n_classes: int) -> list[float]:

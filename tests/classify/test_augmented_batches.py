@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import classify.augmented_batches
-from classify.augmented_batches import OnDevice, OneByOne, views_of
+from classify.augmented_batches import GpuAugment, CpuAugment, augmented_batches
 from classify.model import build, normalise
 from data.pixels import train_augmentation
 
@@ -17,34 +17,34 @@ def network():
 
 
 def test_on_a_processor_views_are_albumentations_unless_asked_otherwise(network):
-    for where, kind in (("auto", OneByOne), ("cpu", OneByOne), ("device", OnDevice)):
-        assert type(views_of(PIXELS, network, where, compiled=False)) is kind
+    for where, kind in (("auto", CpuAugment), ("cpu", CpuAugment), ("device", GpuAugment)):
+        assert type(augmented_batches(PIXELS, network, where, compiled=False)) is kind
 
 
 def test_one_by_one_is_the_augmentation_of_each_row_normalised(network):
     view = train_augmentation(32, 5)
     expected = normalise(np.stack([view(PIXELS[row]) for row in ROWS]), network)
-    assert torch.equal(OneByOne(PIXELS, network).seeded(5)(ROWS), expected)
+    assert torch.equal(CpuAugment(PIXELS, network).seeded(5)(ROWS), expected)
 
 
 def test_batches_on_the_device_are_normalised_and_channels_last(network, monkeypatch):
     monkeypatch.setattr(
         classify.augmented_batches.augmentation, "views", lambda images, drawn: images.permute(0, 3, 1, 2).float()
     )
-    found = OnDevice(PIXELS, network).seeded(5)(ROWS)
+    found = GpuAugment(PIXELS, network).seeded(5)(ROWS)
     torch.testing.assert_close(found, normalise(PIXELS[ROWS], network), rtol=1e-5, atol=1e-6)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_images_that_do_not_fit_are_brought_batch_by_batch(network, monkeypatch):
-    held = OnDevice(PIXELS, network).seeded(5)(ROWS)
+    held = GpuAugment(PIXELS, network).seeded(5)(ROWS)
     monkeypatch.setattr(classify.augmented_batches, "free_bytes", lambda on: PIXELS.nbytes)  # half of that may be taken
     assert not classify.augmented_batches._fits(torch.from_numpy(PIXELS), torch.device("cpu"))
-    assert torch.equal(OnDevice(PIXELS, network).seeded(5)(ROWS), held)
+    assert torch.equal(GpuAugment(PIXELS, network).seeded(5)(ROWS), held)
 
 
 def test_a_seed_is_a_stream_of_batches(network):
-    views = OnDevice(PIXELS, network)
+    views = GpuAugment(PIXELS, network)
     first, again = views.seeded(5), views.seeded(5)
     series = [(first(ROWS), again(ROWS)) for _ in range(3)]
     assert all(torch.equal(one, other) for one, other in series)
@@ -56,5 +56,5 @@ def test_a_seed_is_a_stream_of_batches(network):
 def test_compiled_views_are_those_of_the_plain_operations(network, monkeypatch):
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda work: compiler(work, backend="aot_eager", fullgraph=True))
-    plain, compiled = (OnDevice(PIXELS, network, compiled=how).seeded(5)(ROWS) for how in (False, True))
+    plain, compiled = (GpuAugment(PIXELS, network, compiled=how).seeded(5)(ROWS) for how in (False, True))
     torch.testing.assert_close(compiled, plain, rtol=0, atol=0.02)

@@ -3,7 +3,7 @@ import copy
 import torch
 from torch import nn
 
-from classify.ema import RunningAverage
+from classify.ema import EMA
 
 
 def trained():
@@ -23,7 +23,7 @@ def test_the_average_is_the_sum_of_its_definition_bit_by_bit():
     network = trained()
     judged = copy.deepcopy(network)
     expected = copy.deepcopy(judged.state_dict())
-    average = RunningAverage(judged, network, 0.7)
+    average = EMA(judged, network, 0.7)
     for step in range(1, 40):
         moved(network)
         average.follow(step)
@@ -40,5 +40,5 @@ def test_the_average_is_the_sum_of_its_definition_bit_by_bit():
 def test_a_network_that_is_judged_itself_is_left_alone():
     network = trained()
     before = copy.deepcopy(network.state_dict())
-    RunningAverage(network, network, 0).follow(1)
+    EMA(network, network, 0).follow(1)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

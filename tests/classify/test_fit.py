@@ -108,7 +108,7 @@ def test_the_next_seeds_network_finds_what_was_compiled_for_this_one(monkeypatch
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters["stats"]
     counters.clear()
-    short = dataclasses.replace(SMALL, steps=2, validate_every=2, augment_on="cpu")
+    short = dataclasses.replace(SMALL, steps=2, validate_every=2, augment_device="cpu")
     graphs = []
     for seed in (3, 4):
         fit(TRAIN, VALIDATION, 2, short, seed=seed)
@@ -117,7 +117,7 @@ def test_the_next_seeds_network_finds_what_was_compiled_for_this_one(monkeypatch
 
 
 def test_views_made_on_the_device_teach_as_well_and_repeat():
-    config = dataclasses.replace(SMALL, augment_on="device")
+    config = dataclasses.replace(SMALL, augment_device="device")
     first, second = (fit(TRAIN, VALIDATION, 2, config, seed=3) for _ in range(2))
     assert same(first, second)
     assert max(row.balanced_accuracy for row in first.history) == 1.0
