@@ -1,9 +1,9 @@
 """How sure one can be: cluster bootstrap of an arm's balanced accuracy and of the paired difference between two arms.
 
 Images of one leakage group (a patient, a lesion, near-duplicates) err together, so whole groups are drawn. Predictions
-of several seeds of an arm are averaged; where the seeds' `SeedVariance` is given, each draw is also moved by what other seeds
-might have given. That counts an image's own chance twice, in the groups and in the seeds, so intervals are rather too
-long than too short. They do not say what another split, few-shot subset or generator would have given:
+of several seeds of an arm are averaged; where a `SeedVariance` is given, each draw is also moved by what other seeds
+might have given. That counts an image's own chance twice, in the groups and in the seeds, so intervals are rather
+too long than too short. They do not say what another split, few-shot subset or generator would have given:
 `Estimate.varied` says so beside every figure.
 """
 

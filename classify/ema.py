@@ -7,7 +7,7 @@ _WARMUP = 10  # steps until the average forgets the start half as fast as it eve
 
 
 class EMA:
-    """Moves an averaged network towards the trained one: weights and normalisation statistics by decay, counters copied."""
+    """An averaged network that follows a trained one: weights and running statistics by decay, counters copied."""
 
     def __init__(self, averaged: nn.Module, network: nn.Module, decay: float) -> None:
         self.decay = decay

@@ -41,7 +41,7 @@ def oracle_features(model: Path) -> Extractor:
 
 
 def imagenet_features(pixels: PixelConfig) -> Extractor:
-    """Read features off a network trained on ImageNet: the stand-in where it is installed, else timm's from the hub.
+    """Read features off a network trained on ImageNet: the lite0 package where it is installed, else the hub's.
 
     Raises BaseError where neither is to be had.
     """

@@ -66,7 +66,7 @@ def build(
 
 
 def trained_on(weights: str, architecture: str) -> str | None:
-    """What the weights that a network is initialised from were trained on: "nothing", "ImageNet-1k" or None, unknown."""
+    """What initial weights were trained on: "nothing", "ImageNet-1k" or None, unknown."""
     if weights == "none":
         return "nothing"
     own = timm.models.get_pretrained_cfg(architecture) if weights == "pretrained" else None
@@ -166,7 +166,7 @@ def in_batches(
     pixels: UInt8[np.ndarray, "n h w 3"],
     batch_size: int | None = None,
 ) -> Float[Tensor, "n width"]:
-    """Outputs of a function of the network, in evaluation mode, for images, on the CPU; the network's mode is as before afterwards.
+    """Outputs of a function of the network for images, on the CPU, in evaluation mode; the mode is restored afterwards.
 
     A batch that does not fit the device's memory is halved; None starts with few large images or many small ones.
     """
@@ -204,9 +204,7 @@ def _create(architecture: str, n_classes: int, drop_rate: float, **how: Any) -> 
 
 def _fill_from_lite0(network: nn.Module, architecture: str) -> None:
     if architecture != ARCHITECTURE:
-        raise BaseError(
-            f"classifier.weights: {LITE0_PACKAGE} are weights of {ARCHITECTURE}; set classifier.model to that"
-        )
+        raise BaseError(f"classifier.weights: {LITE0_PACKAGE} has those of {ARCHITECTURE}; set classifier.model to it")
     path = lite0_file()
     with torch.random.fork_rng(devices=[]):
         whole = _create(architecture, 1000, 0.0, pretrained=False).state_dict()  # ImageNet's classes
@@ -214,7 +212,7 @@ def _fill_from_lite0(network: nn.Module, architecture: str) -> None:
 
 
 def _start_as_skips(network: nn.Module) -> None:
-    """Start every residual block as its skip connection (Goyal et al. 2017, 5.1): a short run then learns a good deal more."""
+    """Start every residual block as its skip connection (Goyal et al. 2017, 5.1); a short run then learns more."""
     for block in network.modules():
         if getattr(block, "has_skip", False):
             last = [layer for layer in block.children() if isinstance(layer, nn.BatchNorm2d)][-1]

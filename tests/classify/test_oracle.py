@@ -6,8 +6,8 @@ from classify.metrics import wilson
 from classify.oracle import (
     STUDY_SEEDS,
     OracleConfig,
-    oracle_predictions,
     main,
+    oracle_predictions,
     reaches_aim,
     recognised,
     train_oracle,
@@ -27,7 +27,7 @@ TINY = OracleConfig(
 
 
 @pytest.mark.slow
-def test_the_judge_is_trained_once_and_judges_phantoms_that_it_has_not_seen(tmp_path):
+def test_the_oracle_is_trained_once_and_classifies_phantoms_that_it_has_not_seen(tmp_path):
     model = train_oracle(tmp_path, TINY)
     made = (model / "model.safetensors").stat().st_mtime_ns
     assert train_oracle(tmp_path, TINY) == model
@@ -55,12 +55,12 @@ def test_the_aim_is_half_of_the_true_recall_and_0_3_above_the_base(true, before,
     assert reaches_aim(wilson(true, 10), wilson(before, 10), wilson(after, 10)) is reached
 
 
-def test_a_study_cannot_share_the_judges_seeds():
+def test_a_study_cannot_share_the_seeds_of_the_oracle():
     with pytest.raises(ConfigError, match="seed"):
         parse(OracleConfig, {"seed": STUDY_SEEDS - 1}, "oracle")
 
 
-def test_a_judge_of_too_few_phantoms_is_refused_in_one_line(tmp_path, capsys):
+def test_an_oracle_of_too_few_phantoms_is_refused_in_one_line(tmp_path, capsys):
     with pytest.raises(ValueError, match="greater than or equal to 70"):
         OracleConfig(images=7)
     with pytest.raises(ConfigError, match="3 images a class are too few"):
