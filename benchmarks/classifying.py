@@ -54,11 +54,11 @@ class Found:
     flops: float  # of an image's training
 
 
-def measure(folder: Path, size: int, batch: int, rounds: int, steps: int, model: str, augment_on: str) -> Found:
+def measure(folder: Path, size: int, batch: int, rounds: int, steps: int, model: str, augment_device: str) -> Found:
     """Measure one size."""
     files = _files(folder, size, batch)
     loading, train = _loaded(files, size, folder / "cache" / f"{time.time_ns()}")
-    seeds, ours = _starts(train, model, batch, augment_on)
+    seeds, ours = _starts(train, model, batch, augment_device)
     theirs = Timm(_by_class(files, folder / f"classes-{size}-{batch}"), len(CODES), model, size, batch)
     for side in (ours, theirs):  # compiles, fills queues
         side.turn(3)
@@ -97,12 +97,12 @@ def _loaded(files: Manifest, size: int, cache: Path) -> tuple[tuple[float, float
     return (seconds[0], seconds[1]), labelled(pixels, files)
 
 
-def _starts(train: Labelled, model: str, batch: int, augment_on: str) -> tuple[list[float], Ours]:
+def _starts(train: Labelled, model: str, batch: int, augment_device: str) -> tuple[list[float], Ours]:
     """Begin three seeds one after another in this process; the last of them goes on."""
     seconds = []
     for seed in range(3):
         start = time.perf_counter()
-        ours = Ours(train, len(CODES), config_of(model, batch, augment_on), seed)
+        ours = Ours(train, len(CODES), config_of(model, batch, augment_device), seed)
         ours.turn(1)
         begun = time.perf_counter() - start
         seconds.append(max(0.0, begun - min(ours.turn(1) for _ in range(2))))
@@ -130,13 +130,13 @@ def _flops(model: str, size: int) -> float:
     return 3 * counter.get_total_flops() / 2
 
 
-def report(found: Sequence[Found], model: str, batch: int, augment_on: str) -> str:
+def report(found: Sequence[Found], model: str, batch: int, augment_device: str) -> str:
     """Set out the figures as Markdown."""
     on = device()
     name = torch.cuda.get_device_name(on) if on.type == "cuda" else f"{torch.get_num_threads()} threads of a processor"
     versions = f"torch {version('torch')}, timm {version('timm')}"
     lines = [
-        f"{model}, batch {batch}, {name}, {versions}; views on: {augment_on}. {_READING}",
+        f"{model}, batch {batch}, {name}, {versions}; views on: {augment_device}. {_READING}",
         "",
         f"| {' | '.join(_COLUMNS)} |",
         "|---" * len(_COLUMNS) + "|",
@@ -195,8 +195,8 @@ def _timed(given: argparse.Namespace) -> int:
     for size in given.sizes:
         fewer = (64 / size) ** 2 if device().type == "cpu" else 1
         steps = given.steps or max(3, round(16 * fewer))
-        found.append(measure(given.out, size, given.batch, given.rounds, steps, given.model, given.augment_on))
-    print(report(found, given.model, given.batch, given.augment_on))
+        found.append(measure(given.out, size, given.batch, given.rounds, steps, given.model, given.augment_device))
+    print(report(found, given.model, given.batch, given.augment_device))
     return 0
 
 

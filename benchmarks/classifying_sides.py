@@ -16,7 +16,7 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3, NativeScaler
 from torch import Tensor
 
-from classify.augmented_batches import views_of
+from classify.augmented_batches import augmented_batches
 from classify.config import ClassifierConfig
 from classify.device import device
 from classify.fit import Labelled, Run
@@ -43,7 +43,7 @@ class Ours:
     def __init__(self, train: Labelled, n_classes: int, config: ClassifierConfig, seed: int = 0) -> None:
         self.train, self.batch = train, config.batch_size
         self.run = Run(n_classes, config, seed)
-        self.views = views_of(train.pixels, self.run.network, config.augment_on, compiled=self.run.compiled)
+        self.views = augmented_batches(train.pixels, self.run.network, config.augment_device, compiled=self.run.compiled)
         self.weights = loss_weights(train.classes, n_classes, config.sampling)
         self._rows = draws(train.classes, n_classes, config.steps * self.batch, config.sampling, seed)
         self._rows = self._rows.reshape(-1, self.batch)
@@ -143,9 +143,9 @@ class Timm:
             yield from self.loader
 
 
-def config_of(model: str, batch: int, augment_on: str) -> ClassifierConfig:
+def config_of(model: str, batch: int, augment_device: str) -> ClassifierConfig:
     """Imitate a run of ours."""
-    return ClassifierConfig(model=model, batch_size=batch, steps=_STEPS, augment_on=augment_on)  # type: ignore[arg-type]
+    return ClassifierConfig(model=model, batch_size=batch, steps=_STEPS, augment_device=augment_device)  # type: ignore[arg-type]
 
 
 def labelled(pixels: np.ndarray, images: Manifest) -> Labelled:

@@ -27,9 +27,9 @@ from augment.fidelity import compare
 from augment.generate.run import synthetic_manifest
 from classify.arms import fill_counts
 from classify.comparison import estimate_arm, estimate_difference
-from classify.oracle import judge_images, recognised
+from classify.oracle import oracle_predictions, recognised
 from classify.predict import Predictions
-from classify.seed_variance import spread_of
+from classify.seed_variance import seed_variance_of
 from data.errors import ConfigError, InputError, exit_code
 from data.manifest import Manifest
 from data.store import read_json, write_json
@@ -83,7 +83,7 @@ class Sweep:
     def _row(self, name: str, label: str, images: Manifest, speed: float | None) -> Measured:
         seen = self.ground.extractor(images, self.ground.cache)
         judge = self.ground.judge
-        named = recognised(judge_images(judge, images, self.ground.cache), label) if judge else None
+        named = recognised(oracle_predictions(judge, images, self.ground.cache), label) if judge else None
         figures = compare(self.features[label], seen, halves=100)
         return Measured(setting=name, label=label, figures=figures, named=named, speed=speed)
 
@@ -136,7 +136,7 @@ def _judged(work: Sweep, arms: Mapping[str, Mapping[str, Step] | None], until: f
         return []
     reference, classes = next(iter(named)), next(each for some in done.values() for each in some).classes
     truth = np.array([classes.index(label) for label in part["label"]])
-    spread, k = spread_of(truth, list(named.values()), len(classes)), len(classes)
+    spread, k = seed_variance_of(truth, list(named.values()), len(classes)), len(classes)
     return [
         Judged(
             setting=name,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from classify.features import Extractor, imagenet_features, judge_features
-from classify.oracle import JudgeConfig, train_judge, true_phantoms
+from classify.features import Extractor, imagenet_features, oracle_features
+from classify.oracle import OracleConfig, train_oracle, true_phantoms
 from data.manifest import PART, Manifest
 from data.splits.split import Split, make_split
 from flows.base import with_base
@@ -67,8 +67,8 @@ def _phantoms(config: StudyConfig, images: int) -> Ground:
     config = dataclasses.replace(
         config, data=dataclasses.replace(config.data, phantom=phantom), study_seed=config.study_seed + 1
     )
-    where, judge = Path(config.runs) / "judge", dataclasses.replace(JudgeConfig(), pixels=config.pixels)
-    model = train_judge(where, judge, lambda step, steps, loss: watch(step, steps, f"judge, loss {loss:.3f}"))
+    where, judge = Path(config.runs) / "judge", dataclasses.replace(OracleConfig(), pixels=config.pixels)
+    model = train_oracle(where, judge, lambda step, steps, loss: watch(step, steps, f"judge, loss {loss:.3f}"))
     fresh = _renamed(true_phantoms(where, judge, images))
     control = true_phantoms(where, dataclasses.replace(judge, seed=judge.seed + 1), images)
     found, split = _divided(config)
@@ -81,7 +81,7 @@ def _phantoms(config: StudyConfig, images: int) -> Ground:
         shots=shots_of(config, split),
         true={label: fresh.of(label) for label in rare},
         control={label: control.of(label) for label in rare},
-        extractor=judge_features(model),
+        extractor=oracle_features(model),
         judge=model,
         told=f"phantoms of seed {phantom.seed}, study seed {config.study_seed}; {len(fresh)} phantoms drawn apart, "
         f"{images} of each class, test the classifiers and are what images are compared with",

@@ -17,7 +17,7 @@ from pathlib import Path
 from augment.generate.pipeline import AdapterPipeline
 from augment.generate.run import ImageRequest, generate, synthetic_manifest
 from classify.metrics import Recall
-from classify.oracle import JudgeConfig, judge_images, reaches_aim, recognised, train_judge, true_phantoms
+from classify.oracle import OracleConfig, oracle_predictions, reaches_aim, recognised, train_oracle, true_phantoms
 from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
 from data.phantoms.table import CODES
@@ -46,18 +46,18 @@ class Verdict:
         return reaches_aim(self.true, self.before, self.after)
 
 
-def recognise(config: StudyConfig, images: int, judge: JudgeConfig) -> list[Verdict]:
+def recognise(config: StudyConfig, images: int, judge: OracleConfig) -> list[Verdict]:
     """Fine-tune as the study does, draw before and after, and let the judge name all of it."""
     strange = sorted(set(config.split.rare) - set(CODES))
     if strange or config.data.source != "phantom":
         raise ConfigError(f"the judge knows phantoms alone, not {strange or config.data.source}; give a phantom study")
     where = Path(config.runs) / "judge"
     judge = dataclasses.replace(judge, pixels=config.pixels)
-    model = train_judge(where, judge, lambda step, steps, loss: _watch(step, steps, f"judge, loss {loss:.3f}"))
-    true = judge_images(model, true_phantoms(where, judge, images), where / "cache")
+    model = train_oracle(where, judge, lambda step, steps, loss: _watch(step, steps, f"judge, loss {loss:.3f}"))
+    true = oracle_predictions(model, true_phantoms(where, judge, images), where / "cache")
     verdicts = []
     for label, (before, after) in _drawn(config, images).items():
-        named = [recognised(judge_images(model, drawn), label) for drawn in (before, after)]
+        named = [recognised(oracle_predictions(model, drawn), label) for drawn in (before, after)]
         verdicts.append(Verdict(label=label, true=recognised(true, label), before=named[0], after=named[1]))
     return verdicts
 
@@ -133,7 +133,7 @@ def _judged(given: argparse.Namespace) -> int:
     for method in STUDIES if given.method == "both" else (given.method,):
         overrides = [f"finetune.method={method}", *given.overrides]
         config = load_study(given.config or STUDIES[method], overrides)
-        verdicts = recognise(config, given.images, JudgeConfig())
+        verdicts = recognise(config, given.images, OracleConfig())
         print(table(method, verdicts))
         rows = [{**asdict(verdict), "met": verdict.met} for verdict in verdicts]
         write_json(config.folder / ROOT / f"{method}.json", {"method": method, "images": given.images, "classes": rows})

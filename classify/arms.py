@@ -1,37 +1,147 @@
-"""The arms of a study: what each trains on, so that two arms differ in one thing.
+"""The arms of a study: what each trains on and how reports speak of it, a row of `ARMS` each.
 
-*real* is the train part as it is; *oversampled* repeats the rare classes' images up to `fill_to`; *synthetic* fills
-up to the same counts with synthetic images. The commonest class gets none. How much a class weighs in the loss is not
-decided here: it is the same in every arm.
+Two arms differ in one thing. *real* is the train part as it is; *oversampled* repeats the rare classes' images up to
+`fill_to`; *synthetic* fills up to the same counts with synthetic images; *autoencoded* repeats what the base's
+autoencoder makes of the real ones. The commonest class gets none. How much a class weighs in the loss is not decided
+here: it is the same in every arm.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pandas as pd
 
-from data.errors import ConfigError, DataError
+from data.errors import DataError
 from data.manifest import Manifest
-from data.splits.class_counts import fill_counts
 
-ARMS = ("real", "oversampled", "synthetic")
-KINDS = ("real", "repeated", "synthetic")  # of rows
+Source = Literal["", "train", "synthetic", "autoencoded", "external"]  # of what rare classes are filled up with
+Mark = Literal["circle", "square", "diamond", "hexagon", "triangle", "cross"]  # shape in figures
+Rows = Callable[[Manifest, int], Manifest]  # so many rows from a class's images
 
 
-def compose(
-    arm: str, train: Manifest, synthetic: Manifest | None, rare: Sequence[str], fill_to: int | None = None
-) -> Manifest:
-    """Give the train table of an arm: the train part's rows, then what is added, class by class.
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One arm: what its rare classes are filled up with, what it is compared with, and its words."""
 
-    Raises DataError where too few synthetic images are given, or one of another source.
+    name: str
+    source: Source
+    rows: Rows | None  # how the rows that are added are taken from the source's images; None: nothing is added
+    compared_with: tuple[str, ...]  # arms that it is compared with, the most telling first
+    mark: Mark
+    note: str  # what it trains on, in words
+    subject: str  # of a sentence that says what the arm did
+    questions: Mapping[str, str] = field(default_factory=dict)  # by arm: what the difference to it measures
+    is_generated: bool = False  # whether its images are a generator's, so that it answers the study's question
+
+
+def repeated(images: Manifest, n: int) -> Manifest:
+    """`n` rows that go round the class's images, each with an id of its own."""
+    rows = images.table.iloc[[i % len(images) for i in range(n)]].reset_index(drop=True)
+    rounds = pd.Series([str(i // len(images) + 2) for i in range(n)])
+    return Manifest(rows.assign(image_id=rows["image_id"] + "~" + rounds), images.roots)
+
+
+def first(images: Manifest, n: int) -> Manifest:
+    """The first `n` rows. Raises DataError for fewer images, or for a real one among them."""
+    if len(images) < n:
+        labels = ", ".join(images.labels) or "a class"
+        raise DataError(f"{labels!r} needs {n} synthetic images, but {len(images)} are there; generate more")
+    if (images.table["source"] != "synthetic").any():
+        raise DataError(f"among the synthetic images of {images.labels[0]!r} is one whose source is 'real'")
+    return Manifest(images.table.head(n).reset_index(drop=True), images.roots)
+
+
+_CONTENT = "what the content of the synthetic images brings: the counts are equal"
+_BOTH = "what content and re-balancing bring together"
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm(
+            name="real",
+            source="",
+            rows=None,
+            compared_with=(),
+            mark="circle",
+            note="the training images as they are",
+            subject="Real images alone",
+        ),
+        Arm(
+            name="oversampled",
+            source="train",
+            rows=repeated,
+            compared_with=("real",),
+            mark="square",
+            note="rare classes repeated, with ordinary augmentation, up to the same counts as with synthetic images",
+            subject="Repeating real images",
+            questions={"real": "what re-balancing alone brings"},
+        ),
+        Arm(
+            name="autoencoded",
+            source="autoencoded",
+            rows=repeated,
+            compared_with=("oversampled", "real"),
+            mark="hexagon",
+            note="rare classes filled up to the same counts with real images as the base’s autoencoder gives them back",
+            subject="Passing real images through the autoencoder",
+            questions={
+                "oversampled": "what the coding of images brings by itself: the same images, the same counts",
+                "real": "what coding and re-balancing bring together",
+            },
+        ),
+        Arm(
+            name="synthetic",
+            source="synthetic",
+            rows=first,
+            compared_with=("oversampled", "real", "autoencoded"),
+            mark="diamond",
+            note="rare classes filled up with synthetic images to those counts",
+            subject="Synthetic images",
+            questions={
+                "oversampled": _CONTENT,
+                "real": _BOTH,
+                "autoencoded": "what is drawn brings over real images of the same coding and counts",
+            },
+            is_generated=True,
+        ),
+    )
+}
+
+
+def external_arm(name: str) -> Arm:
+    """The arm of a folder of images made by another program."""
+    return Arm(
+        name=name,
+        source="external",
+        rows=first,
+        compared_with=("oversampled", "real", "synthetic"),
+        mark="triangle",
+        note="rare classes filled up to the same counts with images made by another program",
+        subject=f"Images made by another program ({name})",
+        questions={
+            "oversampled": _CONTENT,
+            "real": _BOTH,
+            "synthetic": "what another program’s images bring over this one’s: the counts are equal",
+        },
+        is_generated=True,
+    )
+
+
+def compose(arm: Arm, train: Manifest, added: Manifest | None, counts: Mapping[str, int]) -> Manifest:
+    """The train table of an arm: the train part's rows, then so many that are added to each class.
+
+    `added` holds the images of the arm's source; None: none were made, or the train part's own are repeated. Raises
+    DataError where too few are there, or one of another source.
     """
-    if arm not in ARMS:
-        raise ConfigError(f"arms names {arm!r}; known: {', '.join(ARMS)}")
-    wanted = fill_counts(train, rare, fill_to)
-    if arm == "real":
+    if arm.rows is None:
         return train
-    if arm == "oversampled":
-        return Manifest.concat(train, *(_repeats(train.of(label), n) for label, n in wanted.items() if n))
-    return Manifest.concat(train, *(_first(synthetic, label, n) for label, n in wanted.items() if n))
+    images = train if arm.source == "train" else added
+    if images is None:
+        images = train.where(train.table["label"] != train.table["label"])  # none
+    return Manifest.concat(train, *(_rows(arm.rows, images, label, n) for label, n in counts.items() if n))
 
 
 def limit_to_shots(train: Manifest, shots: Mapping[str, Manifest]) -> Manifest:
@@ -43,7 +153,7 @@ def limit_to_shots(train: Manifest, shots: Mapping[str, Manifest]) -> Manifest:
 
 
 def counts_by_source(manifest: Manifest) -> dict[str, dict[str, int]]:
-    """Count what each class's rows are: `real` images, rows that are `repeated`, `synthetic` images."""
+    """What each class's rows are: `real` images, rows that are `repeated`, `synthetic` images."""
     table = manifest.table
     kind = table["source"].mask(table.duplicated(["root", "path"]), "repeated")
     return {
@@ -54,17 +164,8 @@ def counts_by_source(manifest: Manifest) -> dict[str, dict[str, int]]:
     }
 
 
-def _repeats(few: Manifest, n: int) -> Manifest:
-    """Give `n` rows that go round the class's images, each with an id of its own."""
-    rows = few.table.iloc[[i % len(few) for i in range(n)]].reset_index(drop=True)
-    rounds = pd.Series([str(i // len(few) + 2) for i in range(n)])
-    return Manifest(rows.assign(image_id=rows["image_id"] + "~" + rounds), few.roots)
-
-
-def _first(synthetic: Manifest | None, label: str, n: int) -> Manifest:
-    there = synthetic.of(label) if synthetic is not None else None
-    if there is None or len(there) < n:
-        raise DataError(f"{label!r} needs {n} synthetic images, but {len(there or ())} are there; generate more")
-    if (there.table["source"] != "synthetic").any():
-        raise DataError(f"among the synthetic images of {label!r} is one whose source is 'real'")
-    return Manifest(there.table.head(n).reset_index(drop=True), there.roots)
+def _rows(rows: Rows, images: Manifest, label: str, n: int) -> Manifest:
+    of_class = images.of(label)
+    if not len(of_class):
+        raise DataError(f"{label!r} needs {n} images more, but none are there; generate them")
+    return rows(of_class, n)

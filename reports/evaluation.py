@@ -12,7 +12,7 @@ import numpy as np
 
 from classify.comparison import estimate_arm, estimate_difference
 from classify.metrics import score, wilson
-from classify.seed_variance import Spread, spread_of
+from classify.seed_variance import SeedVariance, seed_variance_of
 from reports.schema import Change, Difference, Recall, Score, Verdict
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class Judged:
     seeds_vary: bool = True  # False: intervals leave out what other seeds of the classifiers might have given
 
     @cached_property
-    def spread(self) -> Spread | None:
+    def spread(self) -> SeedVariance | None:
         """How far classifiers of one arm lie apart; None where that is left out, or each arm has one seed."""
-        return spread_of(self.truth, list(self.named.values()), len(self.classes)) if self.seeds_vary else None
+        return seed_variance_of(self.truth, list(self.named.values()), len(self.classes)) if self.seeds_vary else None
 
     def balanced_accuracy(self, arm: str) -> Score:
         """Balanced accuracy of an arm."""
@@ -51,7 +51,7 @@ class Judged:
         """Recall weighted by support: that of a single class which holds every image; the other class is "wrong"."""
         one = np.zeros_like(self.truth)
         wrong = {each: (named != self.truth).astype(np.int64) for each, named in self.named.items()}
-        spread = spread_of(one, list(wrong.values()), 2) if self.spread else None
+        spread = seed_variance_of(one, list(wrong.values()), 2) if self.spread else None
         found = estimate_arm(one, wrong[arm], self.groups, 2, spread=spread)
         return self._score(found.balanced_accuracy, found.by_seed)
 

@@ -209,7 +209,7 @@ def classifier(summary: Summary) -> str:
             return f"{network}, from scratch"
         case "pretrained":
             return f"{network}, begun with timm’s pretrained weights"
-        case "stand-in":
+        case "lite0-package":
             return (
                 f"{network}, begun with EfficientNet-Lite0’s ImageNet weights: a stand-in for EfficientNet-B0, taken "
                 "where that one’s own weights cannot be fetched; levels are not comparable with EfficientNet-B0’s"

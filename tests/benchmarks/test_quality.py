@@ -13,7 +13,7 @@ from augment.generate.run import GenerateConfig
 from classify.comparison import estimate_arm, estimate_difference
 from classify.config import ClassifierConfig
 from classify.metrics import wilson
-from classify.oracle import JudgeConfig
+from classify.oracle import OracleConfig
 from data.errors import ConfigError
 from data.pixels import PixelConfig
 from data.store import read_json
@@ -35,7 +35,7 @@ SMALL = (
     "classifier.validate_every=2",
     "seeds=[0]",
 )
-JUDGE = JudgeConfig(
+JUDGE = OracleConfig(
     images=140,
     pixels=PixelConfig(size=32),
     classifier=ClassifierConfig(model="test_efficientnet", steps=2, batch_size=8, validate_every=2),
@@ -44,7 +44,7 @@ JUDGE = JudgeConfig(
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    monkeypatch.setattr(quality_ground, "JudgeConfig", lambda: JUDGE)
+    monkeypatch.setattr(quality_ground, "OracleConfig", lambda: JUDGE)
     build_tiny_model(TinyModelConfig(), 0).save_pretrained(tmp_path / "base")
     return [f"base.source={tmp_path / 'base'}", f"runs={tmp_path / 'runs'}", *SMALL]
 

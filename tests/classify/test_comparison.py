@@ -4,7 +4,7 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from sklearn.metrics import balanced_accuracy_score
 
 from classify.comparison import Bootstrap, estimate_arm, estimate_difference, mcnemar
-from classify.seed_variance import Spread, spread_of
+from classify.seed_variance import SeedVariance, seed_variance_of
 
 
 def simulated(rng, n=400, k=4, accuracy=0.7, seeds=2):
@@ -132,8 +132,8 @@ def test_mcnemar_by_hand():
 def test_the_seeds_spread_makes_the_interval_wider_and_is_said():
     truth, named = simulated(np.random.default_rng(10))
     groups = np.arange(400)
-    spread = Spread(balanced_accuracy=0.05, recalls=(0.1, 0.1, 0.1, 0.0), rows=6, freedom=4)
-    plain, whole = (estimate_arm(truth, named, groups, 4, spread=each) for each in (None, spread))
+    spread = SeedVariance(balanced_accuracy=0.05, recalls=(0.1, 0.1, 0.1, 0.0), rows=6, freedom=4)
+    plain, whole = (estimate_arm(truth, named, groups, 4, seed_variance=each) for each in (None, spread))
     assert whole.balanced_accuracy.value == plain.balanced_accuracy.value
     assert _length(whole.balanced_accuracy) > 2 * _length(plain.balanced_accuracy)
     assert _length(whole.recalls[0]) > 1.5 * _length(plain.recalls[0])
@@ -143,10 +143,10 @@ def test_the_seeds_spread_makes_the_interval_wider_and_is_said():
         "classifiers: one lies 5.0 points of balanced accuracy from its arm's mean (standard deviation); split, "
         "few-shot images and generator are fixed"
     )
-    huge = Spread(balanced_accuracy=9.0, recalls=(9.0,) * 4, rows=6, freedom=4)
-    found = estimate_arm(truth, named, groups, 4, spread=huge).balanced_accuracy
+    huge = SeedVariance(balanced_accuracy=9.0, recalls=(9.0,) * 4, rows=6, freedom=4)
+    found = estimate_arm(truth, named, groups, 4, seed_variance=huge).balanced_accuracy
     assert (found.low, found.high) == (0, 1)
-    found = estimate_difference(truth, named, named, groups, 4, spread=huge).balanced_accuracy
+    found = estimate_difference(truth, named, named, groups, 4, seed_variance=huge).balanced_accuracy
     assert (found.low, found.high) == (-1, 1)
 
 
@@ -156,10 +156,10 @@ def test_where_seeds_differ_a_difference_s_interval_holds_the_truth_only_if_thei
     for trial in range(150):
         truth = rng.integers(0, 4, 400)
         arms = [np.concatenate([simulated_for(truth, rng, rng.normal(0.7, 0.06)) for _ in range(3)]) for _ in range(3)]
-        spread = spread_of(truth, arms, 4)
+        spread = seed_variance_of(truth, arms, 4)
         for name, given in (("left out", None), ("in it", spread)):
             found = estimate_difference(
-                truth, arms[0], arms[1], groups, 4, spread=given, bootstrap=Bootstrap(resamples=200, seed=trial)
+                truth, arms[0], arms[1], groups, 4, seed_variance=given, bootstrap=Bootstrap(resamples=200, seed=trial)
             ).balanced_accuracy
             held[name] += found.low <= 0 <= found.high
     assert held["left out"] / 150 < 0.75

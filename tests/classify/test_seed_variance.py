@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
-from classify.seed_variance import Spread, spread_of
+from classify.seed_variance import SeedVariance, seed_variance_of
 
 
 def named(rng, truth, accuracies):
@@ -16,7 +16,7 @@ def test_the_spread_is_the_pooled_standard_deviation_about_the_arms_means():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 120)
     arms = [named(rng, truth, (0.9, 0.7)), named(rng, truth, (0.4, 0.5, 0.6))]
-    found = spread_of(truth, arms, 3)
+    found = seed_variance_of(truth, arms, 3)
     figures = [[balanced_accuracy_score(truth, row) for row in arm] for arm in arms]
     squares = sum(float(np.var(arm)) * len(arm) for arm in figures)
     assert found.balanced_accuracy == pytest.approx((squares / 3) ** 0.5)
@@ -28,21 +28,21 @@ def test_the_spread_is_the_pooled_standard_deviation_about_the_arms_means():
 def test_arms_that_differ_but_whose_seeds_agree_have_none():
     truth = np.array([0, 0, 1, 1, 2, 2])
     arms = [np.tile(truth, (3, 1)), np.tile(np.zeros(6, dtype=int), (2, 1))]
-    found = spread_of(truth, arms, 3)
+    found = seed_variance_of(truth, arms, 3)
     assert found.balanced_accuracy == 0
     assert found.recalls == (0, 0, 0)
 
 
 def test_one_seed_an_arm_tells_nothing_and_a_class_without_images_deviates_by_nothing():
     truth = np.array([0, 0, 1, 1])
-    assert spread_of(truth, [truth[None], truth[None]], 3) is None
-    found = spread_of(truth, [np.stack([truth, 1 - truth])], 3)
+    assert seed_variance_of(truth, [truth[None], truth[None]], 3) is None
+    found = seed_variance_of(truth, [np.stack([truth, 1 - truth])], 3)
     assert found.recalls[2] == 0
     assert found.recalls[0] == pytest.approx(2**-0.5)
 
 
 def test_errors_are_student_s_t_of_a_mean_of_seeds():
-    spread = Spread(balanced_accuracy=0.1, recalls=(0.2, 0.0), rows=9, freedom=6)
+    spread = SeedVariance(balanced_accuracy=0.1, recalls=(0.2, 0.0), rows=9, freedom=6)
     drawn = spread.errors(1 / 4, 200_000, np.random.default_rng(0))
     assert drawn.shape == (200_000, 3)
     assert np.quantile(drawn[:, 0], 0.975) == pytest.approx(2.447 * 0.1 / 2, rel=0.02)

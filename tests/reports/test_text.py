@@ -58,7 +58,7 @@ def test_a_single_arm_has_nothing_to_be_compared_with(make_run):
     [
         ("efficientnet_b0", "none", "efficientnet_b0, from scratch"),
         ("efficientnet_b0", "pretrained", "efficientnet_b0, begun with timm’s pretrained weights"),
-        ("tf_efficientnet_lite0", "stand-in", "a stand-in for EfficientNet-B0"),
+        ("tf_efficientnet_lite0", "lite0-package", "a stand-in for EfficientNet-B0"),
         ("efficientnet_b0", "mine.safetensors", "begun with the weights in mine.safetensors"),
     ],
 )
