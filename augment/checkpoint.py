@@ -1,4 +1,4 @@
-"""A checkpoint that a crash cannot spoil: written beside, then moved; read with `weights_only`."""
+"""A training's checkpoint: written to a temporary file, then moved, and read with `weights_only`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import torch
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What has a state to keep: modules, optimizers, schedules."""
+    """Anything with a state dict: modules, optimizers, schedulers."""
 
     def state_dict(self) -> dict[str, object]:
-        """Give the state."""
+        """Return the state."""
 
     def load_state_dict(self, state_dict: dict[str, object], /) -> object:
-        """Take the state."""
+        """Load the state."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The last good state of a training, in one file."""
+    """The last saved state of a training, in one file."""
 
     path: Path
 
     def restore(self, parts: Mapping[str, Stateful]) -> int:
-        """Put the saved states back and give the number of steps done; 0 if nothing was saved."""
+        """Load the saved states into `parts` and return the number of steps done; 0 if nothing was saved."""
         if not self.path.is_file():
             return 0
         state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -37,7 +37,7 @@ class Checkpoint:
         return int(state["step"])
 
     def save(self, step: int, parts: Mapping[str, Stateful]) -> None:
-        """Keep the states after this many steps."""
+        """Save the states after this many steps."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, temporary)

@@ -1,9 +1,9 @@
-"""What the text encoder is told: the kind of picture, its class in words, and what the table knows of it.
+"""Prompts: the imaging modality, the class in words, and what the table says of the image.
 
     dermoscopy of a melanoma on the lower extremity of an elderly woman
 
-Those are HAM10000's words, which the embedded base's tokenizer knows, and its longest prompt fits in 16 tokens;
-other data sets name their own. What the table does not know is left out.
+The defaults are for HAM10000: the embedded base's tokenizer has its words, and its longest prompt fits in 16 tokens.
+Other data sets name their own. A cell that is empty or unknown adds nothing to the prompt.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from data.sources.tables import UNKNOWN
 if TYPE_CHECKING:
     from data.manifest import Manifest
 
-RARE_TOKENS = ("sks", "zwx", "ktn", "qvm", "ohw", "bnk", "pfj")  # no word of any prompt; one a class
-SUBJECT = "skin lesion"
+RARE_TOKENS = ("sks", "zwx", "ktn", "qvm", "ohw", "bnk", "pfj")  # none is a word of any prompt; one per class
+SUPERCLASS = "skin lesion"
 
 DIAGNOSES = {
     "akiec": "actinic keratosis",
@@ -37,32 +37,32 @@ DIAGNOSES = {
     "vasc": "vascular lesion",
 }
 
-_SITES = {"acral": "acral skin", "genital": "genital skin"}  # no nouns
+_SITES = {"acral": "acral skin", "genital": "genital skin"}  # adjectives
 _SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
 _PEOPLE = {"female": "woman", "male": "man", "": "patient"}
-_AGES = ((18, "child"), (40, "young"), (65, "adult"), (math.inf, "elderly"))  # below so many years
+_AGES = ((18, "child"), (40, "young"), (65, "adult"), (math.inf, "elderly"))  # upper limit in years
 
 
 Words = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
-Phrase = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]  # {} stands for a cell of the table
+Template = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]  # {} is replaced by the cell of the table
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PromptConfig:
-    """How prompts are worded, and the columns of the table that they tell from; None: not told."""
+    """How prompts are worded, and which columns of the table they use; None: not used."""
 
-    picture: Words = "dermoscopy"  # what kind of picture all of them are
-    subject: Words = SUBJECT  # what an image of any class shows
-    words: Mapping[str, Words] = field(default_factory=dict)  # a class's name where its label is none
-    site: str | None = None  # on the body; HAM10000: localization
-    age: str | None = None  # years
+    modality: Words = "dermoscopy"  # of all images
+    superclass: Words = SUPERCLASS  # what an image of any class shows
+    class_names: Mapping[str, Words] = field(default_factory=dict)  # a class in words, where its label is not one
+    site: str | None = None  # column of the site on the body; HAM10000: localization
+    age: str | None = None  # column of the age in years
     sex: str | None = None
-    phrases: Mapping[str, Phrase] = field(default_factory=dict)  # of any other column: stain -> "stained with {}"
+    templates: Mapping[str, Template] = field(default_factory=dict)  # of any other column: stain -> "stained with {}"
 
     @property
-    def tells_columns(self) -> bool:
-        """Whether any column is named."""
-        return bool(self.site or self.age or self.sex or self.phrases)
+    def uses_columns(self) -> bool:
+        """Whether prompts use any column of the table."""
+        return bool(self.site or self.age or self.sex or self.templates)
 
 
 DEFAULT = PromptConfig()
@@ -70,18 +70,19 @@ DEFAULT = PromptConfig()
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Attributes:
-    """What prompts tell of one image, in words; empty where it is not known."""
+    """What the table says of one image, in words; empty where it is not known."""
 
     site: str = ""
     age: str = ""  # child, young, adult or elderly
     sex: str = ""  # female or male
-    more: str = ""  # the phrases of other columns
+    more: str = ""  # the filled templates of other columns
 
     def added_to(self, prompt: str) -> str:
-        """The prompt, with what is known behind it."""
-        where = f" on the {_SITES.get(self.site, self.site)}" if self.site else ""
-        who = self._person()
-        return prompt + where + (f" of {_article(who)} {who}" if who else "") + (f", {self.more}" if self.more else "")
+        """The prompt with the known attributes appended."""
+        site = f" on the {_SITES.get(self.site, self.site)}" if self.site else ""
+        person = self._person()
+        of_person = f" of {_article(person)} {person}" if person else ""
+        return prompt + site + of_person + (f", {self.more}" if self.more else "")
 
     def _person(self) -> str:
         if self.age == "child":
@@ -91,63 +92,64 @@ class Attributes:
         return ""
 
 
-def words_for(label: str, words: Mapping[str, str] = DEFAULT.words) -> str:
-    """The class in words; a label that is not HAM10000's says itself, with blanks for punctuation."""
-    known = {**DIAGNOSES, **words}
+def words_for(label: str, class_names: Mapping[str, str] = DEFAULT.class_names) -> str:
+    """The class in words: its name in the config, else HAM10000's, else the label with blanks for punctuation."""
+    known = {**DIAGNOSES, **class_names}
     return known.get(label, " ".join(label.replace("_", " ").replace("-", " ").split()).lower())
 
 
 def prompt_for(label: str, config: PromptConfig = DEFAULT) -> str:
     """Prompt of a class, the same at pretraining, fine-tuning and generation."""
-    words = words_for(label, config.words)
-    return f"{config.picture} of {_article(words)} {words}"
+    words = words_for(label, config.class_names)
+    return f"{config.modality} of {_article(words)} {words}"
 
 
 def class_prompt(config: PromptConfig = DEFAULT) -> str:
-    """Prompt of any class: the prior that DreamBooth preserves."""
-    return f"{config.picture} of {_article(config.subject)} {config.subject}"
+    """Prompt of the superclass, as DreamBooth uses for prior preservation."""
+    return f"{config.modality} of {_article(config.superclass)} {config.superclass}"
 
 
 def instance_prompt(label: str, token: str, config: PromptConfig = DEFAULT) -> str:
     """Prompt that binds a rare token to a class, as DreamBooth does."""
-    return f"{config.picture} of a {token} {words_for(label, config.words)}"
+    return f"{config.modality} of a {token} {words_for(label, config.class_names)}"
 
 
 def require_labels(config: PromptConfig, labels: Iterable[str]) -> None:
-    """Raise ConfigError for words of a class that the data set has not."""
+    """Raise ConfigError if `class_names` names a class that the data set does not have."""
     known = sorted(labels)
-    for label in config.words:
+    for label in config.class_names:
         if label not in known:
-            raise ConfigError(f"prompts.words: the data set has no class {label!r}; it has {', '.join(known)}")
+            raise ConfigError(f"prompts.class_names: the data set has no class {label!r}; it has {', '.join(known)}")
 
 
 def attributes_of(manifest: Manifest, config: PromptConfig) -> list[Attributes]:
-    """What is known of each image, in row order; nothing where no column is named.
+    """Attributes of each image, in row order; all empty if the config names no column.
 
     Raises ConfigError for a column that the table lacks, DataError for an age that is no number.
     """
     table, rows = manifest.table, len(manifest)
-    named = {"site": config.site, "age": config.age, "sex": config.sex, **{f"phrases.{c}": c for c in config.phrases}}
-    for key, name in named.items():
+    templates = {f"templates.{column}": column for column in config.templates}
+    columns = {"site": config.site, "age": config.age, "sex": config.sex, **templates}
+    for key, name in columns.items():
         if name is not None and name not in table.columns:
             raise ConfigError(f"prompts.{key}: the table has no column {name!r}; it has {', '.join(table.columns)}")
     site, age, sex = (list(table[name]) if name else [""] * rows for name in (config.site, config.age, config.sex))
-    others = {name: list(table[name]) for name in config.phrases}
+    others = {name: list(table[name]) for name in config.templates}
     return [
         Attributes(
             site=_words(site[row]),
             age=_age_band(age[row], image),
             sex=_SEXES.get(sex[row].strip().lower(), ""),
-            more=_phrases(config, {name: cells[row] for name, cells in others.items()}),
+            more=_fill_templates(config, {name: cells[row] for name, cells in others.items()}),
         )
         for row, image in enumerate(table["image_id"])
     ]
 
 
-def _phrases(config: PromptConfig, cells: Mapping[str, str]) -> str:
-    """The phrase of each column whose cell is known, in the config's order."""
+def _fill_templates(config: PromptConfig, cells: Mapping[str, str]) -> str:
+    """The filled template of each column whose cell is known, in the config's order."""
     known = {name: _words(cell) for name, cell in cells.items()}
-    return ", ".join(config.phrases[name].replace("{}", words) for name, words in known.items() if words)
+    return ", ".join(config.templates[name].replace("{}", words) for name, words in known.items() if words)
 
 
 def _words(value: str) -> str:

@@ -20,8 +20,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from augment.base.autoencoder import psnr, reconstructed
-from augment.base.config import BaseConfig, load_base
+from augment.base.autoencoder import psnr, reconstruct
+from augment.base.config import BaseConfig
+from augment.base.load import load_base
 from data.errors import exit_code
 from data.pixels import load_pixels
 from data.splits.class_counts import fill_counts
@@ -46,7 +47,7 @@ def write(config: StudyConfig, out: Path) -> dict[str, float]:
         real = train.of(label)
         pixels = load_pixels(real, config.pixels, Path(config.runs) / "cache")
         quality[label] = float(np.mean(psnr(vae, pixels)))
-        _write(reconstructed(vae, pixels), list(real.table["image_id"]), count, out / label)
+        _write(reconstruct(vae, pixels), list(real.table["image_id"]), count, out / label)
     return quality
 
 

@@ -76,7 +76,7 @@ def measure(made: Sequence[Way], rounds: int) -> list[Found]:
 
 def prepared(base: str, classes: int, config: FinetuneConfig, out: Path, steps: int) -> list[Way]:
     """Draw the classes' images, encode them, and make every way ready."""
-    pipe = device.place(BASES[base](), device.device(), torch.float32)
+    pipe = device.to_device(BASES[base](), device.default_device(), torch.float32)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
         part.requires_grad_(requires_grad=False)
     size = pipe.unet.config.sample_size * pipe.vae_scale_factor
@@ -146,7 +146,7 @@ def _timed(given: argparse.Namespace) -> int:
         raise ConfigError(f"--classes must be 1 to {len(_RAREST)}, the other numbers 1 or more")
     config = FinetuneConfig(steps=10**6, batch_size=given.batch, checkpoint_every=10**6, preview_every=0)
     found = measure(prepared(given.base, given.classes, config, given.out, given.steps), given.rounds)
-    fastest = peak(device.training_dtype(device.device()))
+    fastest = peak(device.training_dtype(device.default_device()))
     about = (
         f"{given.base}, {given.classes} classes, {given.batch} samples of a class and step, rank {config.rank}; "
         f"{machine()}; {given.rounds} rounds: median [least, most]. Peak by a product of matrices: "
@@ -157,7 +157,7 @@ def _timed(given: argparse.Namespace) -> int:
         {"way": each.way.name, "samples_a_second": each.rates, "flops_a_sample": each.flops, "gib": each.memory}
         for each in found
     ]
-    where = given.out / f"{given.base}-{device.device().type}.json"
+    where = given.out / f"{given.base}-{device.default_device().type}.json"
     write_json(where, {"about": about, "peak_flops": fastest, "ways": rows})
     return 0
 

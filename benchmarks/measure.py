@@ -18,13 +18,13 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def wait() -> None:
     """Wait until the device has done what it was told."""
-    if device.device().type != "cpu":
+    if device.default_device().type != "cpu":
         torch.accelerator.synchronize()
 
 
 def forget_memory() -> None:
     """Let the most that is used be counted anew: on the device, or by Linux for the process."""
-    if device.device().type == "cuda":
+    if device.default_device().type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     elif _CLEAR.is_file():
         _CLEAR.write_text("5", encoding="ascii")
@@ -32,7 +32,7 @@ def forget_memory() -> None:
 
 def memory() -> float:
     """GiB that were used at the most; NaN where nobody says."""
-    if device.device().type == "cuda":
+    if device.default_device().type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     lines = _STATUS.read_text(encoding="ascii").splitlines() if _STATUS.is_file() else []
     return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("VmHWM")), math.nan)
@@ -40,7 +40,7 @@ def memory() -> float:
 
 def peak(dtype: torch.dtype) -> float:
     """FLOP/s of a product of large matrices, the best of a few."""
-    where = device.device()
+    where = device.default_device()
     edge = 8192 if where.type == "cuda" else 2048
     one = torch.randn(edge, edge, device=where).to(dtype)
     best = 0.0
@@ -70,7 +70,7 @@ def say(line: str) -> None:
 
 def machine() -> str:
     """Name the device and the libraries."""
-    where = device.device()
+    where = device.default_device()
     capability = torch.backends.cpu.get_cpu_capability()
     cpu = f"{torch.get_num_threads()} threads of a {platform.machine()} processor with {capability}"
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else cpu if where.type == "cpu" else where.type

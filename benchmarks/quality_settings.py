@@ -11,7 +11,7 @@ from augment.generate.run import GenerateConfig
 from data.config import parse, to_dict
 from data.errors import ConfigError
 from data.manifest import Manifest
-from data.progress import Watch
+from data.progress import Progress
 from data.store import write_json
 from flows.steps import Step
 from flows.study import StudyConfig
@@ -75,10 +75,10 @@ def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned
     return dataclasses.replace(step, what=f"{label}, {setting.name}", make=_timed(step.make))
 
 
-def _timed(make: Callable[[Path, Watch], None]) -> Callable[[Path, Watch], None]:
+def _timed(make: Callable[[Path, Progress], None]) -> Callable[[Path, Progress], None]:
     """Note images a second from the first batch's end to the last's: without loading, compiling and warming up."""
 
-    def made(folder: Path, watch: Watch) -> None:
+    def made(folder: Path, watch: Progress) -> None:
         told: list[tuple[float, int]] = []
 
         def clocked(done: int, total: int, note: str = "") -> None:

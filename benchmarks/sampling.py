@@ -130,7 +130,7 @@ def heading(base: str, rounds: int, peaks: Mapping[str, float], *, kept: bool = 
 
 
 def _kept(found: Sequence[Found], peaks: Mapping[str, float], about: str, given: argparse.Namespace) -> Path:
-    path = Path("runs/sampling") / f"{given.base}-{device.device().type}.json"
+    path = Path("runs/sampling") / f"{given.base}-{device.default_device().type}.json"
     rows = [
         {
             **{key: value for key, value in vars(each.way).items() if key not in {"draw", "dtype"}},

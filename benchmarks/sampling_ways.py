@@ -19,7 +19,8 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from augment import device
-from augment.base.config import BaseConfig, load_base
+from augment.base.config import BaseConfig
+from augment.base.load import load_base
 from augment.base.tiny_model import word_tokenizer
 from augment.diffusion.samplers import solver
 from augment.generate.batches import draw
@@ -89,7 +90,7 @@ BASES: dict[str, Callable[[], StableDiffusionPipeline]] = {"tiny": tiny, "sd15-s
 
 def ways(base: StableDiffusionPipeline, batch: int, *, compiled: bool) -> list[Way]:
     """All that is timed, the references first; `compiled` adds ours with torch.compile."""
-    where = device.device()
+    where = device.default_device()
     settings = GenerateConfig(batch_size=batch)
     found = [*_references(base, settings, where)]
     ready = _placed(base, where, settings)
@@ -170,7 +171,7 @@ def _ours(name: str, pipe: StableDiffusionPipeline, config: GenerateConfig, same
 
 def _placed(base: StableDiffusionPipeline, where: torch.device, config: GenerateConfig) -> StableDiffusionPipeline:
     pipe = StableDiffusionPipeline(**_copied(base), requires_safety_checker=False)
-    return device.place(pipe, where, device.dtype_for(where, config.precision))
+    return device.to_device(pipe, where, device.dtype_for(where, config.precision))
 
 
 def _copied(base: StableDiffusionPipeline) -> dict[str, object]:

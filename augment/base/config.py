@@ -1,31 +1,56 @@
-"""The one door to a base model: hub id, diffusers folder, single file, the embedded `tiny`, or a study's own."""
+"""Configuration of the base model: which Stable Diffusion, or how a study trains its own."""
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from diffusers import StableDiffusionPipeline
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from augment.base.hub import commit_of
-from augment.base.load import from_file, from_folder, from_hub, require_finite
-from augment.base.tiny_model import CompactConfig, build
-from augment.base.train import TRAINING, OwnBaseConfig, ids_of
-from data.config import STRICT
+from augment.base.autoencoder import AutoencoderConfig
+from augment.base.denoiser import DenoiserConfig
+from augment.base.tiny_model import TinyModelConfig
+from data.config import STRICT, to_dict
 from data.errors import BaseError
-from data.manifest import Manifest
-from data.store import digest, file_sha256, read_json
 
 TINY = Path(__file__).parent / "tiny"
-_NOTES = ("artifact.json", "cost.json")  # beside a study's own base: when and how long, which is none of its identity
-WEIGHTS = (".safetensors", ".ckpt")  # of a base in one file
 OWN = "pretrain"  # the source of a base that the study itself trains
-_log = logging.getLogger(__name__)
+WEIGHTS = (".safetensors", ".ckpt")  # of a base in one file
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OwnBaseConfig:
+    """A base of the study's own, trained on its train part: from which weights, on which classes, for how long."""
+
+    init_from: str = "tiny"  # `tiny`, the folder of another tiny model, or `scratch`: random weights
+    classes: tuple[str, ...] = ()  # whose images of the train part it is trained on; () = all but the rare ones
+    model: TinyModelConfig = TinyModelConfig()  # only with `scratch`; otherwise the model is that of `init_from`
+    autoencoder: AutoencoderConfig | None = None  # None: not trained; with `scratch` it has to be
+    denoiser: DenoiserConfig = DenoiserConfig(steps=2000, learning_rate=4e-4)
+    class_dropout: Share = 0.1  # share of the images whose prompt names no diagnosis
+    attribute_dropout: Share = 0.2  # share of the images whose prompt uses no column of the table
+    class_balance: Share = 0.5  # 0: classes as frequent as in the table, 1: all equally frequent
+
+    def __post_init__(self) -> None:
+        """Refuse settings that would have no effect, and an `init_from` that cannot be."""
+        if self.init_from == OWN:
+            raise ValueError(f"init_from: {OWN} is not a trained base; give `tiny`, `scratch` or a base's folder")
+        if self.init_from == "scratch" and self.autoencoder is None:
+            raise ValueError(
+                "init_from: scratch has no trained autoencoder; give `autoencoder` its settings, or {} for the defaults"
+            )
+        if self.init_from != "scratch" and self.model != TinyModelConfig():
+            raise ValueError(f"`model` is that of {self.init_from} already; remove it, or set init_from: scratch")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON, without `model` where it has no effect."""
+        settings = to_dict(self)
+        if self.init_from != "scratch":
+            del settings["model"]
+        return settings
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -44,44 +69,43 @@ class BaseConfig:
 
     @property
     def own(self) -> OwnBaseConfig | None:
-        """How the study trains its own base; None for a base that is there."""
+        """How the study trains its own base; None: the base is trained already."""
         return self.pretrain if self.source == OWN else None
 
-    def start(self) -> BaseConfig | None:
-        """What the study's own base is continued from; None: it begins with random weights."""
+    @property
+    def parent(self) -> BaseConfig | None:
+        """The base that the study's own is continued from; None: random weights, or no base of its own."""
         own = self.own
-        return None if own is None or own.start == "scratch" else BaseConfig(source=own.start)
+        return None if own is None or own.init_from == "scratch" else BaseConfig(source=own.init_from)
+
+    @property
+    def folder(self) -> Path:
+        """Folder or file of a base that is not on a hub."""
+        return TINY if self.source == "tiny" else Path(self.source)
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the source is a hub id, owner/name."""
+        return is_hub_id(self.source)
 
 
-def load_base(config: BaseConfig) -> StableDiffusionPipeline:
-    """The pipeline in float32 on the CPU, without a safety checker (it blackens skin).
+def is_hub_id(source: str) -> bool:
+    """Whether a source is of the form owner/name and no local path."""
+    path = Path(source)
+    local = path.exists() or path.suffix in WEIGHTS or source.startswith((".", "/", "~"))
+    return not local and source.count("/") == 1
 
-    Raises BaseError for what is not there, is not safe to load, lacks tensors, or holds numbers that are not finite.
+
+def require_base(base: BaseConfig) -> None:
+    """Raise BaseError for a base that is neither here nor a hub id; of a study's own, for what it is continued from.
+
+    No weights are read and no hub is asked, so it is quick enough to come before any other work.
     """
-    if config.source == OWN:
-        raise BaseError(f"base {OWN}: is trained by a study's run; give the folder that it left, runs/<name>/base-…")
-    require_there(config)
-    path = TINY if config.source == "tiny" else Path(config.source)
-    if path.is_dir():
-        pipe = from_folder(path)
-    elif path.is_file():
-        pipe = from_file(path, str(config.config))
-    else:
-        pipe = from_hub(config.source, config.revision)
-    require_finite(pipe, config.source)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def require_there(config: BaseConfig) -> None:
-    """Raise BaseError for a base that lies nowhere and is no hub's; of a study's own, for what it starts from.
-
-    Nothing is read and no hub is asked: what can be told at once is said before any work.
-    """
-    start, key = (config.start(), "base.pretrain.start") if config.own else (config, "base.source")
-    if start is None or start.source == "tiny" or on_hub(start.source):
+    key = "base.pretrain.init_from" if base.own else "base.source"
+    source = base.parent if base.own else base
+    if source is None or source.source == "tiny" or source.on_hub:
         return
-    path, configs = Path(start.source), start.config
+    path = source.folder
     if path.is_dir():
         if not (path / "model_index.json").is_file():
             raise BaseError(f"{key}: {path} has no model_index.json, so it is no diffusers folder; name one that has")
@@ -90,99 +114,19 @@ def require_there(config: BaseConfig) -> None:
             f"{key}: {path}: no such file or folder; give `tiny`, a hub id (owner/name), a diffusers folder, "
             "or one weights file"
         )
-    elif path.suffix not in WEIGHTS or start is not config:
-        kinds = f"a diffusers folder{'' if start is not config else ' or one .safetensors or .ckpt file'}"
-        raise BaseError(f"{key}: {path} is a file, and none that fits; name {kinds}")
-    elif configs is None:
+    elif base.own or path.suffix not in WEIGHTS:
+        kinds = "a diffusers folder" if base.own else "a diffusers folder or one .safetensors or .ckpt file"
+        raise BaseError(f"{key}: {path} is a file of another kind; name {kinds}")
+    else:
+        _require_configs(source)
+
+
+def _require_configs(base: BaseConfig) -> None:
+    """Raise BaseError for a single file without the folder of its configs."""
+    if base.config is None:
         raise BaseError(
-            f"{key}: {path}: a single file needs base.config, a diffusers folder with its configs and tokenizer"
+            f"base.source: {base.source}: a single file needs base.config, a diffusers folder with its configs and "
+            "tokenizer"
         )
-    elif not Path(configs).is_dir() and not on_hub(configs):
-        raise BaseError(f"base.config: {configs}: no such folder; name a diffusers folder of the same model")
-
-
-def pinned(config: BaseConfig) -> BaseConfig:
-    """The same base, a hub's branch or tag replaced by the commit that it stands for, where that can be told."""
-    commit = commit_of(config.source, config.revision) if on_hub(config.source) else None
-    return dataclasses.replace(config, revision=commit) if commit else config
-
-
-def on_hub(source: str) -> bool:
-    """Whether a source that lies nowhere here is a hub id, owner/name."""
-    path = Path(source)
-    local = path.exists() or path.suffix in WEIGHTS or source.startswith((".", "/", "~"))
-    return not local and source.count("/") == 1
-
-
-def random_tiny(seed: int = 0) -> StableDiffusionPipeline:
-    """The embedded base's architecture with random weights, for tests."""
-    return build(CompactConfig(), seed)
-
-
-def base_identity(config: BaseConfig) -> dict[str, Any]:
-    """What tells one base from another, as plain JSON: the weights' digest, or hub id and commit.
-
-    A study's own is told, until it is trained, by what it starts from and which classes it may see.
-    """
-    if config.own is not None:
-        start = config.start()
-        return {
-            "source": OWN,
-            "start": "scratch" if start is None else base_identity(start),
-            "classes": list(config.own.classes),
-        }
-    path = TINY if config.source == "tiny" else Path(config.source)
-    if path.is_dir():
-        weights = sorted(path.rglob("*.safetensors")) + sorted(path.rglob("*.json")) + sorted(path.rglob("*.txt"))
-        weights = [p for p in weights if p.name not in _NOTES]
-        return {
-            "source": config.source if config.source == "tiny" else path.name,
-            "sha256": digest([(p.relative_to(path).as_posix(), _sha256(p)) for p in weights]),
-        }
-    if path.is_file():
-        return {"source": path.name, "sha256": _sha256(path)}
-    return {"source": config.source, "revision": config.revision or "main"}
-
-
-def _sha256(path: Path) -> str:
-    """The digest of gigabytes, which every class's steps ask for, is computed once."""
-    about = path.stat()
-    return _sha256_as_of(path.resolve(), about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _sha256_as_of(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 - size and time are part of the key
-    return file_sha256(path)
-
-
-def seen_by(config: BaseConfig) -> dict[str, Any]:
-    """What the base has been trained on, as far as it is known: its own record, else unknown.
-
-    A study's own has seen nothing yet but what it starts from.
-    """
-    if config.own is not None:
-        start = config.start()
-        return {"images": 0} if start is None else seen_by(start)
-    folder = TINY if config.source == "tiny" else Path(config.source)
-    try:
-        return dict(read_json(folder / TRAINING))
-    except (OSError, ValueError, TypeError):  # none, or another program's
-        return {"images": "unknown", "groups": "unknown"}
-
-
-def known_in_full(record: Mapping[str, Any]) -> bool:
-    """Whether a base's record tells all that it has seen, along its whole lineage."""
-    before = record.get("before")
-    told = "unknown" not in (record.get("images", "unknown"), record.get("groups"))
-    return told and (not isinstance(before, Mapping) or known_in_full(before))
-
-
-def seen_with(part: Manifest, start: BaseConfig | None) -> dict[str, Any]:
-    """What a base has seen that was trained on `part` and before that was `start`; None: nothing before."""
-    before = {} if start is None else seen_by(start)
-    seen: dict[str, Any] = {"images": len(part), "by_class": part.counts(), "part": "train"}
-    for name, new in ids_of(part).items():
-        old = before.pop(name, None) if isinstance(before.get(name), list) else None
-        seen[name] = sorted({*new, *(old or ())})
-    kept = ("images", "by_class", "groups", "part", "before")
-    return {**seen, "before": {name: before[name] for name in kept if name in before}} if before else seen
+    if not Path(base.config).is_dir() and not is_hub_id(base.config):
+        raise BaseError(f"base.config: {base.config}: no such folder; name a diffusers folder of the same model")

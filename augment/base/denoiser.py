@@ -1,11 +1,12 @@
-"""Trains the denoiser and the text encoder of a compact base on cached latents."""
+"""Trains the denoiser and the text encoder of a tiny model on cached latents."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -14,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from augment import device
+from augment.device import autocast, compiles, default_device
 from augment.diffusion.objective import min_snr_weights, noised, stratified_timesteps, target
 from augment.lr_schedule import warm_cosine
 from data.config import STRICT
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
     from augment.checkpoint import Checkpoint, Stateful
+    from data.progress import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -33,124 +35,165 @@ Positive = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DenoiserConfig:
-    """How the denoiser of a compact base is trained."""
+    """How the denoiser of a tiny model is trained."""
 
     steps: Positive = 4500
     batch_size: Positive = 32
     learning_rate: Annotated[float, Field(gt=0)] = 6e-4
-    min_snr: Annotated[float, Field(gt=0)] | None = (
-        None  # None: every noise level weighs the same in the velocity's error
-    )
-    unprompted: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of the batch with an empty prompt, for guidance
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999  # a step
-    checkpoint_every: Positive = 250  # steps
+    min_snr_gamma: Annotated[float, Field(gt=0)] | None = None  # None: all noise levels weigh the same in v's error
+    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of a batch with an empty prompt, for guidance
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999  # per step
+    checkpointing_steps: Positive = 250
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class LatentDataset:
+    """Posterior mean and standard deviation of each image's latents, its prompt, and how often it is sampled."""
+
+    mean: Float[Tensor, "n channels h w"]
+    std: Float[Tensor, "n channels h w"]
+    prompts: Sequence[str]
+    weights: Float[Tensor, " n"] | None = None  # None: all images equally often
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def sample_indices(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, " {batch_size}"]:
+        """Rows of a batch, with replacement."""
+        if self.weights is None:
+            return torch.randint(len(self), (batch_size,), generator=generator)
+        return torch.multinomial(self.weights, batch_size, replacement=True, generator=generator)
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One step's samples: clean latents, noise, timesteps, and numbers of their prompts."""
+
+    latents: Float[Tensor, "n channels h w"]
+    noise: Float[Tensor, "n channels h w"]
+    timesteps: Int[Tensor, " n"]
+    prompt_ids: Int[Tensor, " n"]
+
+
+class PromptEncoder:
+    """Embeds a batch's prompts with the text encoder in training; each different prompt is encoded once."""
+
+    def __init__(self, pipe: StableDiffusionPipeline, prompts: Sequence[str], device: torch.device) -> None:
+        texts = list(dict.fromkeys(["", *prompts]))  # prompt 0 is the empty one
+        number = {text: index for index, text in enumerate(texts)}
+        self.prompt_ids = torch.tensor([number[prompt] for prompt in prompts])  # of each row
+        self._tokens, self._text_encoder, self._device = tokenize(pipe, texts), pipe.text_encoder, device
+
+    def __call__(self, prompt_ids: Int[Tensor, " n"]) -> Float[Tensor, "n tokens width"]:
+        """Embeddings of each sample's prompt."""
+        encoded, rows = unique_prompts(prompt_ids, len(self._tokens))
+        states = self._text_encoder(self._tokens[encoded].to(self._device)).last_hidden_state
+        embeds: Tensor = states[rows.to(self._device)]
+        return embeds
 
 
 def train_denoiser(
+    *,
     pipe: StableDiffusionPipeline,
-    mean: Float[Tensor, "n channels h w"],
-    std: Float[Tensor, "n channels h w"],
-    prompts: Sequence[str],
+    data: LatentDataset,
     config: DenoiserConfig,
     checkpoint: Checkpoint,
     seed: int,
-    progress: Callable[[int, int, float], None],
-    weights: Float[Tensor, " n"] | None = None,
+    progress: Progress,
 ) -> None:
-    """Train UNet and text encoder in place and leave their moving averages in the pipe.
+    """Train UNet and text encoder in place, resuming from the checkpoint, and leave their EMA weights in the pipe.
 
-    `mean, std` are the latents' posterior, `prompts[i]` goes with `mean[i]` and `weights[i]`, how often it is
-    drawn (None: all alike); resumes from the checkpoint. Raises TrainingError for a loss that is no number.
+    The note of `progress` is the loss. Raises TrainingError for a loss that is not finite.
     """
-    where = device.device()
-    model = nn.ModuleDict({"unet": pipe.unet, "text": pipe.text_encoder}).train().to(where)
+    device = default_device()
+    model = nn.ModuleDict({"unet": pipe.unet, "text": pipe.text_encoder}).train().to(device)
     pipe.unet.to(memory_format=torch.channels_last)
-    average = copy.deepcopy(model).requires_grad_(requires_grad=False)
-    if device.compiles(where):
+    ema = copy.deepcopy(model).requires_grad_(requires_grad=False)
+    if compiles(device):
         pipe.unet.compile()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(config.steps, warmup=200))
-    parts: dict[str, Stateful] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(config.steps, warmup=200))
+    parts: dict[str, Stateful] = {"model": model, "ema": ema, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
     first = checkpoint.restore(parts)
-    texts = list(dict.fromkeys(["", *prompts]))
-    tokens = _tokens(pipe, texts)
-    row = {text: index for index, text in enumerate(texts)}
-    number = torch.tensor([row[prompt] for prompt in prompts])
+    encode = PromptEncoder(pipe, data.prompts, device)
+    timesteps = pipe.scheduler.config.num_train_timesteps
     for step in range(first, config.steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        chosen = _drawn(len(mean), config.batch_size, weights, generator)
-        noise = torch.randn((2, *mean[chosen].shape), generator=generator)
-        latents = mean[chosen] + std[chosen] * noise[0]
-        kept = torch.rand(config.batch_size, generator=generator) >= config.unprompted
-        times = stratified_timesteps(config.batch_size, pipe.scheduler.config.num_train_timesteps, generator)
-        heard, told = _heard(number[chosen] * kept, len(texts))
-        with device.autocast(where):
-            embedded = pipe.text_encoder(tokens[heard].to(where)).last_hidden_state[told.to(where)]
-            loss = denoising_loss(
-                pipe, latents.to(where), noise[1].to(where), times.to(where), embedded, config.min_snr
-            )
+        batch = sample_batch(data, encode.prompt_ids, config, timesteps, generator)
+        with autocast(device):
+            prompt_embeds = encode(batch.prompt_ids)
+            loss = denoising_loss(pipe, batch, prompt_embeds, config.min_snr_gamma)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
+        lr_scheduler.step()
         if not math.isfinite(loss.item()):
             raise TrainingError(f"denoiser: the loss is {loss.item()} at step {step + 1}; lower its learning_rate")
-        _follow(average, model, min(config.ema, (1 + step) / (10 + step)))
-        progress(step + 1, config.steps, loss.item())
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+        update_ema(ema, model, min(config.ema_decay, (1 + step) / (10 + step)))
+        progress(step + 1, config.steps, f"loss {loss.item():.3f}")
+        if (step + 1) % config.checkpointing_steps == 0 or step + 1 == config.steps:
             checkpoint.save(step + 1, parts)
-    model.load_state_dict(average.state_dict())
+    model.load_state_dict(ema.state_dict())
     model.eval()
+
+
+def sample_batch(
+    data: LatentDataset,
+    prompt_ids: Int[Tensor, " n"],
+    config: DenoiserConfig,
+    num_train_timesteps: int,
+    generator: torch.Generator,
+) -> Batch:
+    """A batch on the CPU; a share of its prompts is replaced by the empty one, number 0."""
+    rows = data.sample_indices(config.batch_size, generator)
+    noise = torch.randn((2, *data.mean[rows].shape), generator=generator)
+    latents = data.mean[rows] + data.std[rows] * noise[0]
+    kept = torch.rand(config.batch_size, generator=generator) >= config.caption_dropout
+    timesteps = stratified_timesteps(config.batch_size, num_train_timesteps, generator)
+    return Batch(latents=latents, noise=noise[1], timesteps=timesteps, prompt_ids=prompt_ids[rows] * kept)
 
 
 def denoising_loss(
     pipe: StableDiffusionPipeline,
-    latents: Float[Tensor, "n c h w"],
-    noise: Float[Tensor, "n c h w"],
-    times: Int[Tensor, " n"],
-    embedded: Float[Tensor, "n tokens width"],
-    min_snr: float | None,
+    batch: Batch,
+    prompt_embeds: Float[Tensor, "n tokens width"],
+    min_snr_gamma: float | None,
 ) -> Float[Tensor, ""]:
-    """Squared error of what the denoiser says, weighted by noise level."""
-    alphas = pipe.scheduler.alphas_cumprod.to(times.device)[times]
+    """Squared error of the denoiser's prediction, weighted by noise level."""
+    device = prompt_embeds.device
+    latents, noise, timesteps = batch.latents.to(device), batch.noise.to(device), batch.timesteps.to(device)
+    alphas = pipe.scheduler.alphas_cumprod.to(device)[timesteps]
     kind = pipe.scheduler.config.prediction_type
     noisy = noised(latents, noise, alphas).contiguous(memory_format=torch.channels_last)
-    predicted = pipe.unet(noisy, times, embedded).sample.float()
-    error = (predicted - target(latents, noise, alphas, kind)).square().mean((1, 2, 3))
-    loss: Tensor = (min_snr_weights(alphas, kind, min_snr) * error).mean()
+    prediction = pipe.unet(noisy, timesteps, prompt_embeds).sample.float()
+    error = (prediction - target(latents, noise, alphas, kind)).square().mean((1, 2, 3))
+    loss: Tensor = (min_snr_weights(alphas, kind, min_snr_gamma) * error).mean()
     return loss
 
 
-def _drawn(
-    n: int, batch_size: int, weights: Float[Tensor, " n"] | None, generator: torch.Generator
-) -> Int[Tensor, " {batch_size}"]:
-    if weights is None:
-        return torch.randint(n, (batch_size,), generator=generator)
-    return torch.multinomial(weights, batch_size, replacement=True, generator=generator)
-
-
-def _tokens(pipe: StableDiffusionPipeline, texts: Sequence[str]) -> Int[Tensor, "n tokens"]:
-    """What the text encoder reads of each prompt; one that it would not read to its end is told of."""
+def tokenize(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Int[Tensor, "n tokens"]:
+    """Token ids of each prompt, with a warning if the longest is truncated."""
     tokenizer = pipe.tokenizer
-    room = tokenizer.model_max_length
-    longest = max(texts, key=lambda text: len(tokenizer(text).input_ids))
-    if len(tokenizer(longest).input_ids) > room:
-        _log.warning("the base reads %d tokens of a prompt, which cuts the end off %r", room, longest)
-    tokens: Tensor = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    limit = tokenizer.model_max_length
+    longest = max(prompts, key=lambda prompt: len(tokenizer(prompt).input_ids))
+    if len(tokenizer(longest).input_ids) > limit:
+        _log.warning("the base reads %d tokens of a prompt, so the end of %r is cut off", limit, longest)
+    tokens: Tensor = tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
     return tokens
 
 
-def _heard(numbers: Int[Tensor, " n"], texts: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
-    """The texts to encode, and which of these goes with each sample: all where they are few, else the batch's own."""
-    if texts <= len(numbers):
-        return torch.arange(texts), numbers
-    heard, told = torch.unique(numbers, return_inverse=True)
-    return heard, told
+def unique_prompts(prompt_ids: Int[Tensor, " n"], n_prompts: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
+    """The prompts to encode, and the row of each sample's among them: all where they are few, else the batch's own."""
+    if n_prompts <= len(prompt_ids):
+        return torch.arange(n_prompts), prompt_ids
+    encoded, rows = torch.unique(prompt_ids, return_inverse=True)
+    return encoded, rows
 
 
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the model's, in place."""
     with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+        torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)

@@ -1,4 +1,4 @@
-"""A compact Stable Diffusion: the same five parts, sized for a laptop.
+"""A tiny Stable Diffusion: the same five parts, small enough for a laptop.
 
 The sizes are a config; the parts are diffusers' and transformers' own classes, so that whatever works
 on the result works on Stable Diffusion.
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from augment.prompts import DIAGNOSES, RARE_TOKENS, SUBJECT
+from augment.prompts import DIAGNOSES, RARE_TOKENS, SUPERCLASS
 from data.config import STRICT
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
-# Words that prompts may use: diagnoses come from augment/prompts.py, these are the rest.
+# Words of prompts beside the diagnoses, which come from augment/prompts.py.
 WORDS = """a an and of on the in with without at from no
 dermoscopy dermoscopic image photo photograph close up skin lesion mole patient
 male female man woman year years old young child adult elderly aged age
@@ -39,21 +39,21 @@ sharp blurred dirty clean artifact drawing benign malignant cancer tumor
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class CompactConfig:
-    """Sizes of a compact base. Defaults are the embedded one's: 9.6 million parameters."""
+class TinyModelConfig:
+    """Sizes of a tiny model. The defaults are those of the embedded base: 9.6 million parameters."""
 
     image_size: int = 64  # pixels
-    vae_channels: tuple[int, ...] = (24, 48, 96)  # a level; each level after the first halves the image
+    vae_channels: tuple[int, ...] = (24, 48, 96)  # per level; each level after the first halves the image
     latent_channels: int = 8
-    unet_channels: tuple[int, ...] = (48, 112, 160)  # a level; the first has no attention
-    unet_layers: int = 1  # ResNet blocks a level
+    unet_channels: tuple[int, ...] = (48, 112, 160)  # per level; the first has no attention
+    unet_layers: int = 1  # ResNet blocks per level
     attention_heads: int = 8
     text_width: int = 128
     text_layers: int = 2
     prompt_tokens: int = 16
 
 
-def build(config: CompactConfig, seed: int = 0) -> StableDiffusionPipeline:
+def build_tiny_model(config: TinyModelConfig, seed: int = 0) -> StableDiffusionPipeline:
     """A pipeline with random weights, the same for the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -77,34 +77,34 @@ def build(config: CompactConfig, seed: int = 0) -> StableDiffusionPipeline:
             requires_safety_checker=False,
         )
     for model in (pipe.vae, pipe.unet):
-        _start_as_identity(model)
+        _init_as_identity(model)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def word_tokenizer(prompt_tokens: int) -> CLIPTokenizer:
-    """CLIP's byte-pair tokenizer with a small vocabulary: our words are one token each, others are spelt."""
-    words = dict.fromkeys([*WORDS, *_words(DIAGNOSES.values()), *SUBJECT.split(), *RARE_TOKENS])
+    """CLIP's byte-pair tokenizer with a small vocabulary: each word of our prompts is one token, others are spelt."""
+    words = dict.fromkeys([*WORDS, *_words(DIAGNOSES.values()), *SUPERCLASS.split(), *RARE_TOKENS])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     trainer = trainers.BpeTrainer(
-        vocab_size=10_000,  # more than there are merges, so every word ends as one token
+        vocab_size=10_000,  # more than there are merges, so every word becomes one token
         min_frequency=1,
         show_progress=False,
         end_of_word_suffix="</w>",
         special_tokens=[*alphabet, *(f"{letter}</w>" for letter in alphabet), START, END],
     )
-    learner.train_from_iterator(words, trainer)
-    model = json.loads(learner.to_str())["model"]
-    pairs: Any = [tuple(pair) for pair in model["merges"]]  # not strings, whatever the annotation says
+    tokenizer.train_from_iterator(words, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    pairs: Any = [tuple(pair) for pair in model["merges"]]  # tuples, although the annotation says strings
     return CLIPTokenizer(vocab=model["vocab"], merges=pairs, model_max_length=prompt_tokens)
 
 
-def _words(phrases: Iterable[str]) -> list[str]:
-    return [word for phrase in phrases for word in phrase.split()]
+def _words(names: Iterable[str]) -> list[str]:
+    return [word for name in names for word in name.split()]
 
 
-def _vae(config: CompactConfig) -> AutoencoderKL:
+def _vae(config: TinyModelConfig) -> AutoencoderKL:
     levels = len(config.vae_channels)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -112,13 +112,13 @@ def _vae(config: CompactConfig) -> AutoencoderKL:
         block_out_channels=config.vae_channels,
         layers_per_block=1,
         latent_channels=config.latent_channels,
-        norm_num_groups=1,  # each group loses its mean, and with it the colour of a whole image
+        norm_num_groups=1,  # one group: normalising groups apart loses the colour of a whole image
         sample_size=config.image_size,
         scaling_factor=1.0,
     )
 
 
-def _unet(config: CompactConfig, latent_size: int) -> UNet2DConditionModel:
+def _unet(config: TinyModelConfig, latent_size: int) -> UNet2DConditionModel:
     levels = len(config.unet_channels)
     return UNet2DConditionModel(
         sample_size=latent_size,
@@ -134,8 +134,8 @@ def _unet(config: CompactConfig, latent_size: int) -> UNet2DConditionModel:
     )
 
 
-def _start_as_identity(model: nn.Module) -> None:
-    """Let every residual block begin by passing on what it gets, as DDPM's own code does."""
+def _init_as_identity(model: nn.Module) -> None:
+    """Zero the last layer of every residual block, so that it passes its input on, as DDPM's own code does."""
     for module in model.modules():
         last = {ResnetBlock2D: "conv2", Transformer2DModel: "proj_out"}.get(type(module))
         if last:
@@ -143,7 +143,7 @@ def _start_as_identity(model: nn.Module) -> None:
                 nn.init.zeros_(weights)
 
 
-def _text_encoder(config: CompactConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def _text_encoder(config: TinyModelConfig, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),

@@ -134,4 +134,4 @@ def class_losses(group: Sequence[Training], batches: Sequence[Batch]) -> Tensor:
 def _make_room(group: Sequence[Training]) -> None:
     for training in group:
         training.forget()
-    device.release()
+    device.free_memory()

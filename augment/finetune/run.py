@@ -16,7 +16,9 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from augment import device
-from augment.base.config import BaseConfig, base_identity, load_base
+from augment.base.config import BaseConfig
+from augment.base.identity import base_identity
+from augment.base.load import load_base
 from augment.diffusion.sample import SamplerConfig, encode, require_size, sample_latents
 from augment.finetune.config import FinetuneConfig, Progress, decisive
 from augment.finetune.examples import Lesson, posteriors, seed_for
@@ -31,7 +33,7 @@ from data.config import to_dict
 from data.errors import DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 from data.store import digest, read_json
 
 __all__ = ["FinetuneConfig", "Finished", "Progress", "finetune"]
@@ -81,10 +83,10 @@ def finetune(
             finished(label, read_json(out[label] / RECORD)["seconds"])
     if not missing:
         return
-    refuse_optimizer(config, device.device())
+    refuse_optimizer(config, device.default_device())
     started = time.monotonic()
-    where = device.device()
-    pipe = device.place(load_base(base), where, torch.float32)
+    where = device.default_device()
+    pipe = device.to_device(load_base(base), where, torch.float32)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
         part.requires_grad_(requires_grad=False)
     require_size(pipe, pixels.size)
@@ -104,7 +106,12 @@ def finetune(
 
     def ended(training: Training) -> None:
         label = training.lesson.label
-        record = {"base": identity, "shots": SeenIds.of(shots[label]).record(), "pixels": to_dict(pixels), "seed": seed}
+        record = {
+            "base": identity,
+            "shots": Provenance.of(shots[label]).to_record(),
+            "pixels": to_dict(pixels),
+            "seed": seed,
+        }
         training.finish({**record, "together": missing if stack else [label], "seconds": round(training.seconds, 2)})
         finished(label, training.seconds)
 
@@ -120,7 +127,7 @@ def finetune(
 def _settle(pipe: StableDiffusionPipeline, config: FinetuneConfig, where: torch.device, *needed: str) -> None:
     """Where parts of the base are to wait elsewhere: keep these alone on the device."""
     if config.offload:
-        device.settle(pipe, where, *needed)
+        device.to_device_only(pipe, where, *needed)
 
 
 def _train_all(

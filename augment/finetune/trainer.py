@@ -177,7 +177,7 @@ class Training:
         missing = ""
         try:
             if self.config.offload:
-                device.settle(self.base, self.where, "vae", "text_encoder")
+                device.to_device_only(self.base, self.where, "vae", "text_encoder")
             write_strip(decode(self.base, self._drawn(), self.config.coded_at_once), self._strip(step))
         except torch.OutOfMemoryError:
             missing = "not even one image at a time fits the device's memory"
@@ -185,10 +185,10 @@ class Training:
             missing = str(fault)
         finally:
             if self.config.offload:
-                device.rest(self.base)
+                device.offload(self.base)
         if missing:
             log.warning("%s: no preview of step %d: %s", self.lesson.label, step, missing)
-            device.release()
+            device.free_memory()
 
     @torch.no_grad()
     def _drawn(self) -> Tensor:

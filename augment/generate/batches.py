@@ -48,7 +48,7 @@ def draw(
 
 
 def _lowered(batch_size: int, size: int) -> int:
-    device.release()
+    device.free_memory()
     if batch_size == 1:
         raise ConfigError(
             f"generate: not even one image of {size} pixels fits the device's memory; lower pixels.size, or end what "

@@ -14,7 +14,9 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from augment import device
-from augment.base.config import BaseConfig, base_identity, load_base
+from augment.base.config import BaseConfig
+from augment.base.identity import base_identity
+from augment.base.load import load_base
 from augment.generate.config import GenerateConfig
 from augment.generate.few_step import with_decoder, with_update
 from augment.methods import method_of
@@ -57,7 +59,7 @@ class Wardrobe:
         """Let go of the pipeline and its memory; another class loads it again."""
         self._pipe, self._made_for = None, None
         self._plain, self._worn, self._placed = {}, frozenset(), False
-        device.release()
+        device.free_memory()
 
     def _loaded(self, config: GenerateConfig) -> StableDiffusionPipeline:
         made_for = (config.draft, config.taesd, config.precision, config.compile)
@@ -84,8 +86,8 @@ class Wardrobe:
     def _place(self, config: GenerateConfig) -> None:
         if self._placed or self._pipe is None:
             return
-        where = device.device()
-        device.place(self._pipe, where, device.dtype_for(where, config.precision))
+        where = device.default_device()
+        device.to_device(self._pipe, where, device.dtype_for(where, config.precision))
         if device.spare_memory(where) > _ROOM * sum(weight.nbytes for weight in self._plain.values()):
             self._plain = {name: weight.to(where) for name, weight in self._plain.items()}
         self._placed = True

@@ -16,7 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from augment.base.config import BaseConfig, base_identity, known_in_full, seen_by
+from augment.base.config import BaseConfig
+from augment.base.identity import base_identity
+from augment.base.provenance import base_provenance
 from augment.diffusion import sample as sampler
 from augment.diffusion.samplers import NAMES
 from augment.finetune.examples import seed_for
@@ -28,7 +30,7 @@ from augment.methods import read_record
 from augment.prompts import Attributes
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 from data.store import digest, read_json, write_json, write_text
 
 __all__ = ["GenerateConfig", "generate", "synthetic_manifest"]
@@ -139,9 +141,9 @@ def _seen(base: BaseConfig, shots: Mapping[str, Any], *, others: bool = False) -
 
     Nor does anyone know what a distilled part of others has seen.
     """
-    record = seen_by(base)
-    seen = (SeenIds.told(shots) | SeenIds.told(record)).record()
-    return seen if known_in_full(record) and not others else {**seen, "base": "unknown"}
+    own = Provenance.from_record(shots) if shots else Provenance()
+    seen = (own | base_provenance(base)).to_record()
+    return seen if seen.pop("is_complete") and not others else {**seen, "base": "unknown"}
 
 
 def _claim(out: Path, plan: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ from data.doctor.external_checks import Photographs, check_arm
 from data.doctor.report import Diagnosis, page
 from data.errors import DataError, exit_code
 from data.pixels import PixelConfig
-from data.progress import Watch, watched
+from data.progress import Progress, progress_bar
 from data.sources.external import FolderArm
 from data.sources.load import DataConfig, numbered_manifest
 from data.splits.class_counts import fill_counts
@@ -51,9 +51,9 @@ class DoctorConfig:
 
 
 class Watching(Protocol):
-    """Opens a `Watch` on a piece of work of this title."""
+    """Opens a `Progress` on a piece of work of this title."""
 
-    def __call__(self, title: str) -> AbstractContextManager[Watch]:
+    def __call__(self, title: str) -> AbstractContextManager[Progress]:
         """Open it."""
 
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _told(config: Path, overrides: Sequence[str], *, every: bool) -> int:
     messages = Console(stderr=True, highlight=False)
     start = time.perf_counter()
-    found = examine_data(load_part(DoctorConfig, config, overrides), lambda title: watched(messages, title))
+    found = examine_data(load_part(DoctorConfig, config, overrides), lambda title: progress_bar(messages, title))
     print(page(found, str(config), seconds=time.perf_counter() - start, every=every))
     return 2 if found.notes.faults else 0
 

@@ -17,7 +17,7 @@ from data.errors import DataError, Fault, OnFault
 from data.files.archives import open_file
 from data.manifest import Manifest
 from data.pixels import PixelConfig, open_image, read_image
-from data.progress import Watch
+from data.progress import Progress
 from data.sources.load import ROW
 from data.splits.duplicates import SIDE
 
@@ -47,7 +47,7 @@ class Look:
 
 
 def examine(
-    manifest: Manifest, geometry: PixelConfig, watch: Watch, on_fault: OnFault
+    manifest: Manifest, geometry: PixelConfig, watch: Progress, on_fault: OnFault
 ) -> tuple[Manifest, list[Look], UInt8[np.ndarray, "n s s 3"]]:
     """Read every image; give those that can be read, what they hold, and small pixels of them for near-duplicates."""
     small = PixelConfig(size=SIDE, geometry=geometry.geometry)

@@ -13,7 +13,7 @@ from data.doctor.examination import examine, names
 from data.errors import DataError
 from data.manifest import Manifest
 from data.pixels import PixelConfig
-from data.progress import Watch
+from data.progress import Progress
 from data.sources.external import FolderArm, choose, copies, read_elsewhere
 from data.splits.split import Split
 
@@ -39,7 +39,7 @@ def check_arm(
     wanted: Mapping[str, int],
     seed: int,
     geometry: PixelConfig,
-    watch: Watch,
+    watch: Progress,
     notes: Notes,
 ) -> None:
     """Look whether an arm's images can be read, are as many as `wanted`, and are no copies of what judges them."""

@@ -1,13 +1,9 @@
-"""What something was trained on, told by ids: its leakage groups, and the images, lesions and patients behind them.
-
-A group is named by what joined it, which another study may have done otherwise. An image, a lesion or a patient bears
-the same name in both, so whatever was trained elsewhere is held against a split by these as well.
-"""
+"""What something was trained on: ids of leakage groups, images, lesions and patients."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,47 +11,50 @@ import pandas as pd
 if TYPE_CHECKING:
     from data.manifest import Manifest
 
+_IDS = ("group_ids", "image_ids", "lesion_ids", "patient_ids")
+
 
 @dataclass(frozen=True, kw_only=True)
-class SeenIds:
-    """Ids as they stand in a manifest's columns; an empty one, of what is not known, is never among them."""
+class Provenance:
+    """Ids as in a manifest's columns, without empty ones; `is_complete` False: it may have seen more."""
 
     group_ids: frozenset[str] = frozenset()
     image_ids: frozenset[str] = frozenset()
     lesion_ids: frozenset[str] = frozenset()
     patient_ids: frozenset[str] = frozenset()
+    is_complete: bool = True
 
     @staticmethod
-    def of(part: Manifest) -> SeenIds:
-        """Take what one has seen that was trained on these images."""
-        return SeenIds(**{name: frozenset(part.table[name[:-1]]) - {""} for name in _names()})
+    def of(part: Manifest) -> Provenance:
+        """Provenance of something that was trained on these images."""
+        return Provenance(**{name: frozenset(part.table[name[:-1]]) - {""} for name in _IDS})
 
     @staticmethod
-    def told(record: Mapping[str, Any]) -> SeenIds:
-        """Read what a record names, and what it says was seen before; what is no list names nothing.
+    def unknown() -> Provenance:
+        """No ids, and not complete."""
+        return Provenance(is_complete=False)
 
-        A base's record calls its leakage groups `groups`.
-        """
-        given = {**record, "group_ids": record.get("group_ids", record.get("groups"))}
-        lists = {name: given.get(name) for name in _names()}
-        ids = {name: frozenset(map(str, found)) - {""} for name, found in lists.items() if isinstance(found, list)}
-        before = record.get("before")
-        earlier = SeenIds.told(before) if isinstance(before, Mapping) else SeenIds()
-        return SeenIds(**ids) | earlier
+    @staticmethod
+    def from_record(record: object) -> Provenance:
+        """Provenance in a record; missing or ill-formed: unknown."""
+        if not isinstance(record, Mapping) or not isinstance(record.get("is_complete"), bool):
+            return Provenance.unknown()
+        lists = [record.get(name) for name in _IDS]
+        if not all(isinstance(ids, list) for ids in lists):
+            return Provenance.unknown()
+        ids = {name: frozenset(map(str, record[name])) - {""} for name in _IDS}
+        return Provenance(**ids, is_complete=record["is_complete"])
 
-    def __or__(self, other: SeenIds) -> SeenIds:
-        """Join what both have seen."""
-        return SeenIds(**{name: getattr(self, name) | getattr(other, name) for name in _names()})
+    def to_record(self) -> dict[str, Any]:
+        """Sorted lists, and `is_complete`."""
+        return {**{name: sorted(getattr(self, name)) for name in _IDS}, "is_complete": self.is_complete}
 
-    def record(self) -> dict[str, list[str]]:
-        """Give sorted lists, as records keep them."""
-        return {name: sorted(getattr(self, name)) for name in _names()}
+    def __or__(self, other: Provenance) -> Provenance:
+        """Ids of both; complete if both are."""
+        ids = {name: getattr(self, name) | getattr(other, name) for name in _IDS}
+        return Provenance(**ids, is_complete=self.is_complete and other.is_complete)
 
     def groups_in(self, part: Manifest) -> set[str]:
-        """Find the part's leakage groups of which something was seen, whatever they were called where it was."""
-        hits = [part.table[name[:-1]].isin(getattr(self, name)) for name in _names()]
+        """The part's leakage groups of which something was seen, by any of the ids."""
+        hits = [part.table[name[:-1]].isin(getattr(self, name)) for name in _IDS]
         return set(part.table["group_id"][pd.concat(hits, axis=1).any(axis=1)])
-
-
-def _names() -> list[str]:
-    return [field.name for field in fields(SeenIds)]

@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from data.config import STRICT
 from data.errors import DataError, Fault, OnFault, refuse
 from data.manifest import PART, Manifest
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Split:
         """The parts by name, in order."""
         return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
-    def refuse_seen(self, seen: SeenIds, by: str, judges: Sequence[str] = PARTS[1:]) -> None:
+    def refuse_seen(self, seen: Provenance, by: str, judges: Sequence[str] = PARTS[1:]) -> None:
         """Raise DataError where something that has seen these would be judged by a group of which it has seen a part.
 
         `judges` are the parts that it would be judged by.

@@ -1,0 +1,48 @@
+"""The identity of a base as plain JSON: the digest of its weights and configs, or its hub id and commit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from augment.base.config import OWN, BaseConfig
+from data.store import digest, file_sha256
+
+_IGNORED = ("artifact.json", "cost.json")  # written beside a study's own base: when it was trained and for how long
+
+
+def base_identity(base: BaseConfig) -> dict[str, Any]:
+    """Equal for two bases if, and only if, they are the same.
+
+    A study's own base that is not trained yet has the identity of what it is continued from, and its classes.
+    """
+    if base.own is not None:
+        parent = base.parent
+        return {
+            "source": OWN,
+            "init_from": "scratch" if parent is None else base_identity(parent),
+            "classes": list(base.own.classes),
+        }
+    path = base.folder
+    if path.is_dir():
+        files = sorted(path.rglob("*.safetensors")) + sorted(path.rglob("*.json")) + sorted(path.rglob("*.txt"))
+        files = [file for file in files if file.name not in _IGNORED]
+        return {
+            "source": base.source if base.source == "tiny" else path.name,
+            "sha256": digest([(file.relative_to(path).as_posix(), _sha256(file)) for file in files]),
+        }
+    if path.is_file():
+        return {"source": path.name, "sha256": _sha256(path)}
+    return {"source": base.source, "revision": base.revision or "main"}
+
+
+def _sha256(path: Path) -> str:
+    """SHA-256 of a file, computed once per process: every class asks for that of the same gigabytes."""
+    stat = path.stat()
+    return _cached_sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _cached_sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - size and time are part of the key
+    return file_sha256(path)
