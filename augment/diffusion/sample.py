@@ -22,7 +22,7 @@ from augment.device import cast
 from augment.diffusion.samplers import Levels, solver_for
 from data.config import STRICT
 from data.errors import BaseError, ConfigError, InputError
-from data.oom import in_chunks
+from data.oom import with_oom_backoff
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def decode_as_fits(
         bytes_ = (image / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         return bytes_.permute(0, 2, 3, 1).contiguous().cpu()
 
-    parts, chunk = in_chunks(decoded, len(latents), chunk)
+    parts, chunk = with_oom_backoff(decoded, len(latents), chunk)
     return torch.cat(parts).numpy(), chunk
 
 

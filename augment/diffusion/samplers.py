@@ -80,6 +80,12 @@ def solver(pipe: StableDiffusionPipeline) -> DPMSolverMultistepScheduler:
     )
 
 
+def alphas_cumprod(pipe: StableDiffusionPipeline) -> Float[Tensor, " timesteps"]:
+    """The base's noise schedule: the share of the signal's variance that is left at each timestep."""
+    alphas: Tensor = solver(pipe).alphas_cumprod
+    return alphas
+
+
 def solver_for(pipe: StableDiffusionPipeline, levels: Levels, steps: int) -> Any:  # noqa: ANN401 - diffusers has no type for all
     """The solver of a schedule, its timesteps set, on the CPU: its step then waits for no device."""
     config = pipe.scheduler.config
