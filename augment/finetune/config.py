@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Discriminator, Tag
+from pydantic.fields import FieldInfo
 
 from augment.methods.contract import NO_EFFECT, FinetuneSettings
 from augment.methods.table import METHODS
@@ -34,5 +35,5 @@ else:
 
 def result_settings(config: FinetuneSettings) -> dict[str, Any]:
     """The settings that an adapter depends on, as plain JSON: all but those marked `NO_EFFECT` beside the field."""
-    fields = type(config).__pydantic_fields__
+    fields: dict[str, FieldInfo] = getattr(type(config), "__pydantic_fields__")  # noqa: B009 - unknown to mypy
     return {name: value for name, value in to_dict(config).items() if NO_EFFECT not in fields[name].metadata}

@@ -14,11 +14,18 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from augment.context import Context
+from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.objective import stratified_timesteps
+from augment.diffusion.sample import SamplerConfig, sample_latents
+from augment.methods.contract import PriorPreservation
+from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
+from data.manifest import Manifest
 from data.oom import with_oom_backoff
 from data.store import derive_seed
 
 INSTANCE, PRIOR, EMPTY = 0, 1, 2  # prompts: the class's, the prior's, the empty one; then those of single images
+_PRIOR_BATCH = 32  # images of the prior sampled at a time
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,33 @@ class Batch:
     def part(self, index: int, parts: int) -> Batch:
         """Every `parts`-th sample from `index`."""
         return Batch(**{name: tensor[index::parts] for name, tensor in vars(self).items()})
+
+
+def class_prompts(
+    label: str, shots: Manifest, token: str | None, config: PromptConfig
+) -> tuple[tuple[str, ...], Int[Tensor, " shots"]]:
+    """The prompts of a class, and which of them goes with each image.
+
+    With a rare `token` they are DreamBooth's. Where the config names columns, an image's prompt has what they say of it.
+    """
+    prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
+    own = [attributes.added_to(prompt) for attributes in attributes_of(shots, config)]
+    prompts = tuple(dict.fromkeys([prompt, class_prompt(config), "", *own]))
+    return prompts, torch.tensor([prompts.index(each) for each in own])
+
+
+def sample_prior(
+    pipe: StableDiffusionPipeline, prior: PriorPreservation | None, context: Context
+) -> Float[Tensor, "images c h w"]:
+    """Latents of images of any class, sampled by the base itself; on the CPU, and never decoded. None: no images."""
+    size = context.pixels.size
+    if prior is None:
+        edge = size // pipe.vae_scale_factor
+        return torch.empty(0, pipe.vae.config.latent_channels, edge, edge)
+    seeds = [derive_seed(context.seed, "prior", index) for index in range(prior.num_class_images)]
+    sampler = SamplerConfig(batch_size=min(len(seeds), _PRIOR_BATCH))
+    prompt_embeds, negative_embeds = (encode_prompt(pipe, prompt) for prompt in (class_prompt(context.prompts), ""))
+    return sample_latents(pipe, prompt_embeds, negative_embeds, seeds, sampler, size).float().cpu().clone()
 
 
 @torch.inference_mode()
@@ -103,6 +137,6 @@ def sample_batch(
 
 
 def _evenly(of: int, n: int, generator: torch.Generator) -> Int[Tensor, " {n}"]:
-    """n indices below `of` in random order, each as often as the others within one."""
+    """Indices below `of` in random order, each as often as the others within one."""
     rounds = [torch.randperm(of, generator=generator) for _ in range(-(-n // of))]
     return torch.cat(rounds)[:n]

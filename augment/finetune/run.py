@@ -21,17 +21,15 @@ from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
 from augment.base.load import load_base
 from augment.context import Context
-from augment.diffusion.conditioning import encode_prompt
-from augment.diffusion.sample import SamplerConfig, require_size, sample_latents
+from augment.diffusion.sample import require_size
 from augment.finetune.config import FinetuneConfig, result_settings
-from augment.finetune.examples import ClassExamples, encode_posteriors
+from augment.finetune.examples import ClassExamples, class_prompts, encode_posteriors, sample_prior
 from augment.finetune.loop import OnStep, train
 from augment.finetune.optimizers import require_optimizer
 from augment.finetune.preview import preview_bytes
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.contract import FinetuneSettings, Trainable
 from augment.methods.record import AdapterRecord
-from augment.prompts import attributes_of, class_prompt, instance_prompt, prompt_for
 from data.errors import BaseError, DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import load_pixels
@@ -41,7 +39,6 @@ from data.store import derive_seed, digest
 
 __all__ = ["FinetuneConfig", "adapter_bytes", "finetune", "finetune_checkpoint_bytes"]
 
-_PRIOR_BATCH = 32  # images of the prior sampled at a time
 _MIB = 2**20
 
 
@@ -112,7 +109,7 @@ class _Run:
         for part in (pipe.unet, pipe.text_encoder, pipe.vae):
             part.requires_grad_(requires_grad=False)
         require_size(pipe, context.pixels.size)
-        prior = _sample_prior(pipe, config, context)
+        prior = sample_prior(pipe, config.prior_preservation, context)
         if config.cpu_offload:  # before the UNet is copied: a small GPU would not hold two
             device.offload(pipe)
         trainable = config.trainable(pipe, where)
@@ -149,24 +146,20 @@ class _Run:
             device.to_device_only(self.pipe, self.device, *needed)
 
     def _examples(self, label: str, shots: Manifest) -> ClassExamples:
-        config, wording = self.config, self.context.prompts
-        prompt = instance_prompt(label, config.token, wording) if config.token else prompt_for(label, wording)
-        pixels = load_pixels(shots, self.context.pixels)
-        means, stds = encode_posteriors(
-            self.pipe, pixels, dihedral=config.dihedral, batch_size=config.vae_batch_size
-        )
-        own = [attributes.added_to(prompt) for attributes in attributes_of(shots, wording)]
-        prompts = tuple(dict.fromkeys([prompt, class_prompt(wording), "", *own]))
+        config, context = self.config, self.context
+        prompts, prompt_index = class_prompts(label, shots, config.token, context.prompts)
+        pixels, batch_size = load_pixels(shots, context.pixels), config.vae_batch_size
+        means, stds = encode_posteriors(self.pipe, pixels, dihedral=config.dihedral, batch_size=batch_size)
         prior = config.prior_preservation
         return ClassExamples(
             label=label,
-            seed=derive_seed(self.context.seed, label),
+            seed=derive_seed(context.seed, label),
             prompts=prompts,
             means=means,
             stds=stds,
             prior_latents=self.prior_latents,
             prior_loss_weight=prior.loss_weight if prior else 0.0,
-            prompt_index=torch.tensor([prompts.index(each) for each in own]),
+            prompt_index=prompt_index,
         )
 
 
@@ -186,20 +179,6 @@ def finetune_checkpoint_bytes(config: FinetuneSettings, params: int, classes: in
     training = min(1, classes) if config.max_classes == 1 else classes
     files = training + (1 if saves > 1 else 0) if saves and training else 0
     return files * (3 * 4 * params + _MIB)
-
-
-def _sample_prior(
-    pipe: StableDiffusionPipeline, config: FinetuneSettings, context: Context
-) -> Float[Tensor, "n c h w"]:
-    """Latents of any class, sampled by the base itself, on the CPU; not decoded, so they need not be encoded again."""
-    size, prior = context.pixels.size, config.prior_preservation
-    if prior is None:
-        edge = size // pipe.vae_scale_factor
-        return torch.empty(0, pipe.vae.config.latent_channels, edge, edge)
-    seeds = [derive_seed(context.seed, "prior", index) for index in range(prior.num_class_images)]
-    sampler = SamplerConfig(batch_size=min(len(seeds), _PRIOR_BATCH))
-    prompt_embeds, negative_embeds = (encode_prompt(pipe, prompt) for prompt in (class_prompt(context.prompts), ""))
-    return sample_latents(pipe, prompt_embeds, negative_embeds, seeds, sampler, size).float().cpu().clone()
 
 
 def _step_reporter(progress: Progress | None, finished: int, classes: int) -> OnStep:

@@ -187,9 +187,7 @@ class ClassTrainer:
         with device.autocast(self.device):
             self.trainable.bind([self.parameters])
             embeds = torch.split(self.prompt_embeds(), 1)
-            return preview_latents(
-                self.trainable.pipe, embeds[INSTANCE], embeds[EMPTY], self.config.preview, size
-            )
+            return preview_latents(self.trainable.pipe, embeds[INSTANCE], embeds[EMPTY], self.config.preview, size)
 
     def _learning_rate(self, step: int) -> float:
         return self.config.learning_rate * self.lr_schedule(step)

@@ -164,7 +164,15 @@ class _Convolution(torch.autograd.Function):
                 grad_images.chunk(len(down))[part].add_(of_images)
             grad_down.append(of_kernel)
         grad_up = torch.bmm(hidden.mT, rows).mT
-        return grad_images, None, None, torch.stack([each for each in grad_down if each is not None]), grad_up, None, None
+        return (
+            grad_images,
+            None,
+            None,
+            torch.stack([each for each in grad_down if each is not None]),
+            grad_up,
+            None,
+            None,
+        )
 
 
 def _rows(images: Float[Tensor, "n c h w"], classes: int) -> Float[Tensor, "{classes} rows c"]:

@@ -97,7 +97,9 @@ class FinetuneSettings(ABC):
     # for GPUs with little memory
     gradient_accumulation_steps: Annotated[int, Field(ge=1), NO_EFFECT] = 1  # equal parts of a batch, one after another
     gradient_checkpointing: Annotated[bool, NO_EFFECT] = False  # the UNet's activations are computed twice, not kept
-    cpu_offload: Annotated[bool, NO_EFFECT] = False  # modules that are not trained stay in main memory, but for previews
+    cpu_offload: Annotated[bool, NO_EFFECT] = (
+        False  # modules that are not trained stay in main memory, but for previews
+    )
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # 8-bit: the extra `eight-bit`, and an NVIDIA GPU
 
     def __post_init__(self) -> None:

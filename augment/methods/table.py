@@ -27,9 +27,7 @@ def load_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:
         )
     method = METHODS.get(record.method)
     if method is None:
-        raise BaseError(
-            f"{folder / RECORD}: method {record.method!r} is none of {', '.join(METHODS)}; fine-tune again"
-        )
+        raise BaseError(f"{folder / RECORD}: method {record.method!r} is none of {', '.join(METHODS)}; fine-tune again")
     return parse(method, record.config, str(folder / RECORD)).adapter(folder)
 
 
