@@ -27,7 +27,8 @@ class Provenance:
     @staticmethod
     def of(part: Manifest) -> Provenance:
         """Provenance of something that was trained on these images."""
-        return Provenance(**{name: frozenset(part.table[name[:-1]]) - {""} for name in _IDS})
+        ids = {name: frozenset(part.table[name[:-1]]) - {""} for name in _IDS}
+        return Provenance(**ids, is_complete=True)
 
     @staticmethod
     def unknown() -> Provenance:

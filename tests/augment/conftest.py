@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from augment.base.config import BaseConfig
-from augment.base.tiny_model import CompactConfig, build
+from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from data.manifest import Manifest
 
 SIZE = 32  # pixels
@@ -15,7 +15,7 @@ SIZE = 32  # pixels
 
 @pytest.fixture(scope="session")
 def pipe():
-    config = CompactConfig(
+    config = TinyModelConfig(
         image_size=SIZE,
         latent_channels=8,
         vae_channels=(8, 16, 16, 16),
@@ -24,7 +24,7 @@ def pipe():
         text_layers=1,
     )
     torch.set_num_threads(1)
-    made = build(config, seed=3)
+    made = build_tiny_model(config, seed=3)
     generator = torch.Generator().manual_seed(4)
     for part in (made.unet, made.vae, made.text_encoder):
         part.requires_grad_(requires_grad=False).eval()

@@ -22,7 +22,7 @@ def step(layer, optimizer):
     optimizer.zero_grad()
 
 
-def test_training_goes_on_from_what_was_kept_as_if_it_had_not_stopped(tmp_path):
+def test_a_restored_training_continues_as_if_it_had_not_stopped(tmp_path):
     whole, other = parts(0), parts(1)
     assert all(isinstance(part, Stateful) for part in whole.values())
     checkpoint = Checkpoint(tmp_path / "deep" / "c.pt")
@@ -34,7 +34,7 @@ def test_training_goes_on_from_what_was_kept_as_if_it_had_not_stopped(tmp_path):
     assert torch.equal(whole["weights"].bias, other["weights"].bias)
 
 
-def test_where_nothing_was_kept_nothing_changes(tmp_path):
+def test_without_a_checkpoint_nothing_changes(tmp_path):
     made = parts()
     before = made["weights"].weight.clone()
     assert Checkpoint(tmp_path / "c.pt").restore(made) == 0

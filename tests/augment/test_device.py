@@ -33,14 +33,14 @@ def test_precision_follows_from_what_a_card_can_do(monkeypatch, capability, nati
     assert device.training_dtype(card) == training
 
 
-def test_what_is_not_needed_waits_in_main_memory_and_leaves_first(pipe, monkeypatch):
-    there, moved = copy.deepcopy(pipe), []
+def test_parts_that_are_not_named_go_to_main_memory_first(pipe, monkeypatch):
+    parts, moved = copy.deepcopy(pipe), []
     for name in device.PARTS:
-        monkeypatch.setattr(getattr(there, name), "to", lambda where, name=name: moved.append((name, str(where))))
-    device.settle(there, torch.device("meta"), "unet", "vae")
+        monkeypatch.setattr(getattr(parts, name), "to", lambda device, name=name: moved.append((name, str(device))))
+    device.to_device_only(parts, torch.device("meta"), "unet", "vae")
     assert moved == [("text_encoder", "cpu"), ("unet", "meta"), ("vae", "meta")]
     moved.clear()
-    device.rest(there)
+    device.offload(parts)
     assert sorted(moved) == [(name, "cpu") for name in sorted(device.PARTS)]
 
 
@@ -60,19 +60,19 @@ def test_a_copy_has_the_same_weights_in_memory_of_its_own(dtype):
 
 def test_the_device_is_the_accelerator_if_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_options: None)
-    assert device.device() == CPU
+    assert device.default_device() == CPU
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_options: torch.device("mps"))
-    assert device.device().type == "mps"
+    assert device.default_device().type == "mps"
 
 
 @pytest.mark.parametrize(("fast", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_sixteen_bits_on_a_cpu_are_for_who_asks_and_where_they_are_fast(monkeypatch, fast, expected):
+def test_a_cpu_samples_in_bfloat16_only_if_asked_and_where_it_is_fast(monkeypatch, fast, expected):
     monkeypatch.setattr(device, "_cpu_has_bfloat16", lambda: fast)
     assert device.dtype_for(CPU, "fast") == expected
     assert device.dtype_for(CPU) == device.dtype_for(CPU, "float32") == torch.float32
 
 
-def test_thirty_two_bits_can_be_asked_for_on_any_card(monkeypatch):
+def test_float32_can_be_asked_for_on_any_card(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     card = torch.device("cuda")
     assert [device.dtype_for(card, precision) for precision in ("auto", "fast", "float32")] == [
@@ -82,20 +82,20 @@ def test_thirty_two_bits_can_be_asked_for_on_any_card(monkeypatch):
     ]
 
 
-def test_what_is_compiled_is_kept_where_it_is_told_unless_somebody_else_has_said(monkeypatch, tmp_path):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+def test_compiled_kernels_are_kept_in_the_folder_unless_the_environment_names_another(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "set-before")
     device.keep_compiled(tmp_path)
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "set-before"
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     device.keep_compiled(tmp_path / "cache")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache")
 
 
-def test_a_cpu_has_no_memory_of_its_own_to_spare():
+def test_a_cpu_has_no_memory_of_its_own():
     assert device.spare_memory(CPU) == 0
 
 
-def test_casting_says_nothing_and_keeps_the_module(recwarn):
+def test_casting_warns_of_nothing_and_keeps_the_module(recwarn):
     layer = torch.nn.Linear(2, 2)
     assert device.cast(layer, torch.float16) is layer
     assert layer.weight.dtype == torch.float16

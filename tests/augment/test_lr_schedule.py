@@ -1,4 +1,4 @@
-"""The learning rate rises and falls as said."""
+"""Warm-up and cosine decay of the learning rate."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the table knows of a picture becomes words that the embedded base can read."""
+"""What the table says of an image becomes words that the embedded base has tokens for."""
 
 import itertools
 from pathlib import Path
@@ -54,12 +54,12 @@ def prompts(*rows: tuple[str, str, str], config: PromptConfig = HAM10000) -> lis
         (("-", "?", "n/a"), ""),
     ],
 )
-def test_what_is_known_is_told_and_nothing_else(row: tuple[str, str, str], words: str):
+def test_known_cells_are_in_the_prompt_and_no_others(row: tuple[str, str, str], words: str):
     assert prompts(row) == ["dermoscopy of a melanoma" + words]
 
 
-def test_by_default_prompts_tell_the_diagnosis_alone():
-    assert not PromptConfig().tells_columns
+def test_by_default_prompts_hold_the_diagnosis_alone():
+    assert not PromptConfig().uses_columns
     assert prompts(("back", "70", "male"), config=PromptConfig()) == [prompt_for("mel")]
     assert prompts(("back", "70", "male"), config=PromptConfig(sex="sex")) == ["dermoscopy of a melanoma of a man"]
 
@@ -67,45 +67,45 @@ def test_by_default_prompts_tell_the_diagnosis_alone():
 def test_the_longest_prompt_of_ham10000_fits_the_embedded_base_word_by_word():
     tokenizer = word_tokenizer(16)
     short = [label for label in DIAGNOSES if len(DIAGNOSES[label].split()) < 3]
-    told = [prompt_for(label) for label in DIAGNOSES] + [class_prompt()]
-    told += [instance_prompt(label, token) for label, token in zip(short, RARE_TOKENS, strict=False)]
+    instances = [prompt_for(label) for label in DIAGNOSES] + [class_prompt()]
+    instances += [instance_prompt(label, token) for label, token in zip(short, RARE_TOKENS, strict=False)]
     ages, sexes = ("", "child", "young", "adult", "elderly"), ("", "female", "male")
-    for prompt, site, age, sex in itertools.product(told, ("", *SITES), ages, sexes):
+    for prompt, site, age, sex in itertools.product(instances, ("", *SITES), ages, sexes):
         words = Attributes(site=site, age=age, sex=sex).added_to(prompt)
         assert len(tokenizer(words).input_ids) == len(words.split()) + 2 <= 16, words
 
 
-def test_other_pictures_are_worded_as_the_config_says():
-    config = PromptConfig(picture="fundus photograph", subject="eye", words={"dr": "diabetic retinopathy"})
+def test_modality_and_class_names_come_from_the_config():
+    config = PromptConfig(modality="fundus photograph", superclass="eye", class_names={"dr": "diabetic retinopathy"})
     assert prompt_for("dr", config) == "fundus photograph of a diabetic retinopathy"
     assert prompt_for("no_finding", config) == "fundus photograph of a no finding"
     assert class_prompt(config) == "fundus photograph of an eye"
     assert instance_prompt("dr", "sks", config) == "fundus photograph of a sks diabetic retinopathy"
-    assert prompt_for("mel", PromptConfig(words={"mel": "dark mole"})) == "dermoscopy of a dark mole"
-    assert prompt_for("x", PromptConfig(words={"x": "Adenoma"})) == "dermoscopy of an Adenoma"
-    with pytest.raises(ConfigError, match="subject"):
-        parse(PromptConfig, {"subject": " organ"}, "prompts")
+    assert prompt_for("mel", PromptConfig(class_names={"mel": "dark mole"})) == "dermoscopy of a dark mole"
+    assert prompt_for("x", PromptConfig(class_names={"x": "Adenoma"})) == "dermoscopy of an Adenoma"
+    with pytest.raises(ConfigError, match="superclass"):
+        parse(PromptConfig, {"superclass": " organ"}, "prompts")
 
 
-def test_any_column_can_be_told_by_a_phrase_and_what_is_unknown_is_left_out():
-    config = PromptConfig(age="age", phrases={"localization": "taken at the {}", "sex": "{} coat"})
+def test_any_column_can_be_used_through_a_template_and_unknown_cells_are_left_out():
+    config = PromptConfig(age="age", templates={"localization": "taken at the {}", "sex": "{} coat"})
     known = attributes_of(manifest(("Lower_Clinic", "70", "white"), ("unknown", "", "grey"), ("", "", "")), config)
     assert [each.added_to("x-ray of a horse") for each in known] == [
         "x-ray of a horse of an elderly patient, taken at the lower clinic, white coat",
         "x-ray of a horse, grey coat",
         "x-ray of a horse",
     ]
-    with pytest.raises(ConfigError, match=r"prompts\.phrases\.stain: the table has no column 'stain'"):
-        attributes_of(manifest(("", "", "")), PromptConfig(phrases={"stain": "stained with {}"}))
-    for phrase in ("stained", "{} and {}", "{stain}"):
-        with pytest.raises(ConfigError, match=r"phrases\.stain"):
-            parse(PromptConfig, {"phrases": {"stain": phrase}}, "prompts")
+    with pytest.raises(ConfigError, match=r"prompts\.templates\.stain: the table has no column 'stain'"):
+        attributes_of(manifest(("", "", "")), PromptConfig(templates={"stain": "stained with {}"}))
+    for template in ("stained", "{} and {}", "{stain}"):
+        with pytest.raises(ConfigError, match=r"templates\.stain"):
+            parse(PromptConfig, {"templates": {"stain": template}}, "prompts")
 
 
-def test_words_of_a_class_that_is_not_there_are_refused():
-    require_labels(PromptConfig(words={"mel": "dark mole"}), ["nv", "mel"])
-    with pytest.raises(ConfigError, match=r"prompts\.words: the data set has no class 'mal'; it has mel, nv"):
-        require_labels(PromptConfig(words={"mal": "dark mole"}), ["nv", "mel"])
+def test_the_name_of_a_class_that_does_not_exist_is_refused():
+    require_labels(PromptConfig(class_names={"mel": "dark mole"}), ["nv", "mel"])
+    with pytest.raises(ConfigError, match=r"prompts\.class_names: the data set has no class 'mal'; it has mel, nv"):
+        require_labels(PromptConfig(class_names={"mal": "dark mole"}), ["nv", "mel"])
 
 
 def test_a_column_that_is_not_there_is_named():

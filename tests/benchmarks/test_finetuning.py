@@ -4,15 +4,15 @@ import finetuning
 import pytest
 from finetuning_ways import ALL, OURS, PEFT, SAME, SCRIPT, Way
 
-from augment.base.tiny_model import CompactConfig, build
+from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from data.store import read_json
 
 
 def small():
-    config = CompactConfig(
+    config = TinyModelConfig(
         image_size=32, vae_channels=(8, 16, 16, 16), unet_channels=(16, 32), text_width=32, text_layers=1
     )
-    return build(config)
+    return build_tiny_model(config)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import quality_ground
 from quality_settings import Setting, settings
 from quality_table import Judged, Measured, _by_setting
 
-from augment.base.config import random_tiny
+from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from augment.fidelity import Figure
 from augment.generate.run import GenerateConfig
 from classify.comparison import estimate_arm, estimate_difference
@@ -45,7 +45,7 @@ JUDGE = JudgeConfig(
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.setattr(quality_ground, "JudgeConfig", lambda: JUDGE)
-    random_tiny(seed=0).save_pretrained(tmp_path / "base")
+    build_tiny_model(TinyModelConfig(), 0).save_pretrained(tmp_path / "base")
     return [f"base.source={tmp_path / 'base'}", f"runs={tmp_path / 'runs'}", *SMALL]
 
 

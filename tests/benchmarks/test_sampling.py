@@ -6,7 +6,7 @@ from sampling import Found, flops_of, ratios, table
 from sampling_ways import BASES, DOCUMENTED, QUALITY, SAME, Way, ways
 from torch.utils.flop_counter import FlopCounterMode
 
-from augment.base.config import random_tiny
+from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from augment.diffusion.sample import encode
 
 _COUNTED = {SAME, "guidance in the first half", "schedule fast"}
@@ -37,12 +37,12 @@ def test_a_ratio_is_of_one_round_and_the_table_has_a_row_a_way():
 
 @pytest.fixture(scope="module")
 def found_ways():
-    return ways(random_tiny(), 2, compiled=False)
+    return ways(build_tiny_model(TinyModelConfig()), 2, compiled=False)
 
 
 def test_the_denoisers_calls_of_an_image_are_as_many_as_the_way_says(monkeypatch):
     calls = []
-    base = random_tiny()
+    base = build_tiny_model(TinyModelConfig())
     forward = type(base.unet).forward
 
     def counted(self, sample, *given, **named):
@@ -66,7 +66,7 @@ def test_each_of_ours_is_held_against_a_reference_of_its_steps_and_batch(found_w
 
 
 def test_flops_counted_in_shapes_are_those_of_a_real_call():
-    base = random_tiny()
+    base = build_tiny_model(TinyModelConfig())
     heard = encode(base, "")
     with torch.no_grad(), FlopCounterMode(display=False) as real:
         base.unet(torch.randn(1, 8, 16, 16), torch.tensor(5), heard)

@@ -1,4 +1,4 @@
-"""The autoencoder's training and the folding of its statistics."""
+"""The autoencoder's training, and its latents' statistics folded into its weights."""
 
 from pathlib import Path
 
@@ -12,15 +12,13 @@ from augment.base.autoencoder import (
     centre_latents,
     moments,
     psnr,
-    strewn,
     train_autoencoder,
-    varied,
 )
-from augment.base.tiny_model import CompactConfig, build
+from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from augment.checkpoint import Checkpoint
 from data.errors import TrainingError
 
-SMALL = CompactConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16)
+SMALL = TinyModelConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16)
 
 
 @pytest.fixture
@@ -30,15 +28,16 @@ def images() -> np.ndarray:
     return flat.clip(0, 255).astype(np.uint8)
 
 
-def ignore(step: int, steps: int, loss: float) -> None:
-    pass
+def train(vae, images, config: AutoencoderConfig, path: Path, progress=lambda *_: None) -> None:
+    checkpoint = Checkpoint(path)
+    train_autoencoder(vae=vae, images=images, config=config, checkpoint=checkpoint, seed=0, progress=progress)
 
 
-def test_training_teaches_it_to_draw(images: np.ndarray, tmp_path: Path):
-    vae = build(SMALL).vae
+def test_training_raises_the_psnr(images: np.ndarray, tmp_path: Path):
+    vae = build_tiny_model(SMALL).vae
     before = np.mean(psnr(vae, images))
     config = AutoencoderConfig(steps=100, batch_size=8, learning_rate=3e-3)
-    train_autoencoder(vae, images, config, Checkpoint(tmp_path / "c.pt"), 0, ignore)
+    train(vae, images, config, tmp_path / "c.pt")
     assert np.mean(psnr(vae, images)) > before + 2
 
 
@@ -46,30 +45,30 @@ def test_stopping_and_resuming_changes_nothing(images: np.ndarray, tmp_path: Pat
     class StopError(Exception):
         pass
 
-    def stop(step: int, steps: int, loss: float) -> None:
+    def stop(step: int, steps: int, note: str) -> None:
         if step == 5:
             raise StopError
 
-    config = AutoencoderConfig(steps=8, batch_size=4, checkpoint_every=3)
-    whole, parted = build(SMALL).vae, build(SMALL).vae
-    train_autoencoder(whole, images, config, Checkpoint(tmp_path / "whole.pt"), 0, ignore)
+    config = AutoencoderConfig(steps=8, batch_size=4, checkpointing_steps=3)
+    whole, parted = build_tiny_model(SMALL).vae, build_tiny_model(SMALL).vae
+    train(whole, images, config, tmp_path / "whole.pt")
     with pytest.raises(StopError):
-        train_autoencoder(parted, images, config, Checkpoint(tmp_path / "parted.pt"), 0, stop)
-    parted = build(SMALL, seed=9).vae
-    train_autoencoder(parted, images, config, Checkpoint(tmp_path / "parted.pt"), 0, ignore)
+        train(parted, images, config, tmp_path / "parted.pt", stop)
+    parted = build_tiny_model(SMALL, seed=9).vae
+    train(parted, images, config, tmp_path / "parted.pt")
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parted.parameters(), strict=True))
 
 
-def test_a_loss_that_is_no_number_stops_the_training(images: np.ndarray, tmp_path: Path):
-    vae = build(SMALL).vae
+def test_a_loss_that_is_not_finite_stops_the_training(images: np.ndarray, tmp_path: Path):
+    vae = build_tiny_model(SMALL).vae
     with torch.no_grad():
         vae.decoder.conv_in.bias[0] = float("nan")
     with pytest.raises(TrainingError, match="loss is nan at step 1"):
-        train_autoencoder(vae, images, AutoencoderConfig(steps=2, batch_size=2), Checkpoint(tmp_path / "c"), 0, ignore)
+        train(vae, images, AutoencoderConfig(steps=2, batch_size=2), tmp_path / "c")
 
 
 def test_centred_latents_are_of_unit_size_and_the_images_stay(images: np.ndarray):
-    vae = build(SMALL).vae.eval()
+    vae = build_tiny_model(SMALL).vae.eval()
     pixels = as_tensor(images)
     with torch.no_grad():
         before = vae.decode(vae.encode(pixels).latent_dist.mean).sample
@@ -79,21 +78,3 @@ def test_centred_latents_are_of_unit_size_and_the_images_stay(images: np.ndarray
     torch.testing.assert_close(after, before, atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(mean.mean((0, 2, 3)), torch.zeros(8), atol=0.03, rtol=0)
     torch.testing.assert_close(mean.std((0, 2, 3)), torch.ones(8), atol=0.03, rtol=0)
-
-
-def test_recolouring_leaves_grey_grey_and_turns_colours():
-    generator = torch.Generator().manual_seed(0)
-    grey = torch.full((4, 3, 2, 2), 0.25)
-    torch.testing.assert_close(varied(grey, 1.0, generator), grey)
-    brown = torch.tensor([0.2, -0.2, -0.5])[None, :, None, None].expand(64, 3, 2, 2)
-    bluest = varied(brown, 1.0, generator)[:, 2, 0, 0].max()
-    assert bluest > 0.2
-
-
-def test_discs_are_laid_over_a_share_of_the_images():
-    grey = torch.zeros((64, 3, 32, 32))
-    covered = strewn(grey, 0.5, torch.Generator().manual_seed(0))
-    touched = covered.abs().amax((1, 2, 3)) > 0.1
-    assert 10 < int(touched.sum()) < 40
-    assert covered.abs().max() <= 1
-    assert torch.equal(strewn(grey, 0.0, torch.Generator().manual_seed(0)), grey)

@@ -1,140 +1,63 @@
-"""One door to base models: what is offered loads, what is unsafe or broken is refused in words."""
-
-import pickle
-from pathlib import Path
+"""Settings of a base, and bases that do not exist."""
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
-from augment.base.autoencoder import psnr
-from augment.base.config import TINY, BaseConfig, base_identity, known_in_full, load_base, random_tiny, seen_by
+from augment.base.config import TINY, BaseConfig, OwnBaseConfig, require_base
+from augment.base.tiny_model import TinyModelConfig
 from data.errors import BaseError
-from data.phantoms.table import PhantomConfig
-from data.pixels import PixelConfig, load_pixels
-from data.sources.load import DataConfig, load_manifest
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("base") / "folder"
-    random_tiny(seed=3).save_pretrained(path)
-    return path
-
-
-def test_a_saved_pipeline_loads_as_it_was(folder: Path):
-    pipe, again = random_tiny(seed=3), load_base(BaseConfig(source=str(folder)))
-    for name in ("unet", "vae", "text_encoder"):
-        states = getattr(pipe, name).state_dict(), getattr(again, name).state_dict()
-        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    prompt = "dermoscopy of a sks dermatofibroma"
-    assert again.tokenizer(prompt).input_ids == pipe.tokenizer(prompt).input_ids
-    assert again.scheduler.config.prediction_type == "v_prediction"
-    assert again.safety_checker is None
-
-
-def test_identity_follows_the_weights(folder: Path, tmp_path: Path):
-    random_tiny(seed=4).save_pretrained(tmp_path)
-    one, other = (base_identity(BaseConfig(source=str(path))) for path in (folder, tmp_path))
-    assert one["sha256"] != other["sha256"]
-    assert one == base_identity(BaseConfig(source=str(folder)))
-    assert base_identity(BaseConfig(source="owner/name", revision="abc")) == {
-        "source": "owner/name",
-        "revision": "abc",
-    }
-
-
-def test_identity_does_not_ask_when_or_how_long(tmp_path: Path):
-    random_tiny(seed=3).save_pretrained(tmp_path)
-    before = base_identity(BaseConfig(source=str(tmp_path)))
-    (tmp_path / "cost.json").write_text('{"seconds": 3}', encoding="utf-8")
-    assert base_identity(BaseConfig(source=str(tmp_path))) == before
-
-
-def test_a_base_of_unknown_training_says_so(folder: Path):
-    assert seen_by(BaseConfig(source=str(folder)))["groups"] == "unknown"
-
-
-@pytest.mark.parametrize("record", ["{", "[1, 2]", '{"learning_rate": 0.1}', '{"images": 3, "before": {}}'])
-def test_a_record_that_does_not_say_what_was_seen_leaves_it_unknown(tmp_path: Path, record: str):
-    (tmp_path / "training.json").write_text(record)
-    assert not known_in_full(seen_by(BaseConfig(source=str(tmp_path))))
-    assert known_in_full(seen_by(BaseConfig()))
+UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("settings", "words"),
     [
-        ("./nowhere", "give `tiny`, a hub id"),
-        ("nowhere.safetensors", "no such file"),
-        ("not-a-name", "give `tiny`, a hub id"),
+        ({"init_from": "pretrain"}, "is not a trained base"),
+        ({"init_from": "scratch", "autoencoder": None}, "no trained autoencoder"),
+        ({"model": TinyModelConfig(text_width=64)}, "`model` is that of tiny already"),
     ],
 )
-def test_what_is_not_there_is_refused(source: str, words: str):
-    with pytest.raises(BaseError, match=words):
-        load_base(BaseConfig(source=source))
+def test_settings_that_would_have_no_effect_are_refused(settings: dict[str, object], words: str):
+    with pytest.raises(ValueError, match=words):
+        OwnBaseConfig(**settings)
 
 
-def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path):
-    with pytest.raises(BaseError, match=r"model_index\.json"):
-        load_base(BaseConfig(source=str(tmp_path)))
+@pytest.mark.parametrize(
+    ("base", "reason"),
+    [
+        ({"source": "/nowhere/base"}, r"base\.source: /nowhere/base: no such file or folder; give `tiny`, a hub id"),
+        ({"source": "nonsense"}, r"base\.source: nonsense: no such file or folder; give `tiny`"),
+        ({"source": "a/b/c"}, r"base\.source: a/b/c: no such file or folder; give `tiny`"),
+        ({"source": "x/base.ckpt"}, r"base\.source: x/base\.ckpt: no such file or folder; give `tiny`"),
+        ({"source": str(TINY / "unet")}, r"base\.source: .*unet has no model_index\.json, .*; name one that has"),
+        (
+            {"source": str(TINY / "training.json")},
+            r"base\.source: .*training\.json is a file of another kind; name a diffusers",
+        ),
+        ({"source": str(TINY / UNET)}, r"base\.source: .*: a single file needs base\.config, a diffusers folder"),
+        ({"source": str(TINY / UNET), "config": "/nowhere"}, r"base\.config: /nowhere: no such folder; name a"),
+        (
+            {"source": "pretrain", "pretrain": OwnBaseConfig(init_from="/no")},
+            r"base\.pretrain\.init_from: /no: no such file",
+        ),
+    ],
+    ids=str,
+)
+def test_a_base_that_does_not_exist_is_refused_before_anything_is_read(base: dict[str, object], reason: str):
+    with pytest.raises(BaseError, match=f"^{reason}"):
+        require_base(BaseConfig(**base))
 
 
-def test_a_hub_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BaseError, match="cannot be loaded") as caught:
-        load_base(BaseConfig(source="nobody/no-such-model-anywhere"))
-    assert "\n" not in str(caught.value)
+def test_a_base_that_may_exist_is_left_to_loading():
+    scratch = OwnBaseConfig(init_from="scratch", autoencoder={})
+    for base in (BaseConfig(), BaseConfig(source="owner/name"), BaseConfig(source=str(TINY))):
+        require_base(base)
+    for own in (scratch, OwnBaseConfig(init_from=str(TINY)), OwnBaseConfig()):
+        require_base(BaseConfig(source="pretrain", pretrain=own))
 
 
-def test_weights_that_are_not_finite_are_refused(folder: Path, tmp_path: Path):
-    pipe = load_base(BaseConfig(source=str(folder)))
-    pipe.save_pretrained(tmp_path)
-    file = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
-    state = load_file(file)
-    state["conv_in.bias"][0] = float("nan")
-    save_file(state, file, metadata={"format": "pt"})
-    with pytest.raises(BaseError, match=r"unet holds numbers that are not finite, first in conv_in\.bias"):
-        load_base(BaseConfig(source=str(tmp_path)))
-
-
-def test_a_single_file_needs_its_configs(tmp_path: Path):
-    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(BaseError, match=r"base\.config"):
-        load_base(BaseConfig(source=str(tmp_path / "model.safetensors")))
-
-
-def test_a_pickle_that_could_run_code_is_refused(folder: Path, tmp_path: Path):
-    class Code:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return print, ("this must never be printed",)
-
-    with (tmp_path / "model.ckpt").open("wb") as file:
-        pickle.dump({"state_dict": Code()}, file)
-    with pytest.raises(BaseError, match="could run code"):
-        load_base(BaseConfig(source=str(tmp_path / "model.ckpt"), config=str(folder)))
-
-
-def test_the_embedded_base_loads_is_small_and_has_seen_no_rare_class():
-    pipe = load_base(BaseConfig())
-    assert pipe.safety_checker is None
-    assert set(seen_by(BaseConfig())["by_class"]) == {"nv", "mel", "bkl", "bcc"}
-    assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 20e6
-
-
-def test_the_embedded_autoencoder_draws_the_rare_classes_too(tmp_path: Path):
-    rare = PhantomConfig(images=12, seed=5, codes=("akiec", "df", "vasc"), balanced=True)
-    images = load_pixels(load_manifest(DataConfig(phantom=rare), tmp_path), PixelConfig())
-    assert min(psnr(load_base(BaseConfig()).vae, images)) > 30  # dB
-
-
-def test_a_base_s_files_are_digested_once_and_anew_when_they_change(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr("augment.base.config.file_sha256", lambda path: asked.append(path) or f"digest {len(asked)}")
-    weights = tmp_path / "one.safetensors"
-    weights.write_bytes(b"one")
-    first, again = (base_identity(BaseConfig(source=str(weights))) for _ in range(2))
-    assert first == again
-    assert len(asked) == 1
-    weights.write_bytes(b"another")
-    assert base_identity(BaseConfig(source=str(weights))) != first
+def test_a_base_of_the_studys_own_has_a_parent_unless_it_is_from_scratch():
+    assert BaseConfig(source="pretrain").parent == BaseConfig()
+    scratch = OwnBaseConfig(init_from="scratch", autoencoder={})
+    assert BaseConfig(source="pretrain", pretrain=scratch).parent is None
+    assert BaseConfig().parent is None

@@ -1,11 +1,12 @@
-"""A hub's branch is known by the commit that the cache holds, asked for once."""
+"""A hub's branch is resolved to the commit that the cache holds."""
 
 from pathlib import Path
 
 import pytest
 
-from augment.base.config import BaseConfig, base_identity, pinned
-from augment.base.hub import commit_of
+from augment.base.config import BaseConfig
+from augment.base.hub import commit_of, resolve_revision
+from augment.base.identity import base_identity
 
 FIRST, SECOND = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 
@@ -27,7 +28,7 @@ def offline(repository: str, name: str, revision: str) -> str:
     raise OSError(f"no route to {repository}")
 
 
-def test_a_branch_is_the_commit_in_the_cache_and_no_one_is_asked(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_branch_is_the_commit_in_the_cache_without_asking_the_hub(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("augment.base.hub.hf_hub_download", offline)
     assert commit_of("owner/name", None) == commit_of("owner/name", "v1") == FIRST
     assert commit_of("owner/name", SECOND) == SECOND  # a commit is itself
@@ -43,16 +44,16 @@ def test_what_the_cache_lacks_is_asked_of_the_hub(cache: Path, monkeypatch: pyte
     assert commit_of("owner/name", "v2") == SECOND
 
 
-def test_a_pinned_base_is_identified_by_its_commit(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_resolved_base_is_identified_by_its_commit(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("augment.base.hub.hf_hub_download", offline)
-    base = pinned(BaseConfig(source="owner/name"))
+    base = resolve_revision(BaseConfig(source="owner/name"))
     assert base_identity(base) == {"source": "owner/name", "revision": FIRST}
-    assert pinned(base) == base
+    assert resolve_revision(base) == base
     unknown = BaseConfig(source="owner/other", revision="v1")
-    assert pinned(unknown) == unknown
+    assert resolve_revision(unknown) == unknown
 
 
 @pytest.mark.parametrize("source", ["tiny", "pretrain", "./owner", "runs/base/", "weights/base.safetensors"])
 def test_what_is_no_hub_id_is_left_alone(source: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("augment.base.config.commit_of", lambda *_: pytest.fail("the hub was asked"))
-    assert pinned(BaseConfig(source=source)) == BaseConfig(source=source)
+    monkeypatch.setattr("augment.base.hub.commit_of", lambda *_: pytest.fail("the hub was asked"))
+    assert resolve_revision(BaseConfig(source=source)) == BaseConfig(source=source)

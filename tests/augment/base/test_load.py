@@ -1,4 +1,4 @@
-"""Weights that are whole are read as they are; what is damaged is one line with the file and the mend."""
+"""Weights that are whole are read as they are; a damaged file is one line that names it and the fix."""
 
 import pickle
 import re
@@ -12,11 +12,15 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from augment.base.config import TINY, BaseConfig, load_base, require_there
-from augment.base.load import PARTS
-from augment.base.tiny_model import CompactConfig, build
-from augment.base.train import OwnBaseConfig
+from augment.base.autoencoder import psnr
+from augment.base.config import TINY, BaseConfig
+from augment.base.load import PARTS, load_base
+from augment.base.provenance import base_training_record
+from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from data.errors import BaseError
+from data.phantoms.table import PhantomConfig
+from data.pixels import PixelConfig, load_pixels
+from data.sources.load import DataConfig, load_manifest
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
@@ -85,7 +89,7 @@ def original(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def small() -> StableDiffusionPipeline:
     """Stable Diffusion 1's blocks, narrow, with random weights."""
-    pipe = build(CompactConfig(text_width=32, text_layers=1))
+    pipe = build_tiny_model(TinyModelConfig(text_width=32, text_layers=1))
     torch.manual_seed(0)
     down, up = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
     widths = {"block_out_channels": (8, 8, 16, 16), "layers_per_block": 2, "norm_num_groups": 4}
@@ -129,7 +133,7 @@ def test_a_single_file_holds_the_pipeline_that_was_put_into_it(
 
 
 @pytest.mark.parametrize(
-    ("lacking", "said"),
+    ("lacking", "reason"),
     [
         (
             "model.diffusion_model.middle_block.1.norm",
@@ -143,11 +147,11 @@ def test_a_single_file_holds_the_pipeline_that_was_put_into_it(
     ],
 )
 def test_a_single_file_that_lacks_tensors_is_refused(
-    small: StableDiffusionPipeline, configs: Path, tmp_path: Path, lacking: str, said: str
+    small: StableDiffusionPipeline, configs: Path, tmp_path: Path, lacking: str, reason: str
 ):
     state = {name: tensor for name, tensor in original(small).items() if not name.startswith(lacking)}
     file = kept_as(tmp_path / "base.safetensors", state)
-    with pytest.raises(BaseError, match=rf"^base {file}: {said}"):
+    with pytest.raises(BaseError, match=rf"^base {file}: {reason}"):
         load_base(BaseConfig(source=str(file), config=str(configs)))
 
 
@@ -180,7 +184,7 @@ def written(name: str, text: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "named", "said"),
+    ("spoil", "named", "reason"),
     [
         (lacking(TEXT, 8), "", "the weights of its text_encoder lack 8 of the model's tensors, first embeddings"),
         (lacking(UNET, 20), "", "the weights of its unet lack 20 of the model's tensors, first conv_in.bias"),
@@ -197,12 +201,12 @@ def written(name: str, text: str) -> Callable[[Path], None]:
         (lambda folder: (folder / UNET).unlink(), "", "/unet"),
         (lambda folder: shutil.rmtree(folder / "text_encoder"), "/text_encoder", "model.safetensors"),
     ],
-    ids=lambda given: given if isinstance(given, str) else "-",
+    ids=lambda value: value if isinstance(value, str) else "-",
 )
-def test_a_damaged_folder_is_one_line(spoil: Callable[[Path], None], named: str, said: str, tmp_path: Path):
+def test_a_damaged_folder_is_one_line(spoil: Callable[[Path], None], named: str, reason: str, tmp_path: Path):
     folder = Path(shutil.copytree(TINY, tmp_path / "base"))
     spoil(folder)
-    with pytest.raises(BaseError, match=rf"^base {folder}{named}: .*{re.escape(said)}") as caught:
+    with pytest.raises(BaseError, match=rf"^base {folder}{named}: .*{re.escape(reason)}") as caught:
         load_base(BaseConfig(source=str(folder)))
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(("anew", "Stable Diffusion 1.x and 2.x fit"))
@@ -214,7 +218,7 @@ class Code:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said", "mend"),
+    ("name", "content", "reason", "fix"),
     [
         ("empty.ckpt", b"", "cannot be read as weights", "fetch it anew"),
         ("text.ckpt", b"hello world\n" * 100, "cannot be read as weights", "fetch it anew"),
@@ -227,11 +231,11 @@ class Code:
     ],
 )
 def test_a_file_that_is_no_weights_says_what_is_wrong_with_it(
-    tmp_path: Path, name: str, content: bytes, said: str, mend: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, name: str, content: bytes, reason: str, fix: str, capsys: pytest.CaptureFixture[str]
 ):
     file = tmp_path / name
     file.write_bytes(content)
-    with pytest.raises(BaseError, match=rf"^base {file}: .*({said}).*; {mend}") as caught:
+    with pytest.raises(BaseError, match=rf"^base {file}: .*({reason}).*; {fix}") as caught:
         load_base(BaseConfig(source=str(file), config=str(TINY)))
     assert ("code" in str(caught.value)) == ("code" in name)
     assert "\n" not in str(caught.value)
@@ -246,29 +250,85 @@ def test_the_weights_of_another_model_are_refused(tmp_path: Path):
         load_base(BaseConfig(source=str(tmp_path / "other.safetensors"), config=str(TINY)))
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("base") / "folder"
+    build_tiny_model(TinyModelConfig(), seed=3).save_pretrained(path)
+    return path
+
+
 @pytest.mark.parametrize(
-    ("base", "said"),
+    ("source", "words"),
     [
-        ({"source": "/nowhere/base"}, r"base\.source: /nowhere/base: no such file or folder; give `tiny`, a hub id"),
-        ({"source": "nonsense"}, r"base\.source: nonsense: no such file or folder; give `tiny`"),
-        ({"source": "a/b/c"}, r"base\.source: a/b/c: no such file or folder; give `tiny`"),
-        ({"source": "x/base.ckpt"}, r"base\.source: x/base\.ckpt: no such file or folder; give `tiny`"),
-        ({"source": str(TINY / "unet")}, r"base\.source: .*unet has no model_index\.json, .*; name one that has"),
-        ({"source": str(TINY / "training.json")}, r"base\.source: .*training\.json is a file, .*; name a diffusers"),
-        ({"source": str(TINY / UNET)}, r"base\.source: .*: a single file needs base\.config, a diffusers folder"),
-        ({"source": str(TINY / UNET), "config": "/nowhere"}, r"base\.config: /nowhere: no such folder; name a"),
-        ({"source": "pretrain", "pretrain": OwnBaseConfig(start="/no")}, r"base\.pretrain\.start: /no: no such file"),
+        ("./nowhere", "give `tiny`, a hub id"),
+        ("nowhere.safetensors", "no such file"),
+        ("not-a-name", "give `tiny`, a hub id"),
     ],
-    ids=str,
 )
-def test_what_lies_nowhere_is_said_before_anything_is_read(base: dict[str, object], said: str):
-    with pytest.raises(BaseError, match=f"^{said}"):
-        require_there(BaseConfig(**base))
+def test_what_is_not_there_is_refused(source: str, words: str):
+    with pytest.raises(BaseError, match=words):
+        load_base(BaseConfig(source=source))
 
 
-def test_what_may_be_there_is_left_to_loading():
-    scratch = OwnBaseConfig(start="scratch", autoencoder={})
-    for base in (BaseConfig(), BaseConfig(source="owner/name"), BaseConfig(source=str(TINY))):
-        require_there(base)
-    for own in (scratch, OwnBaseConfig(start=str(TINY)), OwnBaseConfig()):
-        require_there(BaseConfig(source="pretrain", pretrain=own))
+def test_a_saved_pipeline_loads_as_it_was(folder: Path):
+    pipe, again = build_tiny_model(TinyModelConfig(), seed=3), load_base(BaseConfig(source=str(folder)))
+    for name in ("unet", "vae", "text_encoder"):
+        states = getattr(pipe, name).state_dict(), getattr(again, name).state_dict()
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    prompt = "dermoscopy of a sks dermatofibroma"
+    assert again.tokenizer(prompt).input_ids == pipe.tokenizer(prompt).input_ids
+    assert again.scheduler.config.prediction_type == "v_prediction"
+    assert again.safety_checker is None
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path):
+    with pytest.raises(BaseError, match=r"model_index\.json"):
+        load_base(BaseConfig(source=str(tmp_path)))
+
+
+def test_a_hub_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(BaseError, match="cannot be loaded") as caught:
+        load_base(BaseConfig(source="nobody/no-such-model-anywhere"))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_finite_are_refused(folder: Path, tmp_path: Path):
+    pipe = load_base(BaseConfig(source=str(folder)))
+    pipe.save_pretrained(tmp_path)
+    file = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    state["conv_in.bias"][0] = float("nan")
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(BaseError, match=r"unet holds numbers that are not finite, first in conv_in\.bias"):
+        load_base(BaseConfig(source=str(tmp_path)))
+
+
+def test_a_single_file_needs_its_configs(tmp_path: Path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(BaseError, match=r"base\.config"):
+        load_base(BaseConfig(source=str(tmp_path / "model.safetensors")))
+
+
+def test_a_pickle_that_could_run_code_is_refused(folder: Path, tmp_path: Path):
+    class Code:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return print, ("this must never be printed",)
+
+    with (tmp_path / "model.ckpt").open("wb") as file:
+        pickle.dump({"state_dict": Code()}, file)
+    with pytest.raises(BaseError, match="could run code"):
+        load_base(BaseConfig(source=str(tmp_path / "model.ckpt"), config=str(folder)))
+
+
+def test_the_embedded_base_loads_is_small_and_was_trained_on_no_rare_class():
+    pipe = load_base(BaseConfig())
+    assert pipe.safety_checker is None
+    assert set(base_training_record(BaseConfig())["by_class"]) == {"nv", "mel", "bkl", "bcc"}
+    assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 20e6
+
+
+def test_the_embedded_autoencoder_reconstructs_the_rare_classes_too(tmp_path: Path):
+    rare = PhantomConfig(images=12, seed=5, codes=("akiec", "df", "vasc"), balanced=True)
+    images = load_pixels(load_manifest(DataConfig(phantom=rare), tmp_path), PixelConfig())
+    assert min(psnr(load_base(BaseConfig()).vae, images)) > 30  # dB

@@ -1,12 +1,12 @@
-"""Prompts and weights of a base's training, and settings that cannot be meant."""
+"""Prompts, sampling weights and progress of a base's training."""
 
 import pandas as pd
 import pytest
 import torch
 
-from augment.base import tiny_model as compact
-from augment.base.tiny_model import CompactConfig, word_tokenizer
-from augment.base.train import OwnBaseConfig, class_weights, training_prompts
+from augment.base.autoencoder import AutoencoderConfig
+from augment.base.denoiser import DenoiserConfig
+from augment.base.train import TrainingStages, class_weights, training_prompts
 from augment.prompts import PromptConfig, class_prompt, prompt_for
 from data.manifest import COLUMNS, Manifest
 
@@ -21,7 +21,7 @@ def manifest(tmp_path) -> Manifest:
 
 
 def test_a_share_of_the_prompts_names_no_diagnosis(manifest: Manifest):
-    prompts = training_prompts(manifest, PromptConfig(), 0.2, 0.5, seed=1)
+    prompts = training_prompts(manifest, PromptConfig(), class_dropout=0.2, attribute_dropout=0.5, seed=1)
     assert len(prompts) == 2 * len(manifest)
     assert set(prompts) == {prompt_for("mel"), prompt_for("nv"), class_prompt()}
     assert 150 < prompts.count(class_prompt()) < 250
@@ -29,40 +29,27 @@ def test_a_share_of_the_prompts_names_no_diagnosis(manifest: Manifest):
     assert set(named) == {prompt_for("mel")}
 
 
-def test_prompts_tell_the_table_but_for_a_share(manifest: Manifest):
-    told = training_prompts(manifest, PromptConfig(site="localization", age="age"), 0.2, 0.5, seed=1)
-    plain = training_prompts(manifest, PromptConfig(), 0.2, 0.5, seed=1)
-    more = [new.removeprefix(old) for new, old in zip(told, plain, strict=True)]
+def test_prompts_use_the_table_but_for_a_share(manifest: Manifest):
+    config = PromptConfig(site="localization", age="age")
+    full = training_prompts(manifest, config, class_dropout=0.2, attribute_dropout=0.5, seed=1)
+    plain = training_prompts(manifest, PromptConfig(), class_dropout=0.2, attribute_dropout=0.5, seed=1)
+    more = [new.removeprefix(old) for new, old in zip(full, plain, strict=True)]
     assert set(more) == {"", " on the back of an elderly patient"}
     assert 400 < more.count("") < 600
 
 
 @pytest.mark.parametrize(("balance", "share"), [(0.0, 0.2), (0.5, 1 / 3), (1.0, 0.5)])
-def test_classes_are_evened_out_as_far_as_is_asked(manifest: Manifest, balance: float, share: float):
+def test_classes_are_balanced_as_far_as_is_asked(manifest: Manifest, balance: float, share: float):
     weights = class_weights(manifest, balance)
     assert torch.equal(weights[:500], weights[500:])
     assert float(weights[:100].sum()) == pytest.approx(share)
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"start": "pretrain"}, "is no base yet"),
-        ({"start": "scratch", "autoencoder": None}, "no autoencoder to keep"),
-        ({"sizes": CompactConfig(text_width=64)}, "`sizes` are those of tiny already"),
-    ],
-)
-def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, object], words: str):
-    with pytest.raises(ValueError, match=words):
-        OwnBaseConfig(**settings)
-
-
-def test_sizes_reach_a_hundred_million_parameters():
-    large = CompactConfig(
-        image_size=128, vae_channels=(64, 128, 256), unet_channels=(160, 320, 480), unet_layers=2, text_width=384
-    )
-    tokenizer = word_tokenizer(large.prompt_tokens)
-    with torch.device("meta"):  # shapes alone
-        parts = (compact._unet(large, 32), compact._vae(large), compact._text_encoder(large, tokenizer))
-    numbers = sum(weights.numel() for part in parts for weights in part.parameters())
-    assert 80e6 < numbers < 120e6
+def test_progress_counts_the_steps_of_both_trainings():
+    stages = TrainingStages(autoencoder=AutoencoderConfig(steps=3), denoiser=DenoiserConfig(steps=5))
+    lines = []
+    progress = lambda *line: lines.append(line)  # noqa: E731
+    stages.progress_of("autoencoder", progress)(2, 3, "loss 0.500")
+    stages.progress_of("denoiser", progress, stages.autoencoder_steps)(1, 5, "loss 0.250")
+    assert lines == [(2, 8, "autoencoder, loss 0.500"), (4, 8, "denoiser, loss 0.250")]
+    assert TrainingStages(autoencoder=None, denoiser=DenoiserConfig(steps=5)).steps == 5

@@ -148,7 +148,7 @@ def test_latents_that_are_not_finite_are_no_image(pipe):
 @pytest.fixture
 def overflowing(pipe, monkeypatch):
     """A base in 16 bits whose decoder makes no number of the second image; gives how many it decoded in which."""
-    made = device.place(copy.deepcopy(pipe), torch.device("cpu"), torch.float16)
+    made = device.to_device(copy.deepcopy(pipe), torch.device("cpu"), torch.float16)
     real, calls = made.vae.decode, []
 
     def decode(latents, return_dict):
@@ -197,7 +197,7 @@ def test_a_size_that_the_base_cannot_draw_is_refused(pipe):
 
 
 def test_sixteen_bits_draw_nearly_the_same(pipe):
-    half = device.place(copy.deepcopy(pipe), torch.device("cpu"), torch.float16)
+    half = device.to_device(copy.deepcopy(pipe), torch.device("cpu"), torch.float16)
     options = {"steps": 3, "batch_size": 2}
     assert half.unet.dtype == torch.float16
     assert np.abs(images(half, [1, 2], **options).astype(int) - images(pipe, [1, 2], **options)).max() <= 6

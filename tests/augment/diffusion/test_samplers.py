@@ -10,7 +10,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from augment.base.config import random_tiny
+from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from augment.diffusion.samplers import ALIGNED, MOST_STEPS, aligned, is_stable_diffusion_1, solver, solver_for
 from augment.methods.weights import with_parts
 
@@ -99,6 +99,6 @@ def test_each_kind_of_draft_has_its_solver(first, name, cls):
 
 
 def test_the_embedded_base_is_no_stable_diffusion_1():
-    made = random_tiny()
+    made = build_tiny_model(TinyModelConfig())
     assert isinstance(made, StableDiffusionPipeline)
     assert not is_stable_diffusion_1(made)

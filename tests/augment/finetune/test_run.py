@@ -216,8 +216,10 @@ def test_a_small_card_holds_only_what_each_stage_needs(base, shots, tmp_path, mo
 
     for name, *said in (("posteriors", "chunk"), ("Training",), ("train",)):
         told(name, *said)
-    real = device.settle
-    monkeypatch.setattr(device, "settle", lambda *given: (events.append(("settle", *given[2:])), real(*given))[1])
+    real = device.to_device_only
+    monkeypatch.setattr(
+        device, "to_device_only", lambda *given: (events.append(("settle", *given[2:])), real(*given))[1]
+    )
     settings = {"steps": 1, "offload": True}
     (small,) = train(base, shots, dataclasses.replace(config, **settings), tmp_path / "small")
     assert events == [
@@ -269,7 +271,7 @@ def test_prompts_are_worded_as_the_study_says(base, shots, tmp_path, monkeypatch
     lessons = []
     real = Training.__init__
     monkeypatch.setattr(Training, "__init__", lambda self, *given: (lessons.append(given[1]), real(self, *given))[1])
-    wording = PromptConfig(picture="x-ray", subject="lung", words={"df": "fibrous nodule"})
+    wording = PromptConfig(modality="x-ray", superclass="lung", class_names={"df": "fibrous nodule"})
     config = dataclasses.replace(config, steps=1)
     finetune(base, {"df": shots["df"]}, PIXELS, config, {"df": tmp_path}, 0, None, wording)
     assert lessons[0].prompts == (said, "x-ray of a lung", "")

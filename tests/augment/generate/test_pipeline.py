@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from augment.base.config import base_identity, load_base
+from augment.base.identity import base_identity
+from augment.base.load import load_base
 from augment.generate import pipeline as module
 from augment.generate.batches import draw
 from augment.generate.config import GenerateConfig

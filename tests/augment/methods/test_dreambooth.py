@@ -3,7 +3,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from augment.base.config import load_base
+from augment.base.load import load_base
 from augment.methods import trained
 from augment.methods.dreambooth import FILES, DreamBooth
 from data.errors import BaseError
