@@ -1,4 +1,4 @@
-"""What does each speed-up of the sampler cost in quality? Steps, guidance and schedule, each in a table row.
+"""What does each speed-up of the sampler cost in quality? Steps, guidance and preset, each in a table row.
 
 Every setting draws the same image seeds with the same adapters. The images are held against true ones that neither
 generator nor feature extractor has seen, and a classifier is trained on them. Defaults are chosen by this table, so no

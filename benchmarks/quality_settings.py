@@ -41,31 +41,31 @@ class Setting:
 
 def settings() -> list[Setting]:
     """The reference first: the most steps, guided throughout. Distilled parts are the study's own, where it has any."""
-    plain = {"draft": None, "taesd": None}
+    plain = {"few_step": None, "taesd": None}
     ladder = [
         Setting(
             name=f"{steps} steps, guidance in {share}",
-            changes={**plain, "schedule": "quality", "steps": steps, "guidance_until": until},
+            changes={**plain, "preset": "quality", "steps": steps, "guidance_end": end},
             trained=steps in _TRAINED_ON[share],
         )
-        for share, until in GUIDANCE.items()
+        for share, end in GUIDANCE.items()
         for steps in STEPS[share]
     ]
     fast = [
         Setting(
             name=f"fast, guidance in {share}",
-            changes={**plain, "schedule": "fast", "steps": None, "guidance_until": GUIDANCE[share]},
+            changes={**plain, "preset": "fast", "steps": None, "guidance_end": GUIDANCE[share]},
             trained=share == "all",
         )
         for share in ("all", "first half")
     ]
     half = Setting(
-        name="20 steps, guidance in all, 16 bits", changes={**plain, "schedule": "quality", "precision": "fast"}
+        name="20 steps, guidance in all, 16 bits", changes={**plain, "preset": "quality", "precision": "fast"}
     )
-    own = dict.fromkeys(("steps", "guidance", "guidance_until"))  # what the schedule says
-    draft = Setting(name="draft", changes={**own, "schedule": "draft", "taesd": None})
-    taesd = Setting(name="TAESD", changes={**own, "schedule": "quality", "draft": None}, needs="taesd")
-    return [*ladder, *fast, half, draft, taesd]
+    own = dict.fromkeys(("steps", "guidance_scale", "guidance_end"))  # what the preset says
+    few_step = Setting(name="few-step", changes={**own, "preset": "few-step", "taesd": None})
+    taesd = Setting(name="TAESD", changes={**own, "preset": "quality", "few_step": None}, needs="taesd")
+    return [*ladder, *fast, half, few_step, taesd]
 
 
 def drawing(config: StudyConfig, setting: Setting, label: str, count: int, tuned: Step, real: Manifest) -> Step:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from augment.generate.run import generate, synthetic_manifest
+from augment.generate.pipeline import AdapterPipeline
+from augment.generate.run import ImageRequest, generate, synthetic_manifest
 from classify.metrics import Recall
 from classify.oracle import JudgeConfig, judge_images, reaches_aim, recognised, train_judge, true_phantoms
 from data.errors import ConfigError, exit_code
@@ -85,8 +86,10 @@ def _before(config: StudyConfig, label: str, images: int, tuned: Step, folder: P
 
     def make(out: Path, _: object) -> None:
         prompt = read_json(tuned.target / "adapter.json")["prompt"]
-        size, seed = config.pixels.size, config.study_seed
-        generate(config.base, None, label, prompt, images, seed, config.generate, out, size)
+        request = ImageRequest(
+            label=label, prompt=prompt, count=images, seed=config.study_seed, size=config.pixels.size
+        )
+        generate(pipeline=AdapterPipeline(config.base), request=request, config=config.generate, out=out)
 
     inputs = {**images_step(config, label, images, tuned).inputs, "stage": "images of the base"}
     return Step(stage="images of the base", what=label, folder=folder, inputs=inputs, make=make)

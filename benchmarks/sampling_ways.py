@@ -22,10 +22,10 @@ from augment import device
 from augment.base.config import BaseConfig
 from augment.base.load import load_base
 from augment.base.tiny_model import word_tokenizer
-from augment.diffusion.samplers import solver
-from augment.generate.batches import draw
+from augment.diffusion.samplers import build_scheduler
+from augment.generate.batches import generate_pixels
 from augment.generate.config import GenerateConfig
-from augment.generate.few_step import DraftConfig
+from augment.generate.few_step import FewStepConfig
 from augment.generate.image_writer import ImageWriter
 from augment.methods.weights import with_parts
 from augment.prompts import prompt_for
@@ -95,19 +95,19 @@ def ways(base: StableDiffusionPipeline, batch: int, *, compiled: bool) -> list[W
     found = [*_references(base, settings, where)]
     ready = _placed(base, where, settings)
     fast_numbers = dataclasses.replace(settings, precision="fast")
-    few = {"guidance": _GUIDANCE}
+    few = {"guidance_scale": _GUIDANCE}
     found += [
         _ours("quality, one at a time", ready, dataclasses.replace(settings, **few, batch_size=1), FEW),
         _ours("quality, 8 at a time", ready, dataclasses.replace(settings, **few, batch_size=8), FEW_8),
         _ours(QUALITY, ready, settings, SAME),
-        _ours("guidance in the first half", ready, dataclasses.replace(settings, guidance_until=0.5)),
-        _ours("schedule fast", ready, dataclasses.replace(settings, schedule="fast")),
+        _ours("guidance in the first half", ready, dataclasses.replace(settings, guidance_end=0.5)),
+        _ours("preset fast", ready, dataclasses.replace(settings, preset="fast")),
     ]
-    draft = dataclasses.replace(settings, schedule="draft", draft=DraftConfig(lora="none"))
-    found.append(_ours("schedule draft, time alone: no update", ready, draft))
+    few_step = dataclasses.replace(settings, preset="few-step", few_step=FewStepConfig(lora="none"))
+    found.append(_ours("preset few-step, time alone: no LoRA", ready, few_step))
     if base.vae_scale_factor == 2 ** (len(AutoencoderTiny().config.decoder_block_out_channels) - 1):
         small = with_parts(ready, vae=device.cast(AutoencoderTiny().eval(), ready.unet.dtype).to(where))
-        found.append(_ours("draft and TAESD, random weights", small, draft))
+        found.append(_ours("few-step and TAESD, random weights", small, few_step))
     numbers = [settings]
     if device.dtype_for(where, "fast") != ready.unet.dtype:
         numbers.append(fast_numbers)
@@ -131,7 +131,7 @@ def _references(base: StableDiffusionPipeline, settings: GenerateConfig, where: 
         (DOCUMENTED, base.scheduler, 50, _GUIDANCE, 1),
         (FEW, few, 20, _GUIDANCE, 1),
         (FEW_8, few, 20, _GUIDANCE, 8),
-        (SAME, solver(base), sampling.steps, sampling.guidance, sampling.batch_size),
+        (SAME, build_scheduler(base, "dpmsolver++2m"), sampling.steps, sampling.guidance_scale, sampling.batch_size),
     ]
     return [_reference(pipe, *each) for each in made]
 
@@ -153,12 +153,13 @@ def _reference(
 def _ours(name: str, pipe: StableDiffusionPipeline, config: GenerateConfig, same: str | None = None) -> Way:
     sampling = config.sampling()
     size = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    guided = round(sampling.steps * sampling.guidance_until) if sampling.guidance > 1 else 0
+    guided = round(sampling.steps * sampling.guidance_end) if sampling.guidance_scale > 1 else 0
 
     def drawn(instead: int | None) -> None:
         chosen = dataclasses.replace(config, steps=instead or sampling.steps)
         with tempfile.TemporaryDirectory() as folder, ImageWriter(Path(folder), "jpg", 95, ahead=128) as writer:
-            for images in draw(pipe, PROMPT, range(_SEEDS, _SEEDS + sampling.batch_size), chosen, size):
+            seeds = range(_SEEDS, _SEEDS + sampling.batch_size)
+            for images in generate_pixels(pipe, [PROMPT] * len(seeds), seeds, chosen, size):
                 for image in images:
                     writer.add(f"{writer.added}.jpg", image)
 

@@ -1,16 +1,17 @@
-"""Which noise levels are visited and by which solver: the schedules `quality`, `fast` and `draft`.
+"""Samplers and presets, each a table: which scheduler of diffusers, at which timesteps, and what users choose by name.
 
-`quality` and `fast` ask nothing but the base. `draft` needs an update that was distilled for few steps, and each
-kind of these was made for one solver.
+`quality` and `fast` work on every base. `few-step` needs an update that was distilled for few steps, and each kind of
+these was made for one sampler.
 
-`fast` takes the levels of Align Your Steps on Stable Diffusion 1.x, and Karras' elsewhere: of nine spacings of ten
-steps those ended nearest to 80 steps on the embedded base, at 1.1 grey levels (root mean square) against 1.7 for
-evenly spaced ones and 0.8 for twenty of these.
+`fast` takes the timesteps of Align Your Steps on Stable Diffusion 1.x, and Karras' noise levels elsewhere: of nine
+spacings of ten steps those ended nearest to 80 steps on the embedded base, at 1.1 grey levels (root mean square)
+against 1.7 for evenly spaced ones and 0.8 for twenty of these.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -26,14 +27,44 @@ from diffusers.schedulers import AysSchedules
 from jaxtyping import Float
 from torch import Tensor
 
-Schedule = Literal["quality", "fast", "draft"]
-Distilled = Literal["lcm", "tcd", "hyper-sd"]
-Levels = Literal["quality", "fast", "lcm", "tcd", "hyper-sd"]  # a schedule, or the kind of a draft's update
+PresetName = Literal["quality", "fast", "few-step"]
+FewStepKind = Literal["lcm", "tcd", "hyper-sd"]
 
 # Sabour et al. 2024, "Align Your Steps", Stable Diffusion 1.5; the last level is left for 0 at one step more.
-ALIGNED: tuple[int, ...] = tuple(AysSchedules["StableDiffusionTimesteps"])
-# What a base's own scheduler may ask for, and a schedule then would mean something else on it.
-_PLAIN = {
+ALIGN_YOUR_STEPS: tuple[int, ...] = tuple(AysSchedules["StableDiffusionTimesteps"])
+_SD1_TEXT_WIDTH = 768  # of Stable Diffusion 1.x; 2.x has 1024
+
+
+def align_your_steps(alphas_cumprod: Float[Tensor, " timesteps"], steps: int) -> list[int]:
+    """Timesteps of Align Your Steps, falling; at other counts than ten evenly between these in log sigma.
+
+    That is how its authors go from one count to another.
+    """
+    if steps == len(ALIGN_YOUR_STEPS):
+        return list(ALIGN_YOUR_STEPS)
+    log_sigmas = torch.log(((1 - alphas_cumprod) / alphas_cumprod).sqrt()).double().numpy()
+    table = np.array([*log_sigmas[list(ALIGN_YOUR_STEPS)], log_sigmas[0]])
+    wanted = np.interp(np.linspace(0, len(ALIGN_YOUR_STEPS), steps + 1)[:-1], np.arange(len(table)), table)
+    found = np.interp(wanted, log_sigmas, np.arange(len(log_sigmas))).round().astype(int)
+    return sorted({int(timestep) for timestep in found}, reverse=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """A scheduler of diffusers and how it is set up on any base."""
+
+    solver: str  # its name in records and reports, whatever the timesteps
+    scheduler: Any  # diffusers' class; the library has no common type
+    options: Mapping[str, object] = field(default_factory=dict)  # laid over the base's own scheduler config
+    takes_generator: bool = True  # whether its step has the argument
+    timesteps: Callable[[Tensor, int], list[int]] | None = None  # of alphas_cumprod and steps; None: the scheduler's
+
+
+_DPM: dict[str, object] = {
+    "algorithm_type": "dpmsolver++",
+    "solver_order": 2,
+    "solver_type": "midpoint",
+    # A base's own scheduler config may set these; a sampler means the same noise levels on every base.
     "use_karras_sigmas": False,
     "use_exponential_sigmas": False,
     "use_beta_sigmas": False,
@@ -41,91 +72,92 @@ _PLAIN = {
     "use_flow_sigmas": False,
     "final_sigmas_type": "zero",
 }
-_TEXT_WIDTH = 768  # of Stable Diffusion 1.x; 2.x has 1024
+_TRAILING: dict[str, object] = {"timestep_spacing": "trailing"}
+
+SAMPLERS: dict[str, Sampler] = {
+    "dpmsolver++2m": Sampler(solver="dpmsolver++2m", scheduler=DPMSolverMultistepScheduler, options=_DPM),
+    "dpmsolver++2m-karras": Sampler(
+        solver="dpmsolver++2m", scheduler=DPMSolverMultistepScheduler, options={**_DPM, "use_karras_sigmas": True}
+    ),
+    "dpmsolver++2m-ays": Sampler(
+        solver="dpmsolver++2m", scheduler=DPMSolverMultistepScheduler, options=_DPM, timesteps=align_your_steps
+    ),
+    "lcm": Sampler(solver="lcm", scheduler=LCMScheduler),
+    "tcd": Sampler(solver="tcd", scheduler=TCDScheduler),
+    "ddim": Sampler(solver="ddim", scheduler=DDIMScheduler, options={**_TRAILING, "clip_sample": False}),
+}
+# Which sampler each kind of few-step update was distilled for; ddim is set up as Hyper-SD's authors do.
+FEW_STEP_SAMPLERS: dict[FewStepKind, str] = {"lcm": "lcm", "tcd": "tcd", "hyper-sd": "ddim"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a schedule means where the config says nothing else."""
+    """What a preset's name means where the config sets nothing else."""
 
     steps: int
-    guidance: float
-    guidance_until: float
+    guidance_scale: float  # 1 = none
+    guidance_end: float  # share of the steps, from the first, with guidance
+    max_steps: int | None = None
+    sampler: str | None = None  # None: the one that the few-step update was distilled for
+    sampler_sd1: str | None = None  # the one on Stable Diffusion 1.x, where it is another
 
 
-PRESETS: dict[Schedule, Preset] = {
-    "quality": Preset(steps=20, guidance=2.0, guidance_until=1.0),
-    "fast": Preset(steps=10, guidance=2.0, guidance_until=0.5),
-    "draft": Preset(steps=4, guidance=1.0, guidance_until=1.0),  # guidance is distilled into the update
+PRESETS: dict[PresetName, Preset] = {
+    "quality": Preset(steps=20, guidance_scale=2.0, guidance_end=1.0, sampler="dpmsolver++2m"),
+    "fast": Preset(  # beyond 50 steps noise levels coincide
+        steps=10,
+        guidance_scale=2.0,
+        guidance_end=0.5,
+        max_steps=50,
+        sampler="dpmsolver++2m-karras",
+        sampler_sd1="dpmsolver++2m-ays",
+    ),
+    "few-step": Preset(steps=4, guidance_scale=1.0, guidance_end=1.0, max_steps=8),  # guidance is distilled in
 }
-MOST_STEPS: dict[Schedule, int] = {"fast": 50, "draft": 8}  # beyond, levels coincide, or the update was not made for it
-NAMES: dict[Levels, str] = {
-    "quality": "dpmsolver++2m",
-    "fast": "dpmsolver++2m",
-    "lcm": "lcm",
-    "tcd": "tcd",
-    "hyper-sd": "ddim",
-}
 
 
-def solver(pipe: StableDiffusionPipeline) -> DPMSolverMultistepScheduler:
-    """DPM-Solver++ 2M over the base's own noise schedule, its levels spaced as no other setting of the base says.
+def build_scheduler(pipe: StableDiffusionPipeline, sampler: str) -> Any:  # noqa: ANN401 - diffusers has no common type
+    """A sampler's scheduler over the base's own noise schedule, with no timesteps set.
 
-    So a schedule means the same levels on every base, and a table of levels can be given.
-    A v-predicting base may be asked at pure noise, so its steps start there ("trailing", Lin et al. 2023).
+    A v-predicting base can be evaluated at pure noise, so its steps start there ("trailing", Lin et al. 2023).
     """
-    spacing = {"timestep_spacing": "trailing"} if pipe.scheduler.config.prediction_type == "v_prediction" else {}
-    return DPMSolverMultistepScheduler.from_config(
-        pipe.scheduler.config, algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint", **_PLAIN, **spacing
-    )
+    row, config = SAMPLERS[sampler], pipe.scheduler.config
+    spacing = _TRAILING if config.prediction_type == "v_prediction" else {}
+    return row.scheduler.from_config(config, **{**spacing, **row.options})
+
+
+def scheduler_for(pipe: StableDiffusionPipeline, sampler: str, steps: int) -> Any:  # noqa: ANN401 - diffusers has no common type
+    """The same with timesteps for so many steps, on the CPU: no step then waits for a device."""
+    scheduler, timesteps = build_scheduler(pipe, sampler), SAMPLERS[sampler].timesteps
+    if timesteps is None:
+        scheduler.set_timesteps(steps)
+    else:
+        scheduler.set_timesteps(timesteps=timesteps(scheduler.alphas_cumprod, steps))
+    return scheduler
+
+
+def preset_sampler(pipe: StableDiffusionPipeline, preset: PresetName, few_step: FewStepKind | None = None) -> str:
+    """The name of the sampler that a preset takes on a base; `few_step` is the kind of the update, if there is one."""
+    row = PRESETS[preset]
+    if row.sampler is None:
+        if few_step is None:
+            raise ValueError(f"preset {preset} has no sampler without the kind of a few-step update")
+        return FEW_STEP_SAMPLERS[few_step]
+    return row.sampler_sd1 if row.sampler_sd1 and is_stable_diffusion_1(pipe) else row.sampler
 
 
 def alphas_cumprod(pipe: StableDiffusionPipeline) -> Float[Tensor, " timesteps"]:
     """The base's noise schedule: the share of the signal's variance that is left at each timestep."""
-    alphas: Tensor = solver(pipe).alphas_cumprod
+    alphas: Tensor = build_scheduler(pipe, "dpmsolver++2m").alphas_cumprod
     return alphas
 
 
-def solver_for(pipe: StableDiffusionPipeline, levels: Levels, steps: int) -> Any:  # noqa: ANN401 - diffusers has no type for all
-    """The solver of a schedule, its timesteps set, on the CPU: its step then waits for no device."""
-    config = pipe.scheduler.config
-    if levels == "lcm":
-        chosen = LCMScheduler.from_config(config)
-    elif levels == "tcd":
-        chosen = TCDScheduler.from_config(config)
-    elif levels == "hyper-sd":
-        chosen = DDIMScheduler.from_config(config, timestep_spacing="trailing", clip_sample=False)  # as its authors
-    elif levels == "fast" and not is_stable_diffusion_1(pipe):
-        chosen = DPMSolverMultistepScheduler.from_config(solver(pipe).config, use_karras_sigmas=True)
-    else:
-        chosen = solver(pipe)
-    if levels == "fast" and is_stable_diffusion_1(pipe):
-        chosen.set_timesteps(timesteps=aligned(chosen.alphas_cumprod, steps))
-    else:
-        chosen.set_timesteps(steps)
-    return chosen
-
-
 def is_stable_diffusion_1(pipe: StableDiffusionPipeline) -> bool:
-    """Whether the base is what the table of Align Your Steps was searched on, by its noise schedule and its text."""
+    """Whether the base is what the table of Align Your Steps was searched on, by its noise schedule and text width."""
     config = pipe.scheduler.config
     noise = (config.beta_schedule, config.beta_start, config.beta_end, config.num_train_timesteps)
     return (
         config.prediction_type == "epsilon"
         and noise == ("scaled_linear", 0.00085, 0.012, 1000)
-        and pipe.unet.config.cross_attention_dim == _TEXT_WIDTH
+        and pipe.unet.config.cross_attention_dim == _SD1_TEXT_WIDTH
     )
-
-
-def aligned(alphas_cumprod: Float[Tensor, " levels"], steps: int) -> list[int]:
-    """Timesteps of Align Your Steps, falling; at other counts than ten evenly between these in log sigma.
-
-    That is how its authors go from one count to another.
-    """
-    if steps == len(ALIGNED):
-        return list(ALIGNED)
-    log_sigmas = torch.log(((1 - alphas_cumprod) / alphas_cumprod).sqrt()).double().numpy()
-    table = np.array([*log_sigmas[list(ALIGNED)], log_sigmas[0]])
-    wanted = np.interp(np.linspace(0, len(ALIGNED), steps + 1)[:-1], np.arange(len(table)), table)
-    found = np.interp(wanted, log_sigmas, np.arange(len(log_sigmas))).round().astype(int)
-    return sorted({int(timestep) for timestep in found}, reverse=True)

@@ -1,4 +1,4 @@
-"""Pixels of a list of seeds, a batch at a time, in batches that fit the device's memory."""
+"""Pixels of a list of seeds, in batches that fit the device's memory."""
 
 from __future__ import annotations
 
@@ -12,42 +12,57 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import UInt8
 
 from augment import device
-from augment.diffusion import sample as sampler
+from augment.diffusion.conditioning import encode_prompt
+from augment.diffusion.decode import decode_with_backoff
+from augment.diffusion.sample import PromptedSeeds, sample_batch
+from augment.diffusion.samplers import preset_sampler
 from augment.generate.config import GenerateConfig
 from data.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
 
-def draw(
-    pipe: StableDiffusionPipeline, prompts: str | list[str], seeds: Sequence[int], config: GenerateConfig, size: int
+def generate_pixels(
+    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], config: GenerateConfig, size: int
 ) -> Iterator[UInt8[np.ndarray, "n size size 3"]]:
-    """Pixels in the seeds' order. A prompt a seed, or one for all; each distinct one is encoded once.
+    """Batches of images in the seeds' order, one prompt a seed; each distinct prompt is encoded once.
 
     Where a batch does not fit the device's memory, half of it is tried, and so on. Raises ConfigError where not even
     one image fits, and InputError for latents or pixels that are not finite.
     """
-    distinct = [prompts] if isinstance(prompts, str) else list(dict.fromkeys(prompts))
-    row = {prompt: index for index, prompt in enumerate(distinct)}
-    embedded, untold = sampler.encode_all(pipe, distinct), sampler.encode(pipe, config.negative_prompt)
-    told = None if isinstance(prompts, str) else [row[prompt] for prompt in prompts]
-    sampling, chunk, done = config.sampling(), config.decode_batch, 0
-    while done < len(seeds):
-        part = slice(done, done + sampling.batch_size)
-        these = None if told is None else told[part]
+    images = _encoded(pipe, prompts, seeds, config.negative_prompt)
+    sampler = preset_sampler(pipe, config.preset, None if config.few_step is None else config.few_step.kind)
+    sampling, vae_batch_size, done = config.sampling(), config.vae_batch_size, 0
+    while done < len(images):
+        part = images.part(slice(done, done + sampling.batch_size))
         try:
-            batches = sampler.sample_batches(pipe, embedded, untold, seeds[part], sampling, size, these, config.levels)
-            images, chunk = sampler.decode_as_fits(pipe, next(batches), chunk)
+            latents = sample_batch(pipe, part, sampling, size, sampler)
+            pixels, vae_batch_size = decode_with_backoff(pipe, latents, vae_batch_size)
         except torch.OutOfMemoryError:
-            images = None
-        if images is None:
-            sampling = dataclasses.replace(sampling, batch_size=_lowered(sampling.batch_size, size))
+            pixels = None
+        if (
+            pixels is None
+        ):  # after the handler: while the exception is handled it keeps the failed batch's tensors alive
+            sampling = dataclasses.replace(sampling, batch_size=_halved(sampling.batch_size, size))
             continue
-        yield images
-        done += len(images)
+        yield pixels
+        done += len(pixels)
 
 
-def _lowered(batch_size: int, size: int) -> int:
+def _encoded(
+    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
+) -> PromptedSeeds:
+    distinct = list(dict.fromkeys(prompts))
+    row = {prompt: index for index, prompt in enumerate(distinct)}
+    return PromptedSeeds(
+        prompt_embeds=torch.cat([encode_prompt(pipe, prompt) for prompt in distinct]),
+        negative_embeds=encode_prompt(pipe, negative_prompt),
+        seeds=seeds,
+        prompt_index=[row[prompt] for prompt in prompts],
+    )
+
+
+def _halved(batch_size: int, size: int) -> int:
     device.free_memory()
     if batch_size == 1:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Images written by threads behind the computation that makes them."""
+"""Image files written by threads while the next images are computed."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-_WRITERS = 4  # threads; compressing releases the lock
+_THREADS = 4  # compressing releases the lock
 
 
 class ImageWriter(contextlib.AbstractContextManager["ImageWriter"]):
-    """Writes images behind the computation; the first failure of a thread is raised at the latest on leaving."""
+    """Writes images in the background; a thread's first failure is raised by a later `add`, or on leaving."""
 
-    def __init__(self, out: Path, kind: Literal["jpg", "png"], quality: int, ahead: int) -> None:
+    def __init__(self, out: Path, file_format: Literal["jpg", "png"], jpeg_quality: int, max_pending: int) -> None:
         self.out, self.added = out, 0
-        self._kind, self._quality, self._ahead = kind, quality, ahead  # images that may wait
-        self._pool = ThreadPoolExecutor(_WRITERS)
-        self._waiting: list[Future[None]] = []
+        self._format, self._jpeg_quality, self._max_pending = file_format, jpeg_quality, max_pending  # images
+        self._pool = ThreadPoolExecutor(_THREADS)
+        self._pending: list[Future[None]] = []
 
     def add(self, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Queue an image."""
-        self._waiting.append(self._pool.submit(self._write, self.out / name, image))
+        """Queue an image; waits while more than `max_pending` are queued."""
+        self._pending.append(self._pool.submit(self._write, self.out / name, image))
         self.added += 1
-        while len(self._waiting) > self._ahead:
-            self._waiting.pop(0).result()
+        while len(self._pending) > self._max_pending:
+            self._pending.pop(0).result()
 
     def __exit__(self, *failure: object) -> None:
         with self._pool:
             if failure[0] is None:
-                for waiting in self._waiting:
-                    waiting.result()
+                for pending in self._pending:
+                    pending.result()
 
     def _write(self, path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Under another name first, so that a file that is there is whole."""
+        """Write under another name and rename, so that no file of this name is ever incomplete."""
         temporary = path.with_name(f".{path.name}.tmp")
-        if self._kind == "jpg":
-            Image.fromarray(image).save(temporary, "JPEG", quality=self._quality, subsampling=0)
+        if self._format == "jpg":
+            Image.fromarray(image).save(temporary, "JPEG", quality=self._jpeg_quality, subsampling=0)
         else:
             Image.fromarray(image).save(temporary, "PNG")
         temporary.replace(path)

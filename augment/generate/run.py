@@ -1,16 +1,14 @@
-"""Draw a class's images: a folder that `datasets` reads as an image folder, and a synthetic Manifest.
+"""One class's synthetic images: a folder that `datasets` reads as an image folder, and a synthetic Manifest.
 
-An image's seed follows from the study's seed, the label and its number, and images are written as
-they are drawn, so an interrupted call goes on where it stopped. metadata.csv comes last.
+An image's seed is derived from the study's seed, the label and its number, and images are written as they are
+generated, so an interrupted call continues where it stopped. metadata.csv is written last.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,170 +17,137 @@ import pandas as pd
 from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
 from augment.base.provenance import base_provenance
-from augment.diffusion import sample as sampler
-from augment.diffusion.samplers import NAMES
-from augment.finetune.examples import seed_for
-from augment.generate.batches import draw
+from augment.diffusion.sample import require_size
+from augment.generate import metadata
+from augment.generate.batches import generate_pixels
 from augment.generate.config import GenerateConfig
 from augment.generate.image_writer import ImageWriter
-from augment.generate.pipeline import Wardrobe
-from augment.methods import read_record
+from augment.generate.metadata import metadata_csv, plan_images
+from augment.generate.pipeline import AdapterPipeline
+from augment.generate.record import GeneratedImages
+from augment.methods.record import AdapterRecord
 from augment.prompts import Attributes
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
+from data.progress import Progress
 from data.splits.provenance import Provenance
-from data.store import digest, read_json, write_json, write_text
+from data.store import digest, write_text
 
-__all__ = ["GenerateConfig", "generate", "synthetic_manifest"]
+_KIB = 2**10
+_JPEG_QUALITY = 95  # up to which a JPEG is smaller than its pixels: one of pure noise takes 0.86 of them
 
-PLAN, METADATA = "generation.json", "metadata.csv"
 
-Progress = Callable[[int, int], None]  # images there, of how many
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """Which images are wanted of a class."""
+
+    label: str
+    prompt: str
+    count: int
+    seed: int  # the study's
+    size: int  # pixels
+    attributes: Sequence[Attributes] = ()  # of the class's real images; each prompt names those of one of them
+    adapter: Path | None = None  # folder of the fine-tuned class; None: the base as it is
 
 
 def generate(
-    base: BaseConfig,
-    adapter: Path | None,
-    label: str,
-    prompt: str,
-    count: int,
-    seed: int,
+    *,
+    pipeline: AdapterPipeline,
+    request: ImageRequest,
     config: GenerateConfig,
     out: Path,
-    size: int,
     progress: Progress | None = None,
-    known: Sequence[Attributes] = (),
-    wardrobe: Wardrobe | None = None,
 ) -> Manifest:
-    """Write `count` images of `size` pixels under out/images and metadata.csv; gives their Manifest.
+    """Write the images under out/images and metadata.csv; their Manifest comes back.
 
-    No adapter means the base as it is. `known` is what is known of each of the class's real images: an image's
-    prompt tells what is known of one of them, drawn by its seed. Images that an interrupted call of the same
-    inputs left are kept. With a `wardrobe` of that base nothing is loaded that another class has loaded before.
+    Images that an interrupted call of the same inputs left are kept. Nothing is loaded if none is missing.
     """
-    plan = _plan(base, adapter, label, prompt, seed, config, size, known)
-    _claim(out, plan)
-    names = [f"images/{label}-{index:06d}.{config.format}" for index in range(count)]
-    seeds = [seed_for(seed, label, index) for index in range(count)]
-    drawn = [known[seed_for(each, "attributes") % len(known)] if known else Attributes() for each in seeds]
-    for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - set(names):
+    record = _record(pipeline.base, request, config)
+    _remove_other_images(out, record)
+    record.write(out)
+    images = plan_images(record, request.count, request.attributes, config.format)
+    for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - {i.name for i in images}:
         (out / surplus).unlink()
-    missing = [index for index, name in enumerate(names) if not (out / name).is_file()]
+    missing = [image for image in images if not (out / image.name).is_file()]
     if missing:
-        pipe = (wardrobe or Wardrobe(base)).wear(adapter, config, len(missing))
-        sampler.require_size(pipe, size)
-        prompts = [drawn[index].added_to(prompt) for index in missing] if known else prompt
-        batches = draw(pipe, prompts, [seeds[index] for index in missing], config, size)
-        with ImageWriter(out, config.format, config.quality, ahead=4 * config.batch_size) as writer:
-            for images in batches:
-                for image in images:
-                    writer.add(names[missing[writer.added]], image)
+        pipe = pipeline.load_adapter(request.adapter, config, len(missing))
+        require_size(pipe, request.size)
+        prompts, seeds = [image.prompt for image in missing], [image.seed for image in missing]
+        with ImageWriter(out, config.format, config.jpeg_quality, max_pending=4 * config.batch_size) as writer:
+            for pixels in generate_pixels(pipe, prompts, seeds, config, request.size):
+                for image in pixels:
+                    writer.add(missing[writer.added].name, image)
                 if progress is not None:
-                    progress(count - len(missing) + writer.added, count)
-    write_text(out / METADATA, _metadata(plan, names, seeds, drawn if known else None))
+                    progress(len(images) - len(missing) + writer.added, len(images))
+    write_text(out / metadata.FILE, metadata_csv(record, images))
     return synthetic_manifest(out, "synthetic", {"synthetic": out})
 
 
 def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) -> Manifest:
     """The Manifest of a folder that `generate` finished. Each image is a leakage group of its own.
 
-    `lineage` is `adapter digest:image seed`; metadata.csv, whose columns come along, holds the rest.
+    `lineage` is `adapter digest:image seed`; the other columns of metadata.csv are kept.
     """
-    drawn = read_table(folder / METADATA)
+    images = read_table(folder / metadata.FILE)
     try:
-        place = folder.relative_to(roots[root_name])
+        path = folder.relative_to(roots[root_name])
     except (KeyError, ValueError) as fault:
         raise DataError(f"{folder}: does not lie under a root named {root_name!r}; known: {dict(roots)}") from fault
-    ids = [f"synthetic-{Path(name).stem}" for name in drawn["file_name"]]
+    ids = [f"synthetic-{Path(name).stem}" for name in images["file_name"]]
     columns: dict[str, Any] = {
         "image_id": ids,
         "root": root_name,
-        "path": [(place / name).as_posix() for name in drawn["file_name"]],
-        "label": drawn["label"],
+        "path": [(path / name).as_posix() for name in images["file_name"]],
+        "label": images["label"],
         "group_id": ids,
         "lesion_id": "",
         "patient_id": "",
         "source": "synthetic",
-        "lineage": drawn["adapter"].str[:12] + ":" + drawn["seed"],
+        "lineage": images["adapter"].str[:12] + ":" + images["seed"],
     }
-    others = drawn.drop(columns=[name for name in drawn.columns if name in COLUMNS])
+    others = images.drop(columns=[name for name in images.columns if name in COLUMNS])
     return Manifest(pd.concat([pd.DataFrame(columns, dtype=str), others], axis=1), roots)
 
 
-def _plan(
-    base: BaseConfig,
-    adapter: Path | None,
-    label: str,
-    prompt: str,
-    seed: int,
-    config: GenerateConfig,
-    size: int,
-    known: Sequence[Attributes],
-) -> dict[str, Any]:
-    """What the images depend on, and which leakage groups were seen on the way to them."""
-    record = None if adapter is None else read_record(adapter)
-    attributes = {"attributes": {"images": len(known), "sha256": digest(list(known))}} if known else {}
-    return {
-        "label": label,
-        "prompt": prompt,
-        "adapter": "none" if record is None else record["sha256"],
-        "base": base_identity(base),
-        "seed": seed,
-        "size": size,
-        "sampler": NAMES[config.levels],
-        "config": {"schedule": config.schedule, **config.recipe(), "batch_size": config.batch_size},
-        "seen": _seen(base, {} if record is None else record["shots"], others=bool(config.draft or config.taesd)),
-        **attributes,
-    }
+def generated_image_bytes(config: GenerateConfig, size: int) -> int:
+    """Bytes on disk of one image of so many pixels, at most: with the rest of its last block, and its rows."""
+    pixels = size**2 * 3
+    larger = config.format == "jpg" and config.jpeg_quality > _JPEG_QUALITY
+    return pixels * 3 // 2 + 6 * _KIB if larger else pixels + 6 * _KIB
 
 
-def _seen(base: BaseConfig, shots: Mapping[str, Any], *, others: bool = False) -> dict[str, Any]:
-    """What the adapter has seen and, with it, the base; `base` is "unknown" where that one's record does not say.
+def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> GeneratedImages:
+    adapter = None if request.adapter is None else AdapterRecord.read(request.adapter)
+    attributes = list(request.attributes)
+    return GeneratedImages(
+        label=request.label,
+        prompt=request.prompt,
+        adapter="none" if adapter is None else adapter.sha256,
+        base=base_identity(base),
+        seed=request.seed,
+        size=request.size,
+        batch_size=config.batch_size,
+        sampler=config.solver,
+        settings=config.result_settings(),
+        attributes={"images": len(attributes), "sha256": digest(attributes)} if attributes else None,
+        provenance=_provenance(base, adapter, config),
+    )
 
-    Nor does anyone know what a distilled part of others has seen.
-    """
-    own = Provenance.from_record(shots) if shots else Provenance()
-    seen = (own | base_provenance(base)).to_record()
-    return seen if seen.pop("is_complete") and not others else {**seen, "base": "unknown"}
+
+def _provenance(base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig) -> Provenance:
+    """What adapter and base were trained on; never complete with a distilled part, of which nobody knows it."""
+    own = Provenance() if adapter is None else adapter.provenance
+    known = own | base_provenance(base)
+    return known | Provenance.unknown() if config.uses_distilled_parts else known
 
 
-def _claim(out: Path, plan: Mapping[str, Any]) -> None:
-    """Make the folder this plan's own: what other inputs left there goes."""
-    (out / METADATA).unlink(missing_ok=True)
+def _remove_other_images(out: Path, record: GeneratedImages) -> None:
+    """Leave the images of an interrupted call of this record alone, and no others."""
+    (out / metadata.FILE).unlink(missing_ok=True)
     try:
-        left = read_json(out / PLAN)
-    except (OSError, ValueError):
-        left = None
-    if left != plan:
+        is_same = GeneratedImages.read(out) == record
+    except DataError:
+        is_same = False
+    if not is_same:
         shutil.rmtree(out / "images", ignore_errors=True)
     (out / "images").mkdir(parents=True, exist_ok=True)
-    write_json(out / PLAN, plan)
-
-
-def _metadata(
-    plan: Mapping[str, Any], names: Sequence[str], seeds: Sequence[int], drawn: Sequence[Attributes] | None
-) -> str:
-    """One row an image; `file_name` first, as image folders want it."""
-    config, base = plan["config"], plan["base"]
-    common = {
-        "label": plan["label"],
-        "adapter": plan["adapter"],
-        "base": f"{base.get('source')}@{str(base.get('sha256') or base.get('revision'))[:12]}",
-        "prompt": plan["prompt"],
-        "negative_prompt": config["negative_prompt"],
-        "schedule": config["schedule"],
-        "steps": config["steps"],
-        "guidance": config["guidance"],
-        "guidance_until": config["guidance_until"],
-        "sampler": plan["sampler"],
-        "recipe": digest(plan)[:12],
-    }
-    rows = [{"file_name": name, **common, "seed": seed} for name, seed in zip(names, seeds, strict=True)]
-    for row, known in zip(rows, drawn or (), strict=bool(drawn)):
-        row["prompt"] = known.added_to(plan["prompt"])
-        row |= {f"prompt_{name}": value for name, value in asdict(known).items()}
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]) if rows else ["file_name", *common, "seed"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

@@ -53,12 +53,12 @@ def test_the_reference_comes_first_and_every_setting_is_one_of_generates_own():
     names = [setting.name for setting in settings()]
     assert names[0] == "50 steps, guidance in all"
     assert len(names) == len(set(names)) == 14
-    assert Setting(name="a", changes={"guidance_until": 0.5}).of(GenerateConfig(steps=7)) == GenerateConfig(
-        steps=7, guidance_until=0.5
+    assert Setting(name="a", changes={"guidance_end": 0.5}).of(GenerateConfig(steps=7)) == GenerateConfig(
+        steps=7, guidance_end=0.5
     )
     for setting in settings()[:12]:
-        assert setting.of(GenerateConfig(steps=12, guidance=3)).sampling().guidance == 3
-    for setting, lacks in zip(settings()[12:], ("draft: {lora: FILE}", "generate.taesd names no weights"), strict=True):
+        assert setting.of(GenerateConfig(steps=12, guidance_scale=3)).sampling().guidance_scale == 3
+    for setting, lacks in zip(settings()[12:], ("few_step: {lora: FILE}", "generate.taesd names no weights"), strict=True):
         with pytest.raises(ConfigError, match=lacks):
             setting.of(GenerateConfig(steps=12))
     with pytest.raises(ConfigError, match="did you mean 'steps'"):

@@ -7,9 +7,9 @@ from sampling_ways import BASES, DOCUMENTED, QUALITY, SAME, Way, ways
 from torch.utils.flop_counter import FlopCounterMode
 
 from augment.base.tiny_model import TinyModelConfig, build_tiny_model
-from augment.diffusion.sample import encode
+from augment.diffusion.conditioning import encode_prompt
 
-_COUNTED = {SAME, "guidance in the first half", "schedule fast"}
+_COUNTED = {SAME, "guidance in the first half", "preset fast"}
 
 
 def way(name, *, ours=False, same=None, images=1, calls=1):
@@ -67,9 +67,9 @@ def test_each_of_ours_is_held_against_a_reference_of_its_steps_and_batch(found_w
 
 def test_flops_counted_in_shapes_are_those_of_a_real_call():
     base = build_tiny_model(TinyModelConfig())
-    heard = encode(base, "")
+    prompt_embeds = encode_prompt(base, "")
     with torch.no_grad(), FlopCounterMode(display=False) as real:
-        base.unet(torch.randn(1, 8, 16, 16), torch.tensor(5), heard)
+        base.unet(torch.randn(1, 8, 16, 16), torch.tensor(5), prompt_embeds)
     once, twice = (flops_of(base, way("x", calls=calls)) for calls in (1, 2))
     assert twice - once == real.get_total_flops()
 

@@ -6,7 +6,9 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from augment.diffusion.sample import SamplerConfig, decode, encode, sample_latents
+from augment.diffusion.conditioning import encode_prompt as encode
+from augment.diffusion.decode import decode
+from augment.diffusion.sample import SamplerConfig, sample_latents
 from augment.methods import batched_lora as module
 from augment.methods import trained
 from augment.methods.batched_lora import Stack
@@ -40,7 +42,7 @@ def said(pipe):
 
 
 def images(pipe):
-    config = SamplerConfig(steps=4, guidance=2.0, batch_size=2)
+    config = SamplerConfig(steps=4, guidance_scale=2.0, batch_size=2)
     return decode(pipe, sample_latents(pipe, encode(pipe, PROMPT), encode(pipe, ""), [1, 2], config)).astype(int)
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from augment.diffusion.sample import SamplerConfig, decode, encode, sample_latents
+from augment.diffusion.conditioning import encode_prompt as encode
+from augment.diffusion.decode import decode
+from augment.diffusion.sample import SamplerConfig, sample_latents
 from augment.methods import trained
 from augment.methods.lora import FILE, Lora, product
 from augment.methods.weights import with_parts
@@ -17,7 +19,7 @@ PROMPT = "dermoscopy of a melanoma"
 
 
 def images(pipe):
-    config = SamplerConfig(steps=4, guidance=2.0, batch_size=2)
+    config = SamplerConfig(steps=4, guidance_scale=2.0, batch_size=2)
     return decode(pipe, sample_latents(pipe, encode(pipe, PROMPT), encode(pipe, ""), [1, 2], config)).astype(int)
 
 

@@ -1,0 +1,54 @@
+"""generation.json: what a folder of synthetic images was generated from, and what their generator was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from data.errors import DataError
+from data.splits.provenance import Provenance
+from data.store import digest, read_json, write_json
+
+FILE = "generation.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedImages:
+    """One class's images: everything that their bytes depend on but the number of images."""
+
+    label: str
+    prompt: str  # without an image's attributes
+    adapter: str  # SHA-256 of its weights, or "none"
+    base: Mapping[str, Any]  # its identity
+    seed: int  # the study's; each image's own is derived from it
+    size: int  # pixels
+    batch_size: int
+    sampler: str  # the solver
+    settings: Mapping[str, Any]  # GenerateConfig.result_settings
+    attributes: Mapping[str, Any] | None  # of the real images that prompts draw from: their number and digest
+    provenance: Provenance  # of adapter and base
+
+    @staticmethod
+    def read(folder: Path) -> GeneratedImages:
+        """The record in a folder of images. Raises DataError."""
+        path = folder / FILE
+        try:
+            record = read_json(path)
+            return GeneratedImages(**{**record, "provenance": Provenance.from_record(record["provenance"])})
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise DataError(f"{path}: no record of generated images; delete the folder and generate again") from fault
+
+    def write(self, folder: Path) -> None:
+        """Write the record into a folder of images."""
+        write_json(folder / FILE, self.to_record())
+
+    def to_record(self) -> dict[str, Any]:
+        """The record as plain JSON."""
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**record, "provenance": self.provenance.to_record()}
+
+    def digest(self) -> str:
+        """SHA-256 of the record."""
+        return digest(self.to_record())
