@@ -62,7 +62,7 @@ def class_prompts(
 ) -> tuple[tuple[str, ...], Int[Tensor, " shots"]]:
     """The prompts of a class, and which of them goes with each image.
 
-    With a rare `token` they are DreamBooth's. Where the config names columns, an image's prompt has what they say of it.
+    With a rare `token` they are DreamBooth's. Where the config names columns, an image's prompt has their values.
     """
     prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
     own = [attributes.added_to(prompt) for attributes in attributes_of(shots, config)]

@@ -153,6 +153,7 @@ class ClassTrainer:
         self, *, base: dict[str, Any], context: Context, provenance: Provenance, trained_with: Sequence[str]
     ) -> AdapterRecord:
         """Write the adapter into its folder, the record last, and delete the checkpoint."""
+        self.out.mkdir(parents=True, exist_ok=True)
         weights = self.trainable.save(self.parameters, self.out)
         write_text(self.out / "loss.csv", self._loss_table())
         record = AdapterRecord(
