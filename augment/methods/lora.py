@@ -51,7 +51,7 @@ class LoraConfig(FinetuneSettings):
     learning_rate: LearningRate = 1e-4
     rank: Annotated[int, Field(ge=1, le=1024)] = 16
     conv_layers: bool = True  # updates of the ResNet blocks and projections too
-    max_classes_per_batch: Annotated[int, Field(ge=1), NO_EFFECT] | None = None  # None: all classes
+    max_classes_per_batch: Annotated[Annotated[int, Field(ge=1)] | None, NO_EFFECT] = None  # None: all classes
 
     @property
     def max_classes(self) -> int | None:

@@ -28,6 +28,7 @@ class ModuleTrainable(ABC):
         self.base = base
         self.pipe = with_parts(base, **modules)
         self.denoise = unet_denoise(self.pipe.unet, compiled(self.pipe.unet))
+        self._bound: Mapping[str, nn.Parameter] | None = None
 
     @abstractmethod
     def save(self, parameters: Mapping[str, nn.Parameter], folder: Path) -> Path:
@@ -50,6 +51,9 @@ class ModuleTrainable(ABC):
     def bind(self, classes: Sequence[Mapping[str, nn.Parameter]]) -> None:
         """Put one class's parameters into the modules."""
         (parameters,) = classes
+        if parameters is self._bound:
+            return
+        self._bound = parameters
         for name, parameter in parameters.items():
             part, _, path = name.partition(".")
             module, _, attribute = path.rpartition(".")

@@ -133,9 +133,7 @@ def test_prompts_are_worded_as_the_study_says(shots, token, expected):
 
 def test_the_prior_is_sampled_by_seed_or_empty(pipe):
     context = Context(pixels=PixelConfig(size=32), prompts=PromptConfig(), seed=0)
-    few, more = (
-        sample_prior(pipe, PriorPreservation(num_class_images=n, loss_weight=1.0), context) for n in (1, 2)
-    )
+    few, more = (sample_prior(pipe, PriorPreservation(num_class_images=n, loss_weight=1.0), context) for n in (1, 2))
     assert more.shape == (2, 8, 4, 4)
     torch.testing.assert_close(few[0], more[0], atol=1e-4, rtol=1e-3)
     assert not torch.allclose(more[0], more[1], atol=0.1)

@@ -71,12 +71,12 @@ def same(found, expected):
 
 
 def nearly_same(found, expected):
-    """Adam moves by the rate whatever the gradient, so where that is rounding alone the way is too."""
+    """Adam steps by the learning rate however small the gradient: where that is rounding, the step is too."""
     for own, other in zip(found, expected, strict=True):
         assert own.losses == pytest.approx(other.losses, rel=1e-5)
         apart = (vector(own) - vector(other)).abs()
         assert (apart > 1e-6).float().mean() < 0.01
-        assert apart.max() < 0.2 * CONFIG.rate
+        assert apart.max() < 0.2 * CONFIG.learning_rate
 
 
 def test_five_steps_of_all_classes_in_one_batch_are_five_steps_of_each_alone(pipe, trainable, tmp_path):

@@ -19,7 +19,9 @@ def test_adamw_is_the_default():
 
 
 def test_eight_bits_are_refused_without_a_gpu_and_without_the_library(monkeypatch):
-    with pytest.raises(ConfigError, match=r"^finetune\.optimizer: adamw-8bit needs an NVIDIA GPU; this device is cpu, so set adamw$"):
+    with pytest.raises(
+        ConfigError, match=r"^finetune\.optimizer: adamw-8bit needs an NVIDIA GPU; this device is cpu, so set adamw$"
+    ):
         require_optimizer(EIGHT, CPU)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(ConfigError, match=r"needs bitsandbytes \(.*\); uv pip install .* or set adamw$"):

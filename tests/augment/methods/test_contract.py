@@ -46,7 +46,5 @@ def test_only_lora_of_the_unet_is_trained_in_one_batch(config, max_classes):
 
 def test_parts_of_a_batch_must_be_of_equal_size():
     assert LoraConfig(batch_size=6, gradient_accumulation_steps=3).gradient_accumulation_steps == 3
-    with pytest.raises(
-        ValidationError, match="gradient_accumulation_steps is 4, which does not divide batch_size, 6"
-    ):
+    with pytest.raises(ValidationError, match="gradient_accumulation_steps is 4, which does not divide batch_size, 6"):
         LoraConfig(batch_size=6, gradient_accumulation_steps=4)

@@ -65,12 +65,14 @@ class BitFitAdapter:
 
     def merge(self, weights):
         return read_weights(self.folder / FILE, {name: tuple(weight.shape) for name, weight in weights.items()})
+
+
 # ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Study:
-    finetune: finetune_union({**METHODS, "bitfit": BitFitConfig}) = METHODS["lora"]()  # noqa: RUF009
+    finetune: finetune_union({**METHODS, "bitfit": BitFitConfig}) = METHODS["lora"]()
 
 
 @pytest.fixture
