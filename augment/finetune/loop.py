@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from augment import device
+from augment import device as devices
 from augment.diffusion import objective
 from augment.diffusion.conditioning import Conditioning
 from augment.diffusion.samplers import alphas_cumprod
@@ -87,17 +87,17 @@ def step(group: Sequence[ClassTrainer]) -> StepOutcome:
 
 def class_losses(group: Sequence[ClassTrainer], batches: Sequence[Batch]) -> Float[Tensor, " classes"]:
     """Each class's loss, from one pass of the UNet over all their samples."""
-    trainable, config, where = group[0].trainable, group[0].config, group[0].device
+    trainable, config, device = group[0].trainable, group[0].config, group[0].device
     kind = trainable.pipe.scheduler.config.prediction_type
     latents, noise, loss_weights, timesteps = (
-        torch.cat([getattr(batch, name) for batch in batches]).to(where, non_blocking=True)
+        torch.cat([getattr(batch, name) for batch in batches]).to(device, non_blocking=True)
         for name in ("latents", "noise", "loss_weights", "timesteps")
     )
-    alphas = alphas_cumprod(trainable.pipe).to(where)[timesteps]
-    with device.autocast(where):
+    alphas = alphas_cumprod(trainable.pipe).to(device)[timesteps]
+    with devices.autocast(device):
         trainable.bind([trainer.parameters for trainer in group])
         embeds = [
-            trainer.prompt_embeds()[batch.prompt_index.to(where)] for trainer, batch in zip(group, batches, strict=True)
+            trainer.prompt_embeds()[batch.prompt_index.to(device)] for trainer, batch in zip(group, batches, strict=True)
         ]
         noisy = objective.noised(latents, noise, alphas)
         noise_pred = trainable.denoise(noisy, timesteps, Conditioning(torch.cat(embeds)))
@@ -136,4 +136,4 @@ def _after_step(trainer: ClassTrainer, on_step: OnStep) -> None:
 def _free_memory(group: Sequence[ClassTrainer]) -> None:
     for trainer in group:
         trainer.zero_grad()
-    device.free_memory()
+    devices.free_memory()

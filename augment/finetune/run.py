@@ -16,7 +16,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor
 
-from augment import device
+from augment import device as devices
 from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
 from augment.base.load import load_base
@@ -103,19 +103,19 @@ class _Run:
     @classmethod
     def prepare(cls, base: BaseConfig, config: FinetuneSettings, context: Context, classes: int) -> _Run:
         """Load the base, sample the prior and make what is trained. Raises ConfigError, BaseError."""
-        start, where = time.monotonic(), device.default_device()
-        require_optimizer(config, where)
-        pipe = device.to_device(load_base(base), where, torch.float32)
+        start, device = time.monotonic(), devices.default_device()
+        require_optimizer(config, device)
+        pipe = devices.to_device(load_base(base), device, torch.float32)
         for part in (pipe.unet, pipe.text_encoder, pipe.vae):
             part.requires_grad_(requires_grad=False)
         require_size(pipe, context.pixels.size)
         prior = sample_prior(pipe, config.prior_preservation, context)
         if config.cpu_offload:  # before the UNet is copied: a small GPU would not hold two
-            device.offload(pipe)
-        trainable = config.trainable(pipe, where)
+            devices.offload(pipe)
+        trainable = config.trainable(pipe, device)
         if config.gradient_checkpointing:
             trainable.pipe.unet.enable_gradient_checkpointing()
-        return cls(pipe, trainable, prior, config, context, where, (time.monotonic() - start) / classes)
+        return cls(pipe, trainable, prior, config, context, device, (time.monotonic() - start) / classes)
 
     def train(
         self,
@@ -143,7 +143,7 @@ class _Run:
     def _offload(self, *needed: str) -> None:
         """Where `cpu_offload` is set: keep only these modules of the base on the device."""
         if self.config.cpu_offload:
-            device.to_device_only(self.pipe, self.device, *needed)
+            devices.to_device_only(self.pipe, self.device, *needed)
 
     def _examples(self, label: str, shots: Manifest) -> ClassExamples:
         config, context = self.config, self.context

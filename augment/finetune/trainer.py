@@ -19,7 +19,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor
 
-from augment import device
+from augment import device as devices
 from augment.checkpoint import Checkpoint
 from augment.context import Context
 from augment.diffusion.conditioning import encode_prompts
@@ -135,7 +135,7 @@ class ClassTrainer:
         failure = ""
         try:
             if self.config.cpu_offload:
-                device.to_device_only(self.base, self.device, "vae", "text_encoder")
+                devices.to_device_only(self.base, self.device, "vae", "text_encoder")
             images = decode(self.base, self._preview_latents(), self.config.vae_batch_size)
             write_strip(images, self.out / "previews" / f"step-{steps:06d}.jpg")
         except torch.OutOfMemoryError:
@@ -144,10 +144,10 @@ class ClassTrainer:
             failure = str(error)
         finally:
             if self.config.cpu_offload:
-                device.offload(self.base)
+                devices.offload(self.base)
         if failure:
             log.warning("%s: no preview of step %d: %s", self.examples.label, steps, failure)
-            device.free_memory()
+            devices.free_memory()
 
     def export(
         self, *, base: dict[str, Any], context: Context, provenance: Provenance, trained_with: Sequence[str]
@@ -185,7 +185,7 @@ class ClassTrainer:
     @torch.no_grad()
     def _preview_latents(self) -> Float[Tensor, "n c h w"]:
         size = int(self.examples.means.shape[-1] * self.base.vae_scale_factor)
-        with device.autocast(self.device):
+        with devices.autocast(self.device):
             self.trainable.bind([self.parameters])
             embeds = torch.split(self.prompt_embeds(), 1)
             return preview_latents(self.trainable.pipe, embeds[INSTANCE], embeds[EMPTY], self.config.preview, size)
