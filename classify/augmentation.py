@@ -1,4 +1,4 @@
-"""The random views of `data.pixels.train_augmentation` as operations on a whole batch, for devices that are fast at it.
+"""The views of `data.train_views.train_augmentation` as operations on a whole batch, for devices that are fast at it.
 
 Same operations, same distributions, another stream of random numbers. What is done to an image is drawn on the
 processor, so that a seed means the same views on every device, up to a level here and there.
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from data.pixels import AREA, BRIGHTNESS, COLOUR_CHANCE, CONTRAST, HUE, LIGHT_CHANCE, RATIO, SATURATION
+from data.train_views import AREA, BRIGHTNESS, COLOUR_CHANCE, CONTRAST, HUE, LIGHT_CHANCE, RATIO, SATURATION
 
 _TRIES = 10  # of a crop that fits; then the whole image is taken
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from classify import augmentation
 from classify.device import free_bytes
 from classify.model import normalise
-from data.pixels import train_augmentation
+from data.train_views import train_augmentation
 
 Place = Literal["auto", "cpu", "device"]
 Batch = Callable[[Int[np.ndarray, " n"]], Float[Tensor, "n 3 size size"]]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from classify.lite0 import ARCHITECTURE, STAND_IN, in_order, stand_in_file
 from data.config import parse, to_dict
 from data.errors import BaseError, InputError
-from data.oom import in_chunks
+from data.oom import with_oom_backoff
 from data.pixels import PixelConfig
 from data.store import read_json, write_json
 
@@ -174,7 +174,9 @@ def in_batches(
     network.eval()
     try:
         with torch.inference_mode():
-            parts, _ = in_chunks(lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin)
+            parts, _ = with_oom_backoff(
+                lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin
+            )
     finally:
         network.train(was_training)
     return torch.cat(parts)

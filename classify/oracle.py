@@ -46,7 +46,7 @@ def train_judge(folder: Path, config: JudgeConfig, progress: Callable[[int, int,
     target, inputs = folder / "classifier", {"stage": "judge", "version": 1, "config": plain}
     if not finished(target, inputs):
         phantoms = _phantoms(config.images, config.seed, folder)
-        split = make_split(phantoms, SplitConfig(test=0.05, validation=0.1, rare=()), config.seed)
+        split = make_split(phantoms, SplitConfig(test_size=0.05, val_size=0.1, rare=()), config.seed)
         train = Manifest.concat(split.train, split.test)  # other phantoms test it
         with building(target, inputs) as partial:
             train_arm(

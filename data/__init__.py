@@ -1,1 +1,1 @@
-"""The ground floor: images, tables, splits; imports nothing of ours from above."""
+"""Images, tables and splits; imports none of the other packages."""

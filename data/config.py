@@ -81,7 +81,7 @@ def parse(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
         return TypeAdapter(cls).validate_python(mapping)
     except ValidationError as fault:
         errors = cast("list[dict[str, Any]]", fault.errors())
-        first = next((error for error in errors if error["type"] == _UNKNOWN), errors[0])  # it may be the reason for the others
+        first = next((error for error in errors if error["type"] == _UNKNOWN), errors[0])  # may cause the others
         more = f" (and {len(errors) - 1} more)" if errors[1:] else ""
         raise ConfigError(f"{where}: {_message(cls, first)}{more}") from fault
 

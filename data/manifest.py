@@ -1,4 +1,4 @@
-"""The one noun that travels: a table of images, real or synthetic, with the folders its paths start from."""
+"""A table of images, real or synthetic, with the folders that its paths are relative to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from data.errors import DataError, Fault, OnFault, refuse
-from data.files.archives import open_file
-from data.store import digest, write_text
+from data.files.archives import open_file, sha256_of, version_of
+from data.store import digest, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image_id", "root", "path", "label", "group_id", "lesion_id", "patient_id", "source", "lineage")
 SOURCES = ("real", "synthetic")
-PART = "part"  # a further column, of data with an official test set: "test" for its images, else empty
+PART = "part"  # extra column of data with an official test set: "test" for its images, else empty
 
 
 @dataclass(frozen=True)
 class Manifest:
     """Images in row order. Every column is text; paths are relative to `roots[root]`, so that a folder can move.
 
-    `group_id` is the leakage group (what may never stand on two sides of a split), `lineage` says how a
-    synthetic image was made and is empty for a real one.
+    `group_id` is the leakage group, which a split never divides; `lineage` says how a synthetic image was made and is
+    empty for a real one.
     """
 
     table: pd.DataFrame
     roots: Mapping[str, Path]
 
     def __post_init__(self) -> None:
-        """Refuse what no stage could use: missing columns, empty or repeated ids, labels that name no folder."""
+        """Raises DataError for missing columns, empty or repeated ids and labels that cannot name a folder."""
         missing = [name for name in COLUMNS if name not in self.table.columns]
         if missing:
             raise DataError(f"the table lacks the columns {', '.join(missing)}")
@@ -43,8 +43,8 @@ class Manifest:
                 row = int((self.table[name] == "").to_numpy().argmax())
                 raise DataError(f"row {row + 1} has no {name}; every image needs one")
         paths = [label for label in self.labels if label in {".", ".."} or {"/", "\\"} & set(label)]
-        if paths:  # each class has a folder of its own in a run, and nothing outside of that is to be written
-            raise DataError(f"the label {paths[0]!r} cannot be the name of a folder; `rename` it under `data`")
+        if paths:  # a run writes a folder per class, never outside of it
+            raise DataError(f"the label {paths[0]!r} cannot name a folder; give it another name in `data.label_map`")
         twice = self.table["image_id"][self.table["image_id"].duplicated()]
         if len(twice):
             raise DataError(f"{len(twice)} image ids stand twice, first {twice.iloc[0]!r}; ids must be unique")
@@ -56,7 +56,7 @@ class Manifest:
             raise DataError(f"no folder is known for the root {unknown[0]!r}; known: {', '.join(sorted(self.roots))}")
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Number of images."""
         return len(self.table)
 
     @property
@@ -65,20 +65,20 @@ class Manifest:
         return tuple(sorted(set(self.table["label"])))
 
     def counts(self) -> dict[str, int]:
-        """Images a label, in the labels' order."""
+        """Number of images of each label, in the labels' order."""
         return {label: int((self.table["label"] == label).sum()) for label in self.labels}
 
     def where(self, mask: pd.Series[bool]) -> Manifest:
-        """Keep the rows for which the mask holds."""
+        """The rows where the mask is True."""
         return Manifest(self.table[mask].reset_index(drop=True), self.roots)
 
     def of(self, label: str) -> Manifest:
-        """Keep one class."""
+        """The rows of one class."""
         return self.where(self.table["label"] == label)
 
     @staticmethod
     def concat(*manifests: Manifest) -> Manifest:
-        """One manifest after the other; a root's name must mean the same folder in all."""
+        """All rows, one manifest after the other. Raises DataError if a root's name means two folders."""
         roots: dict[str, Path] = {}
         for manifest in manifests:
             for name, folder in manifest.roots.items():
@@ -93,28 +93,54 @@ class Manifest:
         return [self.roots[root] / path for root, path in pairs]
 
     def digest(self) -> str:
-        """SHA-256 of the table's text, wherever its folders stand."""
+        """SHA-256 of the table's text; it does not depend on where its folders are."""
         return digest(list(self.table.columns), self.table.to_numpy().tolist())
 
     def write(self, path: Path) -> None:
-        """Write the table as CSV, whole or not at all; the roots are the reader's to give."""
+        """Write the table as CSV, atomically; the roots are not stored and must be given to `read`."""
         write_text(path, self.table.to_csv(index=False, lineterminator="\n"))
 
     @staticmethod
     def read(path: Path, roots: Mapping[str, Path]) -> Manifest:
-        """Read a manifest's CSV as text, so that `NA` stays a label and `0012` an id."""
+        """Read a manifest's CSV as text: `NA` is a label and `0012` an id."""
         return Manifest(read_table(path), roots)
 
 
+def contents_of(manifest: Manifest, known: Path | None = None) -> dict[str, str]:
+    """SHA-256 of every image's bytes, by id. Raises DataError.
+
+    `known` is a JSON file of earlier results: a file with the same path, size and mtime is not read again.
+    """
+    try:
+        before = read_json(known) if known else {}
+    except (OSError, ValueError):
+        before = {}
+    after, contents = dict(before), {}
+    for image, path in zip(manifest.table["image_id"], manifest.paths(), strict=True):
+        version = version_of(path)
+        try:
+            after[version] = contents[image] = before.get(version) or sha256_of(path)
+        except OSError as fault:
+            raise DataError(f"{path}: cannot be read ({fault.strerror or fault}); restore it, or its rights") from fault
+    if known and after != before:
+        write_json(known, after)
+    return contents
+
+
+def identity_of(part: Manifest, contents: Mapping[str, str]) -> str:
+    """Digest of a table and of its images' bytes, whose SHA-256 are given by id."""
+    return digest(part.digest(), [contents[image] for image in part.table["image_id"]])
+
+
 def read_table(path: Path, delimiter: str = ",") -> pd.DataFrame:
-    """Read a table with a header, every cell as text. Raises DataError naming the file and row."""
+    """Read a table with a header, every cell as text. Raises DataError, which names the file and row."""
     return numbered_table(path, delimiter).reset_index(drop=True)
 
 
 def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse) -> pd.DataFrame:
-    """Read a table as `read_table` does; its index numbers the rows as a spreadsheet does, the header being 1.
+    """Read a table as `read_table` does; its index is the row number in a spreadsheet, where the header is row 1.
 
-    pandas shifts columns in silence where every row has a field too many, so rows are read by `csv`.
+    Rows are read by `csv`: pandas shifts the columns silently if every row has one field too many.
     """
     try:
         with io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
@@ -127,6 +153,6 @@ def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse)
     whole = {number: row for number, row in enumerate(rows, start=2) if len(row) == len(header)}
     torn = {number: len(row) for number, row in enumerate(rows, start=2) if number not in whole}
     if torn:
-        cases = (f"row {number} has {fields} fields, the header {len(header)}" for number, fields in torn.items())
-        on_fault(Fault(str(path), tuple(cases), "mend that row"))
+        examples = (f"row {number} has {fields} fields, the header {len(header)}" for number, fields in torn.items())
+        on_fault(Fault(str(path), tuple(examples), "correct that row"))
     return pd.DataFrame(list(whole.values()), columns=header, index=list(whole), dtype=str)

@@ -16,13 +16,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from augment.device import autocast, compiles, default_device
+from augment.diffusion.conditioning import Conditioning, Denoise, unet_denoise
 from augment.diffusion.objective import min_snr_weights, noised, stratified_timesteps, target
 from augment.lr_schedule import warm_cosine
 from data.config import STRICT
 from data.errors import TrainingError
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import SchedulerMixin, StableDiffusionPipeline
 
     from augment.checkpoint import Checkpoint, Stateful
     from data.progress import Progress
@@ -123,8 +124,8 @@ def train_denoiser(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         batch = sample_batch(data, encode.prompt_ids, config, timesteps, generator)
         with autocast(device):
-            prompt_embeds = encode(batch.prompt_ids)
-            loss = denoising_loss(pipe, batch, prompt_embeds, config.min_snr_gamma)
+            conditioning = Conditioning(encode(batch.prompt_ids))
+            loss = denoising_loss(unet_denoise(pipe.unet), pipe.scheduler, batch, conditioning, config.min_snr_gamma)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -157,18 +158,18 @@ def sample_batch(
 
 
 def denoising_loss(
-    pipe: StableDiffusionPipeline,
+    denoise: Denoise,
+    scheduler: SchedulerMixin,
     batch: Batch,
-    prompt_embeds: Float[Tensor, "n tokens width"],
+    conditioning: Conditioning,
     min_snr_gamma: float | None,
 ) -> Float[Tensor, ""]:
     """Squared error of the denoiser's prediction, weighted by noise level."""
-    device = prompt_embeds.device
+    device = conditioning.prompt_embeds.device
     latents, noise, timesteps = batch.latents.to(device), batch.noise.to(device), batch.timesteps.to(device)
-    alphas = pipe.scheduler.alphas_cumprod.to(device)[timesteps]
-    kind = pipe.scheduler.config.prediction_type
-    noisy = noised(latents, noise, alphas).contiguous(memory_format=torch.channels_last)
-    prediction = pipe.unet(noisy, timesteps, prompt_embeds).sample.float()
+    alphas = scheduler.alphas_cumprod.to(device)[timesteps]
+    kind = scheduler.config.prediction_type
+    prediction = denoise(noised(latents, noise, alphas), timesteps, conditioning)
     error = (prediction - target(latents, noise, alphas, kind)).square().mean((1, 2, 3))
     loss: Tensor = (min_snr_weights(alphas, kind, min_snr_gamma) * error).mean()
     return loss

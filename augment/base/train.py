@@ -24,6 +24,7 @@ from augment.base.provenance import BaseRecord
 from augment.checkpoint import Checkpoint
 from augment.device import cast
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
+from data.store import read_json, write_json
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -140,6 +141,9 @@ def save_base(
     for named in (pipe, pipe.vae, pipe.unet):
         named.register_to_config(_name_or_path="")  # else the configs name a folder of this machine
     pipe.save_pretrained(out)
+    # transformers loads in the precision that the config names, diffusers in float32: a plain pipeline needs one
+    config = out / "text_encoder" / "config.json"
+    write_json(config, {**read_json(config), "dtype": "float32"})
     dataclasses.replace(record, details={**measured, **record.details}).write(out)
     return out
 

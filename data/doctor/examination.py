@@ -1,27 +1,22 @@
-"""A look at every image file: whether it can be read, what it holds, and whether it is there twice."""
+"""Every image file read once: whether it can be decoded, what it holds, and whether it is there twice."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from data.errors import DataError, Fault, OnFault
-from data.files.archives import open_file
-from data.manifest import Manifest
-from data.pixels import PixelConfig, open_image, read_image
+from data.manifest import Manifest, contents_of
+from data.pixels import PixelConfig, image_header, read_image
 from data.progress import Progress
 from data.sources.load import ROW
 from data.splits.duplicates import SIDE
 
-_KINDS = {
+_MODES = {
     "1": "black and white",
     "L": "greyscale",
     "LA": "greyscale with transparency",
@@ -31,47 +26,50 @@ _KINDS = {
     "RGBA": "RGB with transparency",
     "CMYK": "CMYK",
     "YCbCr": "YCbCr",
-}  # by Pillow's mode
-_TURNED = range(5, 9)  # EXIF orientations that change height for width
-_ORIENTATION = 0x0112
+}  # Pillow's modes in words
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one file holds."""
+class ImageInfo:
+    """What one image file holds."""
 
     sha256: str
-    size: tuple[int, int]  # pixels, width and height, upright
-    kind: str  # how its pixels are coded, in words
+    size: tuple[int, int]  # width and height in pixels, upright
+    mode: str  # colour and bit depth, in words
     blank: bool  # one colour all over
 
 
-def examine(
-    manifest: Manifest, geometry: PixelConfig, watch: Progress, on_fault: OnFault
-) -> tuple[Manifest, list[Look], UInt8[np.ndarray, "n s s 3"]]:
-    """Read every image; give those that can be read, what they hold, and small pixels of them for near-duplicates."""
+def read_infos(
+    manifest: Manifest, geometry: PixelConfig, progress: Progress, on_fault: OnFault
+) -> tuple[Manifest, list[ImageInfo], UInt8[np.ndarray, "n s s 3"]]:
+    """The readable images, their infos, and their pixels at the size that near-duplicates need, all in one order."""
     small = PixelConfig(size=SIDE, geometry=geometry.geometry)
     pixels = np.empty((len(manifest), SIDE, SIDE, 3), np.uint8)
-    looks: list[Look] = []
-    readable = np.zeros(len(manifest), bool)
+    headers: list[tuple[tuple[int, int], str]] = []
+    is_readable = np.zeros(len(manifest), bool)
     broken = defaultdict(list)
     for row, (path, name) in enumerate(zip(manifest.paths(), names(manifest), strict=True)):
         try:
-            pixels[len(looks)] = read_image(path, small)
-            looks.append(_look(path, pixels[len(looks)]))
-            readable[row] = True
+            pixels[len(headers)] = read_image(path, small)
+            headers.append(image_header(path))
+            is_readable[row] = True
         except DataError as fault:
-            what, _, mend = str(fault).removeprefix(f"{path}: ").rpartition("; ")
-            broken[mend].append(f"{name}: {what}")
-        watch(row + 1, len(manifest))
-    for mend, cases in broken.items():
-        on_fault(Fault("", tuple(cases), mend))
-    left = Manifest(manifest.table[readable].reset_index(drop=True), manifest.roots)
-    return left, looks, pixels[: len(looks)]
+            what, _, fix = str(fault).removeprefix(f"{path}: ").rpartition("; ")
+            broken[fix].append(f"{name}: {what}")
+        progress(row + 1, len(manifest))
+    for fix, examples in broken.items():
+        on_fault(Fault("", tuple(examples), fix))
+    readable = Manifest(manifest.table[is_readable].reset_index(drop=True), manifest.roots)
+    pixels = pixels[: len(headers)]
+    infos = [
+        ImageInfo(sha256, size, _in_words(mode), blank=bool((image == image[0, 0]).all()))
+        for sha256, (size, mode), image in zip(contents_of(readable).values(), headers, pixels, strict=True)
+    ]
+    return readable, infos, pixels
 
 
 def names(manifest: Manifest) -> list[str]:
-    """Name each image by its file and the row that it was read from, with folder and table where they tell more."""
+    """Each image's file name and table row, with its folder and table if the names are not unique without."""
     table = manifest.table
     files = table["path"].str.rpartition("/")[2]
     files = files if files.is_unique else table["path"]
@@ -81,23 +79,12 @@ def names(manifest: Manifest) -> list[str]:
     return [f"{file} ({row})" for file, row in zip(files, rows, strict=True)]
 
 
-def same_bytes(looks: Sequence[Look]) -> list[tuple[int, int]]:
-    """Find the pairs of rows whose files are the same; each later one stands with the first."""
+def same_bytes(infos: Sequence[ImageInfo]) -> list[tuple[int, int]]:
+    """The pairs of rows with identical files; each later file is paired with the first."""
     first: dict[str, int] = {}
-    pairs = [(first.setdefault(look.sha256, row), row) for row, look in enumerate(looks)]
+    pairs = [(first.setdefault(info.sha256, row), row) for row, info in enumerate(infos)]
     return [pair for pair in pairs if pair[0] != pair[1]]
 
 
-def _look(path: Path, pixels: UInt8[np.ndarray, "s s 3"]) -> Look:
-    with open_file(path) as file:
-        content = file.read()
-    with open_image(path, io.BytesIO(content)) as image:
-        size = image.size
-        turned = image.getexif().get(_ORIENTATION) in _TURNED
-        kind = _kind(image)
-    blank = bool((pixels == pixels[0, 0]).all())
-    return Look(hashlib.sha256(content).hexdigest(), size[::-1] if turned else size, kind, blank)
-
-
-def _kind(image: Image.Image) -> str:
-    return "16-bit greyscale" if image.mode.startswith("I;16") else _KINDS.get(image.mode, image.mode)
+def _in_words(mode: str) -> str:
+    return "16-bit greyscale" if mode.startswith("I;16") else _MODES.get(mode, mode)

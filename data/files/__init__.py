@@ -1,1 +1,1 @@
-"""Image files as they lie on disk: plain, in zip archives, DICOM."""
+"""Image files on disk: plain, in zip archives, DICOM."""

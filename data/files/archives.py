@@ -1,7 +1,7 @@
-"""One door to the bytes of images and tables: a file, or a member of a zip that stands in for a folder.
+"""Bytes of images and tables: plain files, or members of a zip that is read as a folder.
 
 `images_part_1.zip/ISIC_0024306.jpg` is a path like any other, so a manifest names an image in a zip as it names a
-file, and nothing is ever unpacked. Whoever opens, lists or stats what a data set holds comes here.
+file, and nothing is unpacked. All other code opens, lists and stats a data set's files through these functions.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ ZIP = ".zip"
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List all images below a folder or in a zip, sorted; not the hidden ones that macOS leaves in archives.
+    """All images below a folder or in a zip, sorted; not the hidden ones that macOS leaves in archives.
 
-    A zip below the folder counts as the folder that it would unpack to; it is passed over where that one stands
-    beside it.
+    A zip below the folder is read as the folder that it would unpack to, and skipped if that folder is beside it.
     """
     found = []
     for path in [folder / name for name in _members(folder)] if _is_zip(folder) else folder.rglob("*"):
@@ -38,7 +37,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """List all images below each folder that lies in this one: the folder's name is their label."""
+    """All images below each sub-folder, by its name, which is their label."""
     places = [path for path in sorted(folder.iterdir()) if path.is_dir() and not _hidden(Path(path.name))]
     return {place.name: image_files(place) for place in places}
 
@@ -46,7 +45,7 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
 def open_file(path: Path) -> io.BytesIO | io.BufferedReader:
     """Open a file or a zip's member for reading.
 
-    Raises FileNotFoundError for one that is not there, DataError for a broken zip.
+    Raises FileNotFoundError if it does not exist, DataError for a broken zip.
     """
     inside = _inside(path)
     return io.BytesIO(_read(*inside)) if inside else path.open("rb")
@@ -59,10 +58,7 @@ def is_file(path: Path) -> bool:
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """Tell size in bytes and mtime in ns, a zip's for its members: what shows a change without reading.
-
-    Raises FileNotFoundError.
-    """
+    """Size in bytes and mtime in ns; a zip's mtime for its members. Raises FileNotFoundError."""
     inside = _inside(path)
     if inside is None:
         stat = path.stat()
@@ -71,6 +67,17 @@ def stamp_of(path: Path) -> tuple[int, int]:
     if member not in (members := _members(archive)):
         raise FileNotFoundError(f"{path}: no such member")
     return members[member].file_size, archive.stat().st_mtime_ns
+
+
+def version_of(path: Path) -> str:
+    """Path, size and mtime, which change whenever the image does, without reading it. Raises DataError."""
+    try:
+        size, mtime_ns = stamp_of(path)
+    except FileNotFoundError as fault:
+        raise DataError(f"{path}: no such image; restore it or remove its row") from fault
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror or fault}); restore it, or its rights") from fault
+    return f"{path.resolve()}|{size}|{mtime_ns}"
 
 
 def sha256_of(path: Path) -> str:
@@ -99,7 +106,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _inside(path: Path) -> tuple[Path, str] | None:
-    """Divide a path through a zip into the zip and its member's name; None for a plain path."""
+    """A path through a zip as the zip and the member's name; None for a plain path."""
     for n, part in enumerate(path.parts[:-1], start=1):
         if part.lower().endswith(ZIP) and _is_zip(archive := Path(*path.parts[:n])):
             return archive, "/".join(path.parts[n:])
@@ -119,20 +126,20 @@ def _read(archive: Path, member: str) -> bytes:
         return opened.read(members[member])
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as fault:
         raise DataError(f"{archive}: {member} is broken in it ({fault}); download the zip anew") from fault
-    except (RuntimeError, NotImplementedError) as fault:  # a password, a compression that Python lacks
+    except (RuntimeError, NotImplementedError) as fault:  # encrypted, or a compression that Python lacks
         folder = archive.with_suffix("").name
         raise DataError(f"{archive}: {member} cannot be read in place ({fault}); unpack to {folder}") from fault
 
 
 def _opened(archive: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Open a zip once a process, and again when it has changed."""
+    """Open a zip once a process, and again if it has changed."""
     stat = archive.stat()
     return _open(archive, stat.st_size, stat.st_mtime_ns, os.getpid())
 
 
 @functools.lru_cache(maxsize=8)
 def _open(archive: Path, size: int, mtime_ns: int, process: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Read a zip's directory; `process` is a key since a fork would share the file's position."""
+    """Read a zip's directory; `process` is a key because a forked process would share the file's position."""
     del mtime_ns, process
     try:
         opened = zipfile.ZipFile(archive)

@@ -1,7 +1,7 @@
 """DICOM photographs as Pillow images: the optional extra `dicom` (pydicom).
 
-Colour spaces, palettes and windows are pydicom's own work. A grey image of more than 8 bits that brings no
-window has no one look, and is refused.
+pydicom converts colour spaces and applies palettes and windows. A greyscale image of more than 8 bits without a
+window has no definite rendering, and is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from data.errors import DataError
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
-_BEYOND = 1e9  # outside any window: shows what pydicom makes of black and of white
+_BEYOND = 1e9  # outside any window: what pydicom maps it to is black or white
 
 
 def read_dicom(path: Path, file: IO[bytes]) -> Image.Image:
@@ -63,7 +63,7 @@ def _eight_bits(path: Path, record: Any, stored: NDArray[Any]) -> NDArray[np.uin
 
 
 def _range(path: Path, record: Any) -> tuple[float, float]:  # noqa: ANN401 - a pydicom Dataset
-    """Tell which values mean black and white."""
+    """The values of black and white."""
     from pydicom import pixels  # noqa: PLC0415 - an extra
 
     if "VOILUTSequence" in record:

@@ -1,4 +1,4 @@
-"""One phantom photograph: skin, a lesion on it, and the camera that looks at both."""
+"""One phantom image: skin, a lesion on it, and the effects of the camera."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from data.phantoms.looks import BLOOD, BROWN, LOOKS
 def draw(
     dx: str, lesion: np.random.Generator, photo: np.random.Generator, width: int = 160, height: int = 120
 ) -> NDArray[np.uint8]:
-    """RGB [height, width, 3]: `lesion` decides what is on the skin, `photo` how this photograph shows it.
+    """RGB [height, width, 3]: `lesion` seeds what is on the skin, `photo` how this image shows it.
 
-    Raises ValueError where dx is none of the seven codes.
+    Raises ValueError if dx is none of the seven codes.
     """
     if dx not in LOOKS:
         raise ValueError(f"no look for {dx!r}; the phantoms have {', '.join(LOOKS)}")
@@ -33,7 +33,7 @@ def draw(
 
 
 def _skin(rng: np.random.Generator, n: int) -> Field:
-    """Bare skin, from pale to light brown, with furrows, a flush and at times freckles."""
+    """Bare skin, from pale to light brown, with furrows, redness and sometimes freckles."""
     tone = rng.beta(1.5, 3.0)
     pale, tan = np.array((0.92, 0.76, 0.71)), np.array((0.78, 0.58, 0.48))
     base = (pale + tone * (tan - pale) + rng.normal(0, 0.015, 3)).astype(np.float32)
@@ -48,7 +48,7 @@ def _skin(rng: np.random.Generator, n: int) -> Field:
 
 
 def _framed(scene: Field, rng: np.random.Generator, width: int, height: int) -> Field:
-    """The part of the scene in view: turned, moved, nearer or farther."""
+    """The part of the scene in view: rotated, shifted and scaled."""
     n = scene.shape[-1]
     turn = cv2.getRotationMatrix2D((n / 2, n / 2), rng.uniform(0, 360), rng.uniform(0.9, 1.12))
     shift = np.array((width / 2 - n / 2, height / 2 - n / 2)) + rng.normal(0, 0.04, 2) * height
@@ -82,13 +82,13 @@ def _hair(image: Field, rng: np.random.Generator) -> Field:
 
 def _focused(image: Field, rng: np.random.Generator) -> Field:
     sigma = rng.gamma(2.0, 0.22) * image.shape[1] / 120
-    if sigma < 0.25:  # noqa: PLR2004 - no more than a pixel's own blur
+    if sigma < 0.25:  # noqa: PLR2004 - not visible
         return image
     return np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in image]).astype(np.float32, copy=False)
 
 
 def _lit(image: Field, rng: np.random.Generator) -> Field:
-    """Lamp colour, exposure, contrast and a slope of brightness across the picture."""
+    """Lamp colour, exposure, contrast and a brightness gradient across the image."""
     height, width = image.shape[1:]
     warm, pink = rng.normal(0, 0.03), rng.normal(0.01, 0.03)
     cast = np.array((1 + warm * 0.4, 1 - pink, 1 - warm + pink * 0.6)) * rng.uniform(0.9, 1.1)
@@ -131,7 +131,7 @@ def _ruler(image: Field, rng: np.random.Generator) -> Field:
 
 
 def _vignette(image: Field, rng: np.random.Generator) -> Field:
-    """Darker towards the corners; in some the black rim of the dermoscope."""
+    """Darker towards the corners; sometimes with the black rim of the dermoscope."""
     height, width = image.shape[1:]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     cx, cy = width / 2 + rng.normal(0, 0.02) * width, height / 2 + rng.normal(0, 0.02) * height
@@ -144,7 +144,7 @@ def _vignette(image: Field, rng: np.random.Generator) -> Field:
 
 
 def _share(plate: NDArray[np.integer[Any] | np.floating[Any]]) -> Field:
-    """A drawing of 0 to 255 as 0 to 1."""
+    """Values of 0 to 255 scaled to 0 to 1."""
     return plate.astype(np.float32) / np.float32(255)
 
 

@@ -1,7 +1,7 @@
-"""The strokes the phantoms are drawn with: noise, outlines, nets, spots, vessels, and pigments that absorb light.
+"""Drawing primitives of the phantoms: noise, outlines, nets, spots, vessels, and pigments that absorb light.
 
-A canvas is a square of n pixels that spans -EXTENT to EXTENT; lengths are in half photograph heights, so a lesion
-keeps its look at every size.
+A canvas is a square of n pixels that spans -EXTENT to EXTENT; lengths are in half image heights, so a lesion looks
+the same at every size.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Field = NDArray[np.float32]  # [n, n], or [3, n, n] for RGB in 0 to 1
 Colour = tuple[float, float, float]
 
 EXTENT = 1.75
-_TWIG = 0.12  # length of vessels that branch no further
+_TWIG = 0.12  # length below which vessels do not branch
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 
@@ -27,12 +27,12 @@ def grid(n: int) -> tuple[Field, Field]:
 
 
 def happens(rng: np.random.Generator, chance: float) -> bool:
-    """True in that share of draws."""
+    """True with this probability."""
     return rng.random() < chance
 
 
 def noise(rng: np.random.Generator, n: int, cells: int, octaves: int = 3) -> Field:
-    """Fractal noise of about zero mean and unit spread, its largest blots EXTENT * 2 / cells wide."""
+    """Fractal noise with a mean of about 0 and a standard deviation of about 1; its period is EXTENT * 2 / cells."""
     total: Field = rng.standard_normal((cells + 1, cells + 1), dtype=np.float32)
     amplitude, power = 1.0, 1.0
     for octave in range(1, octaves):
@@ -54,27 +54,27 @@ def step(field: Field, low: float, high: float) -> Field:
 def outline(
     rng: np.random.Generator, n: int, radius: float, *, oval: float, lobes: float, ragged: float, cells: int = 9
 ) -> Field:
-    """Depth under the border: above 0 inside, about the distance to it, for a round shape bent by each amount."""
+    """Depth inside the border, about the distance to it and above 0 inside, of a disk deformed by each amount."""
     x, y = grid(n)
     rho, theta = cv2.cartToPolar(x, y)
     bend: Field = np.full((n, n), 1, np.float32)
     for k, amount in ((2, oval), (3, lobes), (4, lobes * 0.7), (5, lobes * 0.5)):
         size = amount * rng.uniform(0.5, 1.0)
         bend += np.float32(size) * np.cos(k * theta + np.float32(rng.uniform(0, 2 * np.pi)))
-    turn = cv2.getRotationMatrix2D((n / 2, n / 2), rng.uniform(0, 360), 1.0)  # or borders follow the lattice
+    turn = cv2.getRotationMatrix2D((n / 2, n / 2), rng.uniform(0, 360), 1.0)  # otherwise borders follow the lattice
     wobble = cv2.warpAffine(noise(rng, n, cells, 4), turn, (n, n), borderMode=cv2.BORDER_REFLECT_101)
     depth: Field = np.float32(radius) * bend - rho + np.float32(ragged * radius) * wobble
     return depth
 
 
 def cells(rng: np.random.Generator, n: int, spacing: float, jitter: float) -> Field:
-    """Distance from the nearest point of a shaken honeycomb: 0 at a hole's middle, about 1 where meshes meet."""
+    """Distance from the nearest point of a jittered honeycomb: 0 in the middle of a cell, about 1 at its border."""
     count = int(2 * EXTENT / spacing) + 2
     shake = rng.uniform(-jitter, jitter, (2, count, count)) * spacing
     rows, columns = np.mgrid[0:count, 0:count]
     px = (columns + 0.5 * (rows % 2)) * spacing + shake[0]
     py = rows * spacing * 0.9 + shake[1]
-    for _ in range(2):  # bend the rows, or they look woven
+    for _ in range(2):  # bend the rows, otherwise they look woven
         k, phase = rng.normal(0, 3.2, 2), rng.uniform(0, 2 * np.pi, 2)
         px, py = px + 0.09 * np.sin(k[0] * py + phase[0]), py + 0.09 * np.sin(k[1] * px + phase[1])
     scale = n / (2 * EXTENT)
@@ -87,7 +87,7 @@ def cells(rng: np.random.Generator, n: int, spacing: float, jitter: float) -> Fi
 
 
 def scatter(rng: np.random.Generator, depth: Field, count: int, margin: float = 0.0, apart: float = 0.0) -> Field:
-    """Up to count points [k, 2] (x, y) at least margin under the border and apart from one another."""
+    """Up to count points [k, 2] (x, y), at least margin inside the border and apart from each other."""
     n = depth.shape[-1]
     chosen: list[tuple[float, float]] = []
     for x, y in rng.uniform(-1, 1, (count * 6, 2)):
@@ -101,7 +101,7 @@ def scatter(rng: np.random.Generator, depth: Field, count: int, margin: float = 
 
 
 def rim(rng: np.random.Generator, depth: Field, count: int, around: float, spread: float) -> tuple[Field, Field]:
-    """Count points [k, 2] on the border within spread of the angle around, and their angles."""
+    """Count points [k, 2] on the border, within spread of the angle around, and their angles."""
     n = depth.shape[0]
     angles = around + rng.uniform(-spread, spread, count)
     radii = np.linspace(0.15, 1.3, 40)
@@ -122,7 +122,7 @@ def spots(
     soft: float = 0.012,
     weakest: float = 0.6,
 ) -> Field:
-    """Clods at the points, each of its own size and strength, oval down to the ratio flat."""
+    """Clods at the points with random sizes and strengths, oval down to the axis ratio flat."""
     plate = np.zeros((n, n), np.uint8)
     for x, y in points:
         size = rng.uniform(*radius)
@@ -149,7 +149,7 @@ def strokes(n: int, lines: Sequence[tuple[Field, int, float]], soft: float = 0.0
 def tree(
     rng: np.random.Generator, start: Field, angle: float, *, length: float, thickness: int, strength: float = 1.0
 ) -> list[tuple[Field, int, float]]:
-    """A vessel that winds and branches, as lines for strokes."""
+    """A winding, branching vessel, as lines for `strokes`."""
     turns = angle + np.cumsum(rng.normal(0, 0.28, 9))
     way = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 9, axis=0)
     path = np.concatenate([start[None], start + way]).astype(np.float32)
@@ -166,13 +166,13 @@ def tree(
 
 
 def absorb(image: Field, amount: Field, pigment: Colour) -> Field:
-    """The image seen through a pigment (Beer and Lambert), which is what keeps the browns and reds true."""
+    """The image seen through a pigment, by the Beer-Lambert law, for realistic browns and reds."""
     passed: Field = np.exp(-amount * _planes(pigment))
     return image * passed
 
 
 def blend(image: Field, colour: Colour, alpha: Field) -> Field:
-    """The image under a veil of the colour."""
+    """The image blended with a colour."""
     return image + alpha * (_planes(colour) - image)
 
 

@@ -1,6 +1,6 @@
-"""The seven looks: each takes bare skin and returns the same skin with a lesion on it.
+"""The appearance of the seven classes: each function draws a lesion on bare skin.
 
-What tells a class apart is drawn with a strength of its own, so that weak lesions of neighbours look alike
+The features of a class have a random strength, so that weak lesions of similar classes look alike
 (Tschandl et al. 2018 for the classes; Kittler et al. 2016 for the terms of dermoscopy).
 """
 
@@ -41,7 +41,7 @@ YELLOW: Colour = (0.90, 0.76, 0.48)
 def nevus(skin: Field, rng: np.random.Generator) -> Field:
     """Round and even: a regular net, globules, or neither, fading at the border."""
     n = skin.shape[-1]
-    odd = rng.beta(1.2, 2.1)  # towards a melanoma
+    odd = rng.beta(1.2, 2.1)  # similarity to a melanoma
     depth = outline(rng, n, rng.uniform(0.36, 0.68), oval=0.16, lobes=0.03 + 0.10 * odd, ragged=0.03 + 0.10 * odd)
     fade = rng.uniform(0.06, 0.17)
     body = step(depth, -fade, fade)
@@ -59,7 +59,7 @@ def nevus(skin: Field, rng: np.random.Generator) -> Field:
     elif kind == "globules":
         clods = spots(rng, n, scatter(rng, depth, 60, 0.02, 0.10), (0.032, 0.055), flat=0.7)
         tone = tone * (0.65 + rng.uniform(0.6, 1.1) * clods)
-    if happens(rng, 0.14):  # worn or pale in the middle, as a fibroma
+    if happens(rng, 0.14):  # pale in the middle, like a fibroma
         image = blend(image, MILK, step(depth, 0.12, 0.42) * rng.uniform(0.1, 0.5))
         tone = tone * (1 - rng.uniform(0.2, 0.7) * step(depth, 0.1, 0.4))
     if happens(rng, 0.25 * odd + 0.05):
@@ -68,9 +68,9 @@ def nevus(skin: Field, rng: np.random.Generator) -> Field:
 
 
 def melanoma(skin: Field, rng: np.random.Generator) -> Field:
-    """Lopsided and many-coloured: broken net, black blotches, blue-grey veil, white scars, streaks and dots."""
+    """Asymmetric and many-coloured: broken net, black blotches, blue-grey veil, white scars, streaks and dots."""
     n = skin.shape[-1]
-    bold = rng.beta(1.2, 1.7)  # from nearly a nevus to all at once
+    bold = rng.beta(1.2, 1.7)  # from nearly a nevus to all features
     depth = outline(
         rng, n, rng.uniform(0.42, 0.74), oval=0.24, lobes=0.05 + 0.11 * bold, ragged=0.05 + 0.10 * bold, cells=8
     )
@@ -99,7 +99,7 @@ def melanoma(skin: Field, rng: np.random.Generator) -> Field:
 
 
 def keratosis(skin: Field, rng: np.random.Generator) -> Field:
-    """Stuck on: sharp border, ridges and furrows, white milia, dark plugs; a fifth are flat sun spots."""
+    """Sharp border, ridges and furrows, white milia, dark plugs; a fifth are flat sun spots."""
     n = skin.shape[-1]
     sharp = rng.uniform(0.012, 0.12)
     if happens(rng, 0.22):
@@ -192,7 +192,7 @@ def fibroma(skin: Field, rng: np.random.Generator) -> Field:
 
 
 def vascular(skin: Field, rng: np.random.Generator) -> Field:
-    """Red, purple or blue-black lacunae; now and then a black crust; no brown."""
+    """Red, purple or blue-black lacunae, sometimes a black crust; no brown."""
     n = skin.shape[-1]
     depth = outline(rng, n, rng.uniform(0.34, 0.58), oval=0.18, lobes=0.08, ragged=0.05)
     soft = rng.uniform(0.02, 0.12)
@@ -224,13 +224,13 @@ LOOKS: dict[str, Callable[[Field, np.random.Generator], Field]] = {
 
 
 def _brown(rng: np.random.Generator) -> Colour:
-    """A lesion's own brown, from reddish to greyish."""
+    """A random brown, from reddish to greyish."""
     grey = max(-0.12, rng.normal(0.01, 0.09))
     return BROWN[0] + 1.2 * grey, BROWN[1] - 0.3 * grey, BROWN[2] - 1.4 * grey
 
 
 def _grain(rng: np.random.Generator, n: int, amount: Field) -> Field:
-    """The amount of pigment with the fine unevenness of skin."""
+    """The amount of pigment with fine random variation."""
     grain: Field = np.clip(1 + np.float32(0.13) * noise(rng, n, 24, 3), 0.3, 2)
     return amount * grain
 
@@ -255,7 +255,7 @@ def _ragged_rim(image: Field, depth: Field, rng: np.random.Generator, bold: floa
 
 
 def _vessels(rng: np.random.Generator, n: int, starts: Field, angles: Field) -> Field:
-    """Trees that grow inwards from the border."""
+    """Branching vessels that grow inwards from the border."""
     lines = [
         line
         for start, angle in zip(starts, angles, strict=True)
@@ -289,7 +289,7 @@ def _crust(image: Field, depth: Field, rng: np.random.Generator, count: int) -> 
 
 
 def _raised(image: Field, depth: Field, height: float) -> Field:
-    """Light from the upper left on a plaque that stands up from the skin."""
+    """Shading of a raised plaque, lit from the upper left."""
     dome = step(depth, -0.05, 0.3)
     slope: Field = (np.gradient(dome, axis=0) + np.gradient(dome, axis=1)).astype(np.float32)
     return image * (1 + np.float32(0.01 * height * image.shape[-1]) * slope)

@@ -1,11 +1,10 @@
-"""The embedded data set: drawn dermoscopy-like photographs in HAM10000's layout, with patients added.
+"""The embedded data set: drawn dermoscopy-like images in HAM10000's layout, with patients added.
 
-Every picture has seeds of its own (class, number of the lesion in its class, number of the photograph), so it is the
-same whatever else is drawn. A patient has lesions, a lesion photographs, and a few photographs stand once more,
-hardly changed, under another lesion and patient: the leak that a split has to find.
+Every image has its own seeds (class, number of the lesion in its class, number of the image), so it does not depend
+on what else is drawn. A patient has lesions and a lesion has images. A few images are repeated, slightly changed,
+under another lesion and patient: leaks that a split must find.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.config import Seed
+from data.phantoms import ham10000
 from data.phantoms.draw import draw
-
-__all__ = ["CODES", "HAM10000_IMAGES", "HAM10000_LESIONS", "PhantomConfig", "draw", "draw_table", "write_phantoms"]
+from data.phantoms.ham10000 import AGES, DX_TYPES, FEMALE, NO_AGE, SITE_WEIGHTS, SITES
+from data.progress import Progress
 
 CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-# Counts, ages, sites and diagnosis types of the public table (Tschandl et al. 2018, doi:10.7910/DVN/DBW86T).
-HAM10000_IMAGES = {"nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514, "akiec": 327, "vasc": 142, "df": 115}
-HAM10000_LESIONS = {"nv": 5403, "mel": 614, "bkl": 727, "bcc": 327, "akiec": 228, "vasc": 98, "df": 73}
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "patient_id"]
 
 _FEWEST = 4  # images of a class
@@ -32,35 +29,6 @@ _COPIES = 0.005  # near-duplicates, of all images
 _FEWEST_COPIES = 4
 _QUALITY = 92  # JPEG
 _PLAN, _LESION, _PHOTO, _COPY = range(4)  # what a seed is for
-
-_AGES = {  # mean and spread, years
-    "akiec": (67, 11), "bcc": (67, 14), "bkl": (64, 14), "df": (53, 14), "mel": (61, 15), "nv": (46, 15),
-    "vasc": (51, 22),
-}  # fmt: skip
-_NO_AGE = 0.006
-_FEMALE = {"akiec": 0.32, "bcc": 0.38, "bkl": 0.42, "df": 0.45, "mel": 0.38, "nv": 0.48, "vasc": 0.51}
-_DX_TYPES = {
-    "akiec": {"histo": 1.0},
-    "bcc": {"histo": 1.0},
-    "bkl": {"histo": 0.70, "consensus": 0.24, "confocal": 0.06},
-    "df": {"histo": 0.48, "consensus": 0.52},
-    "mel": {"histo": 1.0},
-    "nv": {"histo": 0.37, "follow_up": 0.55, "consensus": 0.08},
-    "vasc": {"histo": 0.47, "consensus": 0.53},
-}
-_SITES = (
-    "back", "lower extremity", "trunk", "upper extremity", "abdomen", "face", "chest", "foot", "neck", "scalp", "hand",
-    "ear", "genital", "acral", "unknown",
-)  # fmt: skip
-_SITE_WEIGHTS = {  # percent, in the order of _SITES
-    "akiec": (9, 20, 0, 19, 2, 35, 4, 0, 3, 4, 4, 1, 0, 0, 0),
-    "bcc": (36, 11, 2, 10, 4, 20, 9, 1, 3, 4, 0, 0, 0, 0, 1),
-    "bkl": (18, 16, 7, 9, 4, 29, 7, 0, 3, 3, 1, 1, 0, 0, 2),
-    "df": (2, 71, 0, 21, 3, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0),
-    "mel": (29, 17, 4, 19, 6, 9, 6, 3, 3, 1, 0, 2, 0, 0, 1),
-    "nv": (21, 22, 19, 10, 13, 1, 3, 4, 1, 1, 1, 0, 1, 0.1, 3),
-    "vasc": (15, 19, 22, 8, 19, 6, 4, 0, 2, 1, 4, 0, 0, 0, 0),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +40,10 @@ class PhantomConfig:
     height: int = 120
     seed: Seed = 0
     codes: tuple[str, ...] = CODES
-    balanced: bool = False  # the same number of each code, for judges and for pretraining
+    balanced: bool = False  # the same number of each code, for oracles and for pretraining
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what cannot be drawn."""
+        """Raises ValueError for unknown or repeated codes and for too few images or pixels."""
         unknown = [code for code in self.codes if code not in CODES]
         if unknown or not self.codes or len(set(self.codes)) < len(self.codes):
             raise ValueError(f"codes {self.codes} must be different ones of {', '.join(CODES)}")
@@ -86,15 +54,12 @@ class PhantomConfig:
 
 
 def draw_table(config: PhantomConfig) -> pd.DataFrame:
-    """HAM10000's columns and patient_id, one row an image, in the order of image_id; draws nothing."""
+    """HAM10000's columns and patient_id, one row per image, in the order of image_id; draws nothing."""
     return _plan(config)[COLUMNS]
 
 
-def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Draws images/<image_id>.jpg and, when all are there, metadata.csv, whose path comes back.
-
-    `progress` is told how many of how many images are drawn.
-    """
+def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Progress | None = None) -> Path:
+    """Draw images/<image_id>.jpg and, when all are there, metadata.csv, whose path comes back."""
     table = folder / "metadata.csv"
     table.unlink(missing_ok=True)
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -110,7 +75,7 @@ def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Callable[[i
 
 
 def _plan(config: PhantomConfig) -> pd.DataFrame:
-    """The table with what each image is drawn from: lesion and photo number in its class, and whether it is a copy."""
+    """The table with the columns that images are drawn from: lesion and photo number, and whether it is a copy."""
     rng = _rng(config.seed, _PLAN)
     counts = _counts(config)
     photos = [_photos(dx, counts[dx], rng) for dx in config.codes]
@@ -122,8 +87,8 @@ def _plan(config: PhantomConfig) -> pd.DataFrame:
 
 
 def _counts(config: PhantomConfig) -> dict[str, int]:
-    """Images of each class, which sum to config.images (largest remainder, the rare ones lifted first)."""
-    weights = {dx: 1 if config.balanced else HAM10000_IMAGES[dx] for dx in config.codes}
+    """Images of each class, with config.images in sum; the rarest are raised to the minimum first."""
+    weights = {dx: 1 if config.balanced else ham10000.IMAGES[dx] for dx in config.codes}
     left, counts = config.images, dict.fromkeys(config.codes, 0)
     open_codes = sorted(config.codes, key=lambda dx: weights[dx])
     for place, dx in enumerate(open_codes):
@@ -134,8 +99,8 @@ def _counts(config: PhantomConfig) -> dict[str, int]:
 
 
 def _photos(dx: str, images: int, rng: np.random.Generator) -> pd.DataFrame:
-    """One row a photograph: as many photographs a lesion as in HAM10000, most lesions with one."""
-    lesions = max(2, round(images * HAM10000_LESIONS[dx] / HAM10000_IMAGES[dx]))
+    """One row per image: as many images per lesion as in HAM10000, most lesions with one."""
+    lesions = max(2, round(images * ham10000.LESIONS[dx] / ham10000.IMAGES[dx]))
     taken = np.ones(lesions, int)
     for _ in range(images - lesions):
         taken[rng.choice(np.flatnonzero(taken < _MOST_PHOTOS))] += 1
@@ -145,7 +110,7 @@ def _photos(dx: str, images: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _with_copies(plan: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Turns a few lesions with one photograph into near-duplicates of another lesion's photograph."""
+    """Turn a few lesions with one image into near-duplicates of another lesion's image."""
     wanted = max(_FEWEST_COPIES, round(_COPIES * len(plan)))
     plan["key"] = plan.dx + "/" + plan.lesion.astype(str)
     single = plan.index[~plan.key.duplicated(keep=False)].to_numpy()
@@ -160,33 +125,33 @@ def _with_copies(plan: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _with_patients(plan: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Lesions dealt to patients, mostly one each, and what the table says of both."""
+    """Assign lesions to patients, mostly one each, and draw the columns of both."""
     lesions = plan.drop_duplicates("key")[["key", "dx"]].reset_index(drop=True)
     lesions = lesions.iloc[rng.permutation(len(lesions))].reset_index(drop=True)
     sizes = rng.choice([1, 2, 3, 4], len(lesions), p=[0.78, 0.15, 0.05, 0.02])
     lesions["patient"] = np.repeat(np.arange(len(lesions)), sizes)[: len(lesions)]
     lesions["lesion_id"] = [f"PHL_{number:07d}" for number in range(len(lesions))]
     lesions["patient_id"] = [f"PHP_{number:07d}" for number in lesions.patient]
-    lesions["dx_type"] = [rng.choice(list(_DX_TYPES[dx]), p=list(_DX_TYPES[dx].values())) for dx in lesions.dx]
+    lesions["dx_type"] = [rng.choice(list(DX_TYPES[dx]), p=list(DX_TYPES[dx].values())) for dx in lesions.dx]
     lesions["localization"] = [_site(dx, rng) for dx in lesions.dx]
     people = lesions.drop_duplicates("patient")[["patient", "dx"]]
     people = people.assign(
         age=[_age(dx, rng) for dx in people.dx],
-        sex=["female" if rng.random() < _FEMALE[dx] else "male" for dx in people.dx],
+        sex=["female" if rng.random() < FEMALE[dx] else "male" for dx in people.dx],
     )
     lesions = lesions.merge(people.drop(columns="dx"), on="patient")
     return plan.merge(lesions.drop(columns="dx"), on="key")
 
 
 def _site(dx: str, rng: np.random.Generator) -> str:
-    weights = np.array(_SITE_WEIGHTS[dx], float)
-    return str(rng.choice(_SITES, p=weights / weights.sum()))
+    weights = np.array(SITE_WEIGHTS[dx], float)
+    return str(rng.choice(SITES, p=weights / weights.sum()))
 
 
 def _age(dx: str, rng: np.random.Generator) -> float:
-    """Years in steps of five, as in HAM10000; NaN where it is not known."""
-    age = float(np.clip(5 * round(rng.normal(*_AGES[dx]) / 5), 5, 85))
-    return float("nan") if rng.random() < _NO_AGE else age
+    """Years in steps of five, as in HAM10000; NaN if unknown."""
+    age = float(np.clip(5 * round(rng.normal(*AGES[dx]) / 5), 5, 85))
+    return float("nan") if rng.random() < NO_AGE else age
 
 
 def _photograph(config: PhantomConfig, dx: str, lesion: int, photo: int, *, copy: bool) -> NDArray[np.uint8]:
@@ -202,7 +167,7 @@ def _photograph(config: PhantomConfig, dx: str, lesion: int, photo: int, *, copy
 
 
 def _almost(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The photograph coded once more, a pixel or two cut off its edges, a little brighter or darker."""
+    """The image encoded once more, a pixel or two cut off its edges, slightly brighter or darker."""
     height, width = image.shape[:2]
     top, bottom, left, right = rng.integers(0, max(1, round(height / 80)) + 1, 4)
     coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]

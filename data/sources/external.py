@@ -1,7 +1,7 @@
-"""Synthetic images that another program made: a folder a class, or images beside a metadata.csv with their labels.
+"""Synthetic images that another program made: a folder per class, or images with a metadata.csv of their labels.
 
-Who drew them and from what is not known here, so they are told apart from the images of this program's own generators
-wherever they go, and those that are nearly a photograph of the study are found by looking.
+Their generator is unknown unless a generation.json beside them tells it, so they are reported apart from the images
+of this program's own generators, and searched for copies of the study's photographs.
 """
 
 from __future__ import annotations
@@ -20,35 +20,45 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
-from data.errors import DataError
+from data.errors import DataError, Fault
 from data.files.archives import class_folders
 from data.manifest import COLUMNS, Manifest, read_table
 from data.splits.duplicates import near_duplicates
+from data.splits.provenance import Provenance
+from data.splits.split import Split
+from data.store import read_json
 
 METADATA = "metadata.csv"  # with the columns `file_name` and `label`, as `augment.generate` writes and `datasets` reads
+GENERATION = "generation.json"  # of a folder that this program generated
+LEFT_OUT = "left-out"  # name of the images that share a leakage group with an official test set
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class FolderArm:
-    """An arm whose rare classes are filled up with images made elsewhere."""
+class ExternalArm:
+    """An arm whose rare classes are filled up with external images."""
 
     folder: str  # ~ and $VARIABLES are filled in
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "elsewhere"  # of the arm; a-z, 0-9, dashes
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "external"  # of the arm; a-z, 0-9, dashes
 
 
-def read_elsewhere(arm: FolderArm, labels: Sequence[str]) -> Manifest:
-    """Read all images of the folder as synthetic ones, sorted by path; each is a group of its own.
+def choose_external(arm: ExternalArm, labels: Sequence[str], wanted: Mapping[str, int], seed: int) -> Manifest:
+    """Read the folder and draw as many images of each class as are wanted, none twice. Raises DataError."""
+    return sample_external(read_external(arm, labels), wanted, seed)
+
+
+def read_external(arm: ExternalArm, labels: Sequence[str]) -> Manifest:
+    """All images of the folder as synthetic ones, sorted by path; each is a group of its own.
 
     `labels` are the study's. Raises DataError for a folder, row or label that cannot be used.
     """
     folder = _folder(arm)
     table = folder / METADATA
-    rows = _listed(folder, table) if table.is_file() else _by_class(folder)
-    strange = rows[~rows["label"].isin(labels)]
-    if len(strange):
-        label, place = strange["label"].iloc[0], strange["place"].iloc[0]
+    rows = _from_metadata(folder, table) if table.is_file() else _by_class(folder)
+    unknown = rows[~rows["label"].isin(labels)]
+    if len(unknown):
+        label, place = unknown["label"].iloc[0], unknown["place"].iloc[0]
         near = difflib.get_close_matches(label, labels, n=1) or sorted(labels)
         raise DataError(f"{place}: the label {label!r} is none of the study's; rename it ({', '.join(near)}?)")
     rows = rows.sort_values("path", kind="stable").reset_index(drop=True)
@@ -58,48 +68,90 @@ def read_elsewhere(arm: FolderArm, labels: Sequence[str]) -> Manifest:
     return Manifest(pd.DataFrame(columns, dtype=str), {root: folder})
 
 
-def choose(images: Manifest, wanted: Mapping[str, int], seed: int) -> Manifest:
-    """Draw as many images of each class as are wanted, no image twice. Raises DataError for too few."""
+def sample_external(images: Manifest, wanted: Mapping[str, int], seed: int) -> Manifest:
+    """Draw as many images of each class as are wanted, none twice. Raises DataError for too few."""
     folder = ", ".join(str(folder) for folder in images.roots.values())
     table, parts = images.table, []
     for label, n in wanted.items():
-        there = table[table["label"] == label]
-        if len(there) < n:
+        available = table[table["label"] == label]
+        if len(available) < n:
             raise DataError(
-                f"{folder}: {label!r} needs {n} images, as many as the other arms add, but {len(there)} are there; "
+                f"{folder}: {label!r} needs {n} images, as many as the other arms add, but {len(available)} are there; "
                 "add some or lower fill_to"
             )
-        parts.append(there.sample(n, random_state=np.random.default_rng(seed)).sort_index())
-    idle = sorted(set(images.labels) - {label for label, n in wanted.items() if n})
-    if idle:
-        log.warning("%s: the images of %s are left out, since no arm adds to these classes", folder, ", ".join(idle))
+        parts.append(available.sample(n, random_state=np.random.default_rng(seed)).sort_index())
+    unused = sorted(set(images.labels) - {label for label, n in wanted.items() if n})
+    if unused:
+        log.warning("%s: the images of %s are left out, since no arm adds to these classes", folder, ", ".join(unused))
     chosen: pd.DataFrame = pd.concat(parts, ignore_index=True) if parts else table.head(0)
     return Manifest(chosen, images.roots)
 
 
-def copies(pixels: UInt8[np.ndarray, "n s s 3"], of: UInt8[np.ndarray, "m s s 3"]) -> list[tuple[int, int]]:
-    """Find which images are nearly a photograph of `of`, turned or flipped too: pairs of rows, (image, photograph)."""
-    groups = np.repeat(np.array([0, 1]), [len(pixels), len(of)])  # pairs within either are not looked at
+def external_provenance(folder: Path) -> Provenance:
+    """What the generator of a folder's images was trained on; unknown if no generation.json there tells it."""
+    try:
+        return Provenance.from_record(read_json(folder / GENERATION)["provenance"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Provenance.unknown()
+
+
+def originals_of(split: Split, images: Manifest) -> dict[str, Manifest]:
+    """What external images may be copies of: the split's parts and the images in no part, by name.
+
+    `images` are all of the data set's.
+    """
+    if not split.left_out:
+        return split.parts()
+    return {**split.parts(), LEFT_OUT: images.where(images.table["image_id"].isin(split.left_out))}
+
+
+def find_copies(pixels: UInt8[np.ndarray, "n s s 3"], of: UInt8[np.ndarray, "m s s 3"]) -> list[tuple[int, int]]:
+    """The images that are near-duplicates of a photograph in `of`, rotated or flipped too: (image, photograph) rows."""
+    groups = np.repeat(np.array([0, 1]), [len(pixels), len(of)])  # pairs within either are not compared
     found = near_duplicates(np.concatenate([pixels, of]), groups, first=len(pixels))
-    return [(int(made), int(photograph) - len(pixels)) for made, photograph in found]
+    return [(int(image), int(photograph) - len(pixels)) for image, photograph in found]
 
 
-def _folder(arm: FolderArm) -> Path:
+def copy_names(chosen: Manifest, originals: Manifest, pair: tuple[int, int]) -> tuple[str, str]:
+    """The path of an external image and the id of the photograph that it copies."""
+    return str(chosen.paths()[pair[0]]), str(originals.table["image_id"].iloc[pair[1]])
+
+
+def copies_fault(copies: Sequence[tuple[str, str]], part: str, where: str = "") -> Fault:
+    """The fault of images that copy photographs of a part that evaluates the classifier; both are given by name."""
+    return Fault(
+        where,
+        tuple(f"{image}: shows nearly the same as {photograph} of the {part} part" for image, photograph in copies),
+        "its generator has seen images that evaluate the classifier: make the images anew from the train part alone",
+    )
+
+
+def refuse_copies(
+    chosen: Manifest, originals: Mapping[str, Manifest], found: Mapping[str, Sequence[tuple[int, int]]]
+) -> None:
+    """Raise DataError for copies of images outside the train part; pairs as of `find_copies`, by the part's name."""
+    for name in ("validation", "test", LEFT_OUT):
+        if found.get(name):
+            copies = [copy_names(chosen, originals[name], pair) for pair in found[name]]
+            raise DataError(str(copies_fault(copies, name)))
+
+
+def _folder(arm: ExternalArm) -> Path:
     folder = Path(os.path.expandvars(arm.folder)).expanduser()
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; arm {arm.name!r} must name the folder of its images")
     return folder.resolve()
 
 
-def _listed(folder: Path, table: Path) -> pd.DataFrame:
-    """Rows of metadata.csv; every image that it names is there, once."""
-    listed = read_table(table)
+def _from_metadata(folder: Path, table: Path) -> pd.DataFrame:
+    """Rows of metadata.csv; every image that it names exists, and is named once."""
+    metadata = read_table(table)
     for column in ("file_name", "label"):
-        if column not in listed.columns:
-            raise DataError(f"{table}: no column {column!r}; it has {', '.join(listed.columns)}")
-    if listed.empty:
+        if column not in metadata.columns:
+            raise DataError(f"{table}: no column {column!r}; it has {', '.join(metadata.columns)}")
+    if metadata.empty:
         raise DataError(f"{table}: has no rows; give a row an image")
-    rows = pd.DataFrame({"path": listed["file_name"], "label": listed["label"]})
+    rows = pd.DataFrame({"path": metadata["file_name"], "label": metadata["label"]})
     rows["place"] = [f"{table}: row {number}" for number in range(2, len(rows) + 2)]
     for path, label, place in rows.itertuples(index=False):
         if not path or not label:
@@ -115,7 +167,7 @@ def _listed(folder: Path, table: Path) -> pd.DataFrame:
 
 
 def _by_class(folder: Path) -> pd.DataFrame:
-    """Take the name of each folder for the label of all images below it."""
+    """Rows of all images below each sub-folder, whose name is their label."""
     images = class_folders(folder)
     files = [(label, file, str(folder / label)) for label, found in images.items() for file in found]
     if not files:

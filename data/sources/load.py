@@ -1,6 +1,6 @@
-"""Where images come from: the drawn phantoms, a published data set, any table beside a folder, or a folder a class.
+"""Images as a manifest, from any source: phantoms, a published data set, a table of a folder, or a folder per class.
 
-What is known of HAM10000 and the ISIC data sets stands in `published`; here is what any data set goes through.
+The layouts of HAM10000 and the ISIC data sets are in `published`; the steps here are those of every source.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Literal
@@ -19,16 +19,18 @@ from pydantic.dataclasses import dataclass
 
 from data import phantoms
 from data.config import STRICT, to_dict
-from data.errors import DataError, Fault, OnFault, refuse
-from data.files.archives import class_folders, image_files, without_suffix
+from data.errors import DataError, OnFault, refuse
 from data.manifest import COLUMNS, Manifest
 from data.phantoms.table import PhantomConfig, write_phantoms
+from data.progress import Progress
+from data.sources.folders import read_folders
 from data.sources.official_test import OfficialTest, hold_out
 from data.sources.published import LAYOUTS, Layout, form_of_test, places_in, table_in, table_named
-from data.sources.tables import Columns, check_rows, find_images, less, read_rows
+from data.sources.row_checks import check_rows, exclude_images, find_images
+from data.sources.tables import Columns, read_rows, report
 from data.store import building, digest, file_sha256, finished
 
-ROW = "(row)"  # the column that tells from which table and row of it an image was read
+ROW = "(row)"  # column with the table and the row in it that an image was read from
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +41,17 @@ class DataConfig:
 
     source: Literal["phantom", "ham10000", "isic", "isic2018", "isic2019", "table", "folders"] = "phantom"
     folder: str | None = None  # of the images, or their zips; ~ and $VARIABLES are filled in
-    table: str | None = None  # CSV, or separated by tabs or semicolons; relative to `folder`
-    further: tuple[str, ...] = ()  # more tables of the same images, joined by the image column
-    columns: Columns = Columns()  # of `table`; a published data set's are known, and what is named here goes first
-    rename: Mapping[str, str] = field(default_factory=dict)  # a label as it is written: as it is called here
-    labels: tuple[str, ...] = ()  # keep these alone; () = all
-    leave_out: tuple[str, ...] = ()  # ids of images that are not to be used
-    test: OfficialTest | None = None  # stands as the test part; None: the split cuts one off
+    table: str | None = None  # separated by commas, tabs or semicolons; relative to `folder`
+    extra_tables: tuple[str, ...] = ()  # of the same images, joined by the image column
+    columns: Columns = Columns()  # of `table`; override the known ones of a published data set
+    label_map: Mapping[str, str] = field(default_factory=dict)  # label in the table: label here
+    labels: tuple[str, ...] = ()  # only these are kept; () = all
+    exclude_ids: tuple[str, ...] = ()  # ids of images that are not used
+    test: OfficialTest | None = None  # the test part; None: the split makes one
     phantom: PhantomConfig = PhantomConfig()
 
     def __post_init__(self) -> None:
-        """Refuse a source that cannot know where to look."""
+        """Raises ValueError for a source without a folder or table, and for phantoms with a test set."""
         if self.source != "phantom" and not self.folder:
             raise ValueError(f"the source {self.source} needs `folder`, where its images lie")
         if self.source == "table" and not self.table:
@@ -61,37 +63,36 @@ class DataConfig:
 def load_manifest(
     config: DataConfig,
     workdir: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     on_fault: OnFault = refuse,
 ) -> Manifest:
     """Read the configured table and find every image; phantoms are drawn below workdir, once.
 
     `group_id` is the group, patient, lesion or image, the first that is known; data.splits.duplicates makes
-    leakage groups of them. The one root is named as the source. Raises DataError for the first fault;
-    with an `on_fault` that returns, rows at fault are left out, and only what leaves nothing to read raises.
+    leakage groups of them. The root is named as the source. Raises DataError for the first fault; with an
+    `on_fault` that returns, faulty rows are left out, and only a source without usable rows raises.
     """
     manifest = numbered_manifest(config, workdir, progress, on_fault)
     return Manifest(manifest.table.drop(columns=ROW, errors="ignore"), manifest.roots)
 
 
-def numbered_manifest(
-    config: DataConfig, workdir: Path, progress: Callable[[int, int], None] | None, on_fault: OnFault
-) -> Manifest:
-    """Read what `load_manifest` does, with the further column ROW where there is a table."""
+def numbered_manifest(config: DataConfig, workdir: Path, progress: Progress | None, on_fault: OnFault) -> Manifest:
+    """As `load_manifest`, with the extra column ROW if the source has a table."""
     if config.source == "phantom":
         table = _phantoms(config.phantom, workdir, progress)
         return _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), on_fault)
     folder = _folder(str(config.folder))
     if config.source == "folders":
-        manifest, columns = _from_folders(config, folder, on_fault), config.columns
+        rows = _relabelled(config, str(folder), read_folders(folder, config.source, on_fault), on_fault)
+        manifest, columns = _manifest(config, rows, folder), config.columns
     else:
         path, places, layout = _published(config, folder)
         manifest, columns = _from_table(config, path, places, layout, on_fault, folder), layout.columns
     return _with_test(config, config.test, manifest, columns, on_fault) if config.test else manifest
 
 
-def _phantoms(config: PhantomConfig, workdir: Path, progress: Callable[[int, int], None] | None) -> Path:
-    """Draw the phantoms, unless they are there as this version of the program draws them."""
+def _phantoms(config: PhantomConfig, workdir: Path, progress: Progress | None) -> Path:
+    """The table of the phantoms; they are drawn unless this version of the program has drawn them before."""
     program = [file_sha256(path) for path in sorted(Path(phantoms.__path__[0]).glob("*.py"))]
     inputs = {"phantom": to_dict(config), "program": digest(program)}
     folder = workdir / f"phantom-{digest(inputs)[:12]}"
@@ -101,8 +102,8 @@ def _phantoms(config: PhantomConfig, workdir: Path, progress: Callable[[int, int
     return folder / "metadata.csv"
 
 
-def _folder(written: str) -> Path:
-    folder = Path(os.path.expandvars(written)).expanduser()
+def _folder(configured: str) -> Path:
+    folder = Path(os.path.expandvars(configured)).expanduser()
     if "$" in str(folder):
         raise DataError(f"{folder}: that environment variable is not set; set it, or write the folder itself")
     if not folder.is_dir():
@@ -111,14 +112,14 @@ def _folder(written: str) -> Path:
 
 
 def _published(config: DataConfig, folder: Path) -> tuple[Path, list[str], Layout]:
-    """Find the table and the image folders; what the config names goes before what is known of the data set."""
+    """The table, the image folders and the layout; the config's names override the known ones of the data set."""
     if config.source == "table":
         return folder / str(config.table), ["."], Layout(tables=(), columns=config.columns)
     known = LAYOUTS[config.source]
     tables = (config.table,) if config.table else known.tables
     default = Columns()
-    named = {key: value for key, value in vars(config.columns).items() if value != getattr(default, key)}
-    layout = dataclasses.replace(known, tables=tables, columns=dataclasses.replace(known.columns, **named))
+    overrides = {key: value for key, value in vars(config.columns).items() if value != getattr(default, key)}
+    layout = dataclasses.replace(known, tables=tables, columns=dataclasses.replace(known.columns, **overrides))
     return table_in(folder, layout), places_in(folder, layout), layout
 
 
@@ -131,9 +132,9 @@ def _from_table(
     folder: Path | None = None,
 ) -> Manifest:
     folder = folder or path.parent
-    further = [folder / name for name in (*layout.further, *config.further)]
-    rows = _numbered(path, read_rows(path, further, layout.columns, on_fault))
-    rows = _chosen(config, str(path), rows.assign(label=rows["label"].replace(layout.rename)), on_fault)
+    extra = [folder / name for name in (*layout.extra_tables, *config.extra_tables)]
+    rows = _numbered(path, read_rows(path, extra, layout.columns, on_fault))
+    rows = _relabelled(config, str(path), rows.assign(label=rows["label"].replace(layout.label_map)), on_fault)
     rows = check_rows(path, rows, on_fault)
     found = find_images(path, rows, folder, places, on_fault)
     rows = rows.loc[found.index].assign(root=config.source, path=found)
@@ -143,84 +144,52 @@ def _from_table(
 def _with_test(
     config: DataConfig, test: OfficialTest, manifest: Manifest, columns: Columns, on_fault: OnFault
 ) -> Manifest:
-    """Join the official test set to the images."""
+    """The manifest with the images of the official test set."""
     folder = _folder(test.folder or str(config.folder))
     path = table_named(folder, test.table)
     columns, known = (test.columns, {}) if test.columns else form_of_test(path, columns)
-    rows = _numbered(path, read_rows(path, [folder / name for name in test.further], columns, on_fault))
-    rows = rows.assign(label=rows["label"].replace(known).replace(config.rename))
-    rows = less(path, rows, test.leave_out, on_fault)
-    rows = rows[~rows["image_id"].isin(config.leave_out)]
+    rows = _numbered(path, read_rows(path, [folder / name for name in test.extra_tables], columns, on_fault))
+    rows = rows.assign(label=rows["label"].replace(known).replace(config.label_map))
+    rows = exclude_images(path, rows, test.exclude_ids, on_fault)
+    rows = rows[~rows["image_id"].isin(config.exclude_ids)]
     rows = rows[rows["label"].isin(config.labels)] if config.labels else rows
-    held = hold_out(manifest, path, rows, folder, on_fault)
-    _one_system(path, held)
-    return held
+    joined = hold_out(manifest, path, rows, folder, on_fault)
+    _refuse_mixed_lesion_ids(path, joined)
+    return joined
 
 
 def _numbered(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{ROW: [f"{path.name}, row {number}" for number in rows.index]})
 
 
-def _from_folders(config: DataConfig, folder: Path, on_fault: OnFault) -> Manifest:
-    """Take the name of each folder for the label of all images below it."""
-    images = class_folders(folder)
-    if not images:
-        raise DataError(f"{folder}: holds no folders; put the images of each class into a folder that bears its label")
-    for label in (label for label, files in images.items() if not files):
-        on_fault(Fault(str(folder / label), ("the label has no images",), "add some or remove the folder"))
-    files = [(label, file.relative_to(folder).as_posix()) for label in images for file in images[label]]
-    loose = len(image_files(folder)) - len(files)
-    if loose:
-        log.warning("%s: %d images lie beside the class folders and are left out", folder, loose)
-    log.warning(
-        "%s: folders tell no patient or lesion, so each image is a group of its own; if several show one lesion, "
-        "give a table that says so (`source: table`)",
-        folder,
-    )
-    rows = pd.DataFrame(files, columns=["label", "path"]).assign(
-        root=config.source, lesion_id="", patient_id="", source="real", lineage=""
-    )
-    rows["image_id"] = rows["group_id"] = rows["path"].map(without_suffix)
-    twice = [list(same["path"])[:2] for _, same in rows.groupby("image_id") if len(same) > 1]
-    if twice:
-        cases = tuple(f"{one} and {other} differ in their ending alone" for one, other in twice)
-        on_fault(Fault(str(folder), cases, "rename one"))
-    rows = rows[~rows["image_id"].duplicated()]
-    return _manifest(config, _chosen(config, str(folder), rows, on_fault), folder)
-
-
-def _chosen(config: DataConfig, where: str, rows: pd.DataFrame, on_fault: OnFault) -> pd.DataFrame:
-    """Leave out images, rename labels, then keep those that are asked for."""
-    rows = less(where, rows, config.leave_out, on_fault)
-    for asked, present in (
-        (tuple(config.rename), rows["label"]),
-        (config.labels, rows["label"].replace(config.rename)),
-    ):
-        for label in asked:
-            if label not in set(present):
-                near = difflib.get_close_matches(label, sorted(set(present)), n=1) or sorted(set(present))
-                fault = (f"the label {label!r} has no images",)
-                on_fault(Fault(where, fault, f"labels there: {', '.join(near)}"))
-    rows = rows.assign(label=rows["label"].replace(config.rename))
+def _relabelled(config: DataConfig, where: str, rows: pd.DataFrame, on_fault: OnFault) -> pd.DataFrame:
+    """Exclude images, map labels, then keep the configured labels."""
+    rows = exclude_images(where, rows, config.exclude_ids, on_fault)
+    mapped = rows["label"].replace(config.label_map)
+    for configured, present in ((tuple(config.label_map), set(rows["label"])), (config.labels, set(mapped))):
+        for label in (label for label in configured if label not in present):
+            near = difflib.get_close_matches(label, sorted(present), n=1) or sorted(present)
+            report(on_fault, where, [f"the label {label!r} has no images"], f"labels there: {', '.join(near)}")
+    rows = rows.assign(label=mapped)
     return rows[rows["label"].isin(config.labels)] if config.labels else rows
 
 
 def _manifest(config: DataConfig, rows: pd.DataFrame, folder: Path) -> Manifest:
     others = [name for name in rows.columns if name not in COLUMNS]
     manifest = Manifest(rows[[*COLUMNS, *others]].reset_index(drop=True), {config.source: folder})
-    if len(manifest.labels) < 2:  # noqa: PLR2004 - nothing to tell apart
+    if len(manifest.labels) < 2:  # noqa: PLR2004 - nothing to classify
         raise DataError(f"{folder}: all images are {', '.join(manifest.labels)!r}; there must be two labels at least")
-    _one_system(folder, manifest)
+    _refuse_mixed_lesion_ids(folder, manifest)
     log.info("%s: %d images, %s", folder, len(manifest), manifest.counts())
     return manifest
 
 
-def _one_system(where: Path, manifest: Manifest) -> None:
-    """Refuse lesion ids of both the ISIC Archive and HAM10000: one lesion would count as two."""
+def _refuse_mixed_lesion_ids(where: Path, manifest: Manifest) -> None:
+    """Raise DataError for lesion ids of both the ISIC Archive and HAM10000: one lesion would count as two."""
     kinds = manifest.table["lesion_id"].str.extract(r"^(IL|HAM|HAMTEST)_", expand=False)
     if "IL" in set(kinds) and {"HAM", "HAMTEST"} & set(kinds):
         ours = [str(manifest.table["lesion_id"][(kinds == "IL") == archive].iloc[0]) for archive in (False, True)]
         raise DataError(
-            f"{where}: lesion ids of two systems, such as {' and '.join(ours)}, which call the same lesion by two "
+            f"{where}: lesion ids of two systems, such as {' and '.join(ours)}, which give one lesion two "
             "names; take all tables from one of them"
         )

@@ -1,4 +1,4 @@
-"""An official test set: images that stand as the test part, whatever the split's shares say."""
+"""An official test set, whose images are the test part whatever the split's shares are."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
-from data.errors import Fault, OnFault, refuse
+from data.errors import OnFault, refuse
 from data.manifest import COLUMNS, PART, Manifest
-from data.sources.tables import Columns, check_rows, find_images
+from data.sources.row_checks import check_rows, find_images
+from data.sources.tables import Columns, report
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OfficialTest:
-    """The table of a published test set, and where its images lie."""
+    """The table of a published test set, and the folder of its images."""
 
-    table: str  # a row an image; relative to `folder`
+    table: str  # one row per image; relative to `folder`
     folder: str | None = None  # of the table and the images below it; None = that of the data set
-    further: tuple[str, ...] = ()  # more tables of the same images
-    leave_out: tuple[str, ...] = ()  # ids of images that are not to be used
-    columns: Columns | None = None  # None = told from the header for ISIC 2018's, else as the data set's own
+    extra_tables: tuple[str, ...] = ()  # of the same images
+    exclude_ids: tuple[str, ...] = ()  # ids of images that are not used
+    columns: Columns | None = None  # None = recognised by the header for ISIC 2018, else those of the data set
 
 
 def hold_out(manifest: Manifest, path: Path, rows: pd.DataFrame, folder: Path, on_fault: OnFault = refuse) -> Manifest:
-    """Mark the test set's images, and add those that the data set lacks; `part` is "test" for them, else empty.
+    """Add the test set's images that the data set lacks; `part` is "test" for all of them, else empty.
 
     An image that both have keeps the data set's row, lesion and patient.
     """
@@ -44,16 +45,15 @@ def hold_out(manifest: Manifest, path: Path, rows: pd.DataFrame, folder: Path, o
 
 
 def _same_labels(manifest: Manifest, path: Path, rows: pd.DataFrame, on_fault: OnFault) -> pd.DataFrame:
-    """Keep the rows whose label can be trained on, and is the data set's where that has the image as well."""
+    """The rows whose label the data set has, and gives to the same image if it has that image too."""
     ours = rows["image_id"].map(dict(zip(manifest.table["image_id"], manifest.table["label"], strict=True))).fillna("")
-    strange, other = [], []
+    unknown, other = [], []
     for number, image, label, its in zip(rows.index, rows["image_id"], rows["label"], ours, strict=True):
         if label not in manifest.labels:
-            strange.append(f"row {number} is {label!r}, a label that nothing can be trained on here")
+            unknown.append(f"row {number} is {label!r}, a label that nothing can be trained on here")
         elif its not in {"", label}:
             other.append(f"row {number}: {image!r} is {label!r} here and {its!r} in the data set")
-    there = f"`rename` it, or choose with `labels`; labels there: {', '.join(manifest.labels)}"
-    for cases, mend in ((strange, there), (other, "mend one, or name the image under `leave_out`")):
-        if cases:
-            on_fault(Fault(str(path), tuple(cases), mend))
+    rename = f"rename it in `label_map`, or choose with `labels`; labels there: {', '.join(manifest.labels)}"
+    report(on_fault, path, unknown, rename)
+    report(on_fault, path, other, "correct one, or name the image in `exclude_ids`")
     return rows[rows["label"].isin(manifest.labels) & ((ours == "") | (ours == rows["label"]))]

@@ -1,1 +1,1 @@
-"""Train, validation and test parts that share no leakage group, and what may be counted on them."""
+"""Train, validation and test parts that share no leakage group, and what depends on them."""

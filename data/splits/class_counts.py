@@ -1,4 +1,4 @@
-"""How many images are added to each rare class in the arms that fill them up; they are the same in every such arm."""
+"""How many images are added to each rare class: the same number in every arm that fills them up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from data.manifest import Manifest
 
 
 def fill_counts(train: Manifest, rare: Sequence[str], fill_to: int | None = None) -> dict[str, int]:
-    """Count the images to add to each rare class, so that it has `fill_to`; None is the median class's count.
+    """Images to add to each rare class so that it has `fill_to`; None is the median class's count.
 
     The commonest class gets none.
     """
@@ -19,10 +19,10 @@ def fill_counts(train: Manifest, rare: Sequence[str], fill_to: int | None = None
     if absent:
         raise DataError(f"the train part holds no image of {absent[0]!r}; take it out of split.rare or add images")
     commonest = max(counts, key=counts.__getitem__)
-    target = level(train, fill_to)
+    target = target_count(train, fill_to)
     return {label: 0 if label == commonest else max(0, target - counts[label]) for label in rare}
 
 
-def level(train: Manifest, fill_to: int | None = None) -> int:
-    """Tell how many images of a rare class there are once it is filled up."""
+def target_count(train: Manifest, fill_to: int | None = None) -> int:
+    """Images of a rare class after filling up: `fill_to`, or the median class's count."""
     return int(median(train.counts().values())) if fill_to is None else fill_to

@@ -1,16 +1,15 @@
-"""Leakage groups: images joined by lesion, by patient, or by being nearly the same photograph.
+"""Leakage groups: images joined by lesion, by patient, or because they are near-duplicates.
 
-Near-duplicates are found in four steps, each slower and surer than the one before: a perceptual hash
-in all eight turns and flips, the correlation of detail, the same with a shift, and the same after an
-affine alignment. Detail is what tells a second print of a photograph from a look-alike: two moles of
-one outline agree in hash and brightness, but not in texture. On HAM10000 the last step leaves a gap
-between 0.57 (the most alike of different moles) and 0.72 (the least alike of true pairs).
+Near-duplicates are found in four steps, each slower and more precise than the one before: a perceptual hash in all
+eight rotations and flips, the correlation of fine detail, the same with a shift, and the same after an affine
+alignment. Two different moles of one outline agree in hash and brightness, but not in texture. On HAM10000 the last
+step leaves a gap between 0.57 (the highest correlation of different moles) and 0.72 (the lowest of true pairs).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,19 +23,20 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from data.manifest import Manifest
+from data.progress import Progress
 
 Number = TypeVar("Number", bound=np.generic)
 
 log = logging.getLogger(__name__)
 
-SIDE = 64  # pixels that near-duplicates need; below that detail is gone
+SIDE = 64  # pixels a side that near-duplicates need; smaller images have too little detail
 _KNOWN = ("lesion_id", "patient_id", "group_id")  # in the order in which links are counted
 _TURNS = 8  # four rotations, each with and without a flip
 _BLOCK = 512  # images compared with all later ones at a time
 
 _HASH_BITS = 16  # of 64 that may differ
-_COARSE_IF_CLOSE = 0.45  # correlation at 24 px as it lies, where the hashes agree
-_COARSE = 0.6  # where they do not: a shift of 2 % can change 22 bits
+_COARSE_IF_CLOSE = 0.45  # correlation at 24 px, unshifted, if the hashes agree
+_COARSE = 0.6  # if they do not: a shift of 2 % can change 22 bits
 _FINE = 0.5  # correlation at 48 px, shifted by at most _SHIFT
 _SHIFT = 3  # pixels of 48
 _ALIGNED = 0.65  # correlation at 64 px after an affine alignment: what counts as the same photograph
@@ -44,14 +44,14 @@ _ALIGNED = 0.65  # correlation at 64 px after an affine alignment: what counts a
 
 @dataclass(frozen=True)
 class Links:
-    """How the groups came about: each link joins two groups, so that images less all links are the groups left.
+    """Joins by reason: each joins two groups, so the number of groups is that of images minus all joins.
 
-    Counted in this order; a near-duplicate within a lesion joins nothing any more.
+    Counted in this order; a near-duplicate within a lesion joins nothing.
     """
 
     lesion: int
     patient: int
-    group: int  # by the table's own group column
+    group: int  # by the table's group column
     duplicate: int
 
 
@@ -68,12 +68,12 @@ def leakage_groups(manifest: Manifest, pixels: UInt8[np.ndarray, "n s s 3"]) -> 
 
 
 def known_groups(manifest: Manifest) -> Int64[np.ndarray, " n"]:
-    """Number the groups that the table tells: same lesion, same patient, same group."""
+    """Number the groups in the table: same lesion, same patient or same group."""
     return _components(len(manifest), np.concatenate([_chain(manifest.table[name]) for name in _KNOWN]))
 
 
 def link(manifest: Manifest, duplicates: Int64[np.ndarray, "pairs 2"]) -> tuple[Manifest, Links]:
-    """Set `group_id` as `leakage_groups` does, the near-duplicates being known."""
+    """Set `group_id` as `leakage_groups` does, by near-duplicates found before."""
     table = manifest.table
     n_groups, groups, edges = [len(table)], np.arange(len(table)), np.empty((0, 2), np.int64)
     for more in (*(_chain(table[name]) for name in _KNOWN), duplicates):
@@ -87,13 +87,13 @@ def link(manifest: Manifest, duplicates: Int64[np.ndarray, "pairs 2"]) -> tuple[
 def near_duplicates(
     pixels: UInt8[np.ndarray, "n s s 3"],
     groups: NDArray[np.int64] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     first: int | None = None,
 ) -> Int64[np.ndarray, "pairs 2"]:
-    """Find the pairs of rows that show nearly the same photograph, also turned or flipped.
+    """The pairs of rows that show nearly the same photograph, also rotated or flipped.
 
-    Pairs within one of `groups` are not looked at. Time grows with n squared: 10,000 images take a minute or two.
-    With `first`, only so many rows are compared with all later ones. `progress` is told how many of how many have been.
+    Pairs within one of `groups` are not compared. Time grows with n squared: 10,000 images take a minute or two.
+    With `first`, only the first so many rows are compared with all later ones. Progress counts rows.
     """
     if len(pixels) and pixels.shape[1] < SIDE:
         raise ValueError(f"pixels are {pixels.shape[1]} a side; near-duplicates need {SIDE} or more")
@@ -117,7 +117,7 @@ def near_duplicates(
 
 
 def perceptual_hashes(gray: UInt8[np.ndarray, "n s s"]) -> UInt64[np.ndarray, "turns n"]:
-    """Hash all images in all turns, to the same bits as `imagehash.phash` of the 32 px image, but all at once."""
+    """Hash all images in all eight orientations, with the bits of `imagehash.phash` of the 32 px image."""
     small = np.stack([np.asarray(Image.fromarray(g).resize((32, 32), Image.Resampling.LANCZOS)) for g in gray])
     hashes = np.empty((_TURNS, len(gray)), np.uint64)
     for turn in range(_TURNS):
@@ -134,7 +134,7 @@ def _alike(
     turned_hashes: UInt64[np.ndarray, " n"],
     rows: int,
 ) -> Iterator[Int64[np.ndarray, "pairs 2"]]:
-    """Pair each of the first `rows` with the later ones, so turned, that agree in hash and some detail, or in more."""
+    """Pairs of the first `rows` with later, turned ones that agree in hash and some detail, or in more detail."""
     flat, turned_flat = _normalised(detail), _normalised(turned)
     for start in range(0, rows, _BLOCK):
         block = slice(start, min(start + _BLOCK, rows))
@@ -156,16 +156,16 @@ def _turned(images: NDArray[Number], turn: int) -> NDArray[Number]:
 
 
 def _detail(
-    gray: UInt8[np.ndarray, "n s s"], size: int, sigma: float, spread: float
+    gray: UInt8[np.ndarray, "n s s"], size: int, sigma: float, window: float
 ) -> Float32[np.ndarray, "n size size"]:
     small = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in gray]
-    return np.stack([_equalised(image.astype(np.float32), sigma, spread) for image in small])
+    return np.stack([_equalised(image.astype(np.float32), sigma, window) for image in small])
 
 
-def _equalised(image: NDArray[np.float32], sigma: float, spread: float) -> NDArray[np.float32]:
-    """What is finer than sigma, at the same strength everywhere: light, colour and outline are gone."""
+def _equalised(image: NDArray[np.float32], sigma: float, window: float) -> NDArray[np.float32]:
+    """Detail finer than sigma, scaled to the same strength everywhere: light, colour and outline are removed."""
     fine = image - cv2.GaussianBlur(image, (0, 0), sigma)
-    strength = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), spread) + 4)  # 4: a grey level or two is noise
+    strength = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), window) + 4)  # 4: one or two grey levels are noise
     return np.asarray(fine / strength, np.float32)
 
 
@@ -183,15 +183,15 @@ def _same_photograph(gray: UInt8[np.ndarray, "n s s"], pair: tuple[int, int], tu
     outlines = [_equalised(image, 6.0, 12.0) for image in (one, other)]
     try:
         _, warp = cv2.findTransformECC(outlines[0], outlines[1], start, cv2.MOTION_AFFINE, stop, None, 5)
-    except cv2.error:  # it does not converge: nothing in the two to align
+    except cv2.error:  # no convergence: the two have nothing in common to align
         return False
     how = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
     aligned = cv2.warpAffine(other, warp, (size, size), flags=how, borderMode=cv2.BORDER_REPLICATE)
-    seen = cv2.warpAffine(np.ones_like(other), warp, (size, size), flags=how) > 0.99  # noqa: PLR2004 - all of a pixel
-    seen[:_SHIFT], seen[-_SHIFT:], seen[:, :_SHIFT], seen[:, -_SHIFT:] = False, False, False, False
-    if seen.mean() < 0.5:  # noqa: PLR2004 - too little of both to tell
+    inside = cv2.warpAffine(np.ones_like(other), warp, (size, size), flags=how) > 0.99  # noqa: PLR2004 - all of a pixel
+    inside[:_SHIFT], inside[-_SHIFT:], inside[:, :_SHIFT], inside[:, -_SHIFT:] = False, False, False, False
+    if inside.mean() < 0.5:  # noqa: PLR2004 - too little overlap
         return False
-    return bool(np.corrcoef(*(_equalised(image, 1.5, 4.5)[seen] for image in (one, aligned)))[0, 1] > _ALIGNED)
+    return bool(np.corrcoef(*(_equalised(image, 1.5, 4.5)[inside] for image in (one, aligned)))[0, 1] > _ALIGNED)
 
 
 def _chain(ids: Iterable[str]) -> Int64[np.ndarray, "edges 2"]:

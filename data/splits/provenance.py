@@ -1,4 +1,8 @@
-"""What something was trained on: ids of leakage groups, images, lesions and patients."""
+"""What a model was trained on, by ids: leakage groups, and the images, lesions and patients in them.
+
+Another study may group the same images differently and so name its groups differently. Images, lesions and patients
+have the same ids in both, so models trained elsewhere are compared with a split by these as well.
+"""
 
 from __future__ import annotations
 
@@ -11,51 +15,53 @@ import pandas as pd
 if TYPE_CHECKING:
     from data.manifest import Manifest
 
-_IDS = ("group_ids", "image_ids", "lesion_ids", "patient_ids")
+_COLUMNS = ("group_id", "image_id", "lesion_id", "patient_id")  # of a manifest; the fields and record keys add an s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Ids as in a manifest's columns, without empty ones; `is_complete` False: it may have seen more."""
+    """Ids as in a manifest's columns; unknown ids, which are empty there, are left out."""
 
     group_ids: frozenset[str] = frozenset()
     image_ids: frozenset[str] = frozenset()
     lesion_ids: frozenset[str] = frozenset()
     patient_ids: frozenset[str] = frozenset()
-    is_complete: bool = True
+    is_complete: bool = True  # False: it may have been trained on other images too
 
     @staticmethod
     def of(part: Manifest) -> Provenance:
-        """Provenance of something that was trained on these images."""
-        ids = {name: frozenset(part.table[name[:-1]]) - {""} for name in _IDS}
-        return Provenance(**ids, is_complete=True)
+        """The provenance of a model trained on these images alone."""
+        ids: dict[str, Any] = {f"{name}s": frozenset(part.table[name]) - {""} for name in _COLUMNS}
+        return Provenance(**ids)
 
     @staticmethod
     def unknown() -> Provenance:
-        """No ids, and not complete."""
+        """The provenance of a model without any record of its training."""
         return Provenance(is_complete=False)
 
     @staticmethod
-    def from_record(record: object) -> Provenance:
-        """Provenance in a record; missing or ill-formed: unknown."""
-        if not isinstance(record, Mapping) or not isinstance(record.get("is_complete"), bool):
-            return Provenance.unknown()
-        lists = [record.get(name) for name in _IDS]
-        if not all(isinstance(ids, list) for ids in lists):
-            return Provenance.unknown()
-        ids = {name: frozenset(map(str, record[name])) - {""} for name in _IDS}
-        return Provenance(**ids, is_complete=record["is_complete"])
+    def from_record(record: Mapping[str, Any]) -> Provenance:
+        """Read what `to_record` gave; a missing or ill-formed list is empty, and the provenance then incomplete."""
+        values = {f"{name}s": record.get(f"{name}s") for name in _COLUMNS} if isinstance(record, Mapping) else {}
+        lists = {name: value for name, value in values.items() if isinstance(value, list)}
+        ids = {name: frozenset(map(str, value)) - {""} for name, value in lists.items()}
+        is_complete = len(lists) == len(_COLUMNS) and record.get("is_complete") is True
+        return Provenance(**ids, is_complete=is_complete)
 
     def to_record(self) -> dict[str, Any]:
-        """Sorted lists, and `is_complete`."""
-        return {**{name: sorted(getattr(self, name)) for name in _IDS}, "is_complete": self.is_complete}
+        """Sorted lists of ids and `is_complete`, as plain JSON."""
+        return {**{name: sorted(ids) for name, ids in self._ids().items()}, "is_complete": self.is_complete}
 
     def __or__(self, other: Provenance) -> Provenance:
-        """Ids of both; complete if both are."""
-        ids = {name: getattr(self, name) | getattr(other, name) for name in _IDS}
+        """The provenance of a model trained on both."""
+        theirs = other._ids()
+        ids = {name: ours | theirs[name] for name, ours in self._ids().items()}
         return Provenance(**ids, is_complete=self.is_complete and other.is_complete)
 
     def groups_in(self, part: Manifest) -> set[str]:
-        """The part's leakage groups of which something was seen, by any of the ids."""
-        hits = [part.table[name[:-1]].isin(getattr(self, name)) for name in _IDS]
+        """The part's leakage groups with an image, lesion or patient in this provenance, whatever their names here."""
+        hits = [part.table[name[:-1]].isin(ids) for name, ids in self._ids().items()]
         return set(part.table["group_id"][pd.concat(hits, axis=1).any(axis=1)])
+
+    def _ids(self) -> dict[str, frozenset[str]]:
+        return {f"{name}s": getattr(self, f"{name}s") for name in _COLUMNS}

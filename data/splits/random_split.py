@@ -1,7 +1,7 @@
-"""The split that no study may make, by image and blind to groups; made here to show what it would have reported.
+"""A random split by image, blind to leakage groups: it measures how much such a split overstates a classifier.
 
-A `CarelessSplit` is no `Split`: whatever compares arms takes a `Split`, so nothing that was trained or judged on this
-one can stand among them. It holds the very images of an honest split, as many of each class in each part.
+A `RandomSplit` is no `Split`: whatever compares arms takes a `Split`, so a model that was trained or evaluated on a
+random split can never be among them. It holds the images of a `Split`, with as many of each class in each part.
 """
 
 from __future__ import annotations
@@ -15,32 +15,29 @@ from data.splits.split import Split
 
 
 @dataclass(frozen=True)
-class CarelessSplit:
-    """Three parts that share no image, but as many leakage groups as chance will have it.
+class RandomSplit:
+    """Three parts that share no image, but leakage groups."""
 
-    They are not called as a `Split`'s are, so that what reads those cannot read these.
-    """
-
-    learnt: Manifest  # what would be train
-    chosen_by: Manifest  # validation
-    asked: Manifest  # test
+    train: Manifest
+    validation: Manifest
+    test: Manifest
 
     @property
     def leaked(self) -> int:
-        """Count the images asked about that have another image of their group among those learnt."""
-        return int(self.asked.table["group_id"].isin(set(self.learnt.table["group_id"])).sum())
+        """Number of test images with another image of their leakage group in train."""
+        return int(self.test.table["group_id"].isin(set(self.train.table["group_id"])).sum())
 
 
-def divide_carelessly(split: Split, seed: int) -> CarelessSplit:
-    """Deal the images of a split anew at random, class by class, into parts as large as before."""
+def random_split(split: Split, seed: int) -> RandomSplit:
+    """Divide a split's images anew at random, class by class, into parts of the same size."""
     parts = split.parts()
     whole = Manifest.concat(*parts.values())
     shuffled = whole.table["label"].sample(frac=1, random_state=np.random.default_rng(seed))
     rank = shuffled.groupby(shuffled).cumcount().sort_index()  # of each image within its class
-    dealt, before = [], dict.fromkeys(whole.labels, 0)
+    random_parts, start = [], dict.fromkeys(whole.labels, 0)
     for part in parts.values():
-        upto = {label: before[label] + part.counts().get(label, 0) for label in before}
-        first, last = (whole.table["label"].map(bounds) for bounds in (before, upto))
-        dealt.append(whole.where((rank >= first) & (rank < last)))
-        before = upto
-    return CarelessSplit(*dealt)
+        stop = {label: start[label] + part.counts().get(label, 0) for label in start}
+        first, last = (whole.table["label"].map(bounds) for bounds in (start, stop))
+        random_parts.append(whole.where((rank >= first) & (rank < last)))
+        start = stop
+    return RandomSplit(*random_parts)

@@ -1,4 +1,4 @@
-"""Train, validation and test parts that share no leakage group, and the few shots a generator may see."""
+"""Train, validation and test parts that share no leakage group, and the few shots that a generator is trained on."""
 
 from __future__ import annotations
 
@@ -27,31 +27,35 @@ Share = Annotated[float, Field(gt=0, lt=0.9)]
 
 @config_dataclass(frozen=True, kw_only=True, config=STRICT)
 class SplitConfig:
-    """How the images are divided, and what the generator may see."""
+    """How the images are divided, and what the generator is trained on."""
 
-    test: Share = 0.3  # share of the images, read once at the end; a fold or an official test set stands in its place
-    validation: Share = 0.2  # share of the images (less an official test set), for choosing a checkpoint
-    folds: Annotated[int, Field(ge=2)] | None = None  # k of a k-fold cross-validation; None = one split
+    test_size: Share = 0.3  # share of the images, evaluated once; ignored with n_splits or an official test set
+    val_size: Share = 0.2  # share of the images (less an official test set), for choosing a checkpoint
+    n_splits: Annotated[int, Field(ge=2)] | None = None  # k of a k-fold cross-validation; None = one split
     fold: Annotated[int, Field(ge=0)] = 0  # which of the k folds, counted from 0, is the test part
     rare: tuple[str, ...] = ("akiec", "df", "vasc")  # classes that get synthetic images
     shots: Annotated[int, Field(ge=1)] = 16  # images a rare class, of distinct lesions; at most
-    limit_real_to_shots: bool = False  # True: the classifier's rare classes are these images too
+    limit_real_to_shots: bool = False  # True: the classifier too gets only these real images of rare classes
 
     def __post_init__(self) -> None:
-        """Refuse a fold that is none of the k."""
-        if self.fold >= (self.folds or 1):
-            last = "`folds` is not set" if self.folds is None else f"the last of {self.folds} is {self.folds - 1}"
+        """Raises ValueError for a fold that is none of the k."""
+        if self.fold >= (self.n_splits or 1):
+            last = (
+                "`n_splits` is not set"
+                if self.n_splits is None
+                else f"the last of {self.n_splits} is {self.n_splits - 1}"
+            )
             raise ValueError(f"there is no fold {self.fold}: {last}")
 
     @property
     def test_share(self) -> float:
         """Share of the images in the test part."""
-        return 1 / self.folds if self.folds else self.test
+        return 1 / self.n_splits if self.n_splits else self.test_size
 
 
 @dataclass(frozen=True)
 class Split:
-    """Three parts of a study. One with a shared group, or a synthetic image to be judged by, cannot be built."""
+    """Three parts of a study. It cannot be built with a shared group, or with synthetic images outside train."""
 
     train: Manifest
     validation: Manifest
@@ -59,7 +63,7 @@ class Split:
     left_out: frozenset[str] = frozenset()  # ids of images in no part: they share a group with an official test set
 
     def __post_init__(self) -> None:
-        """Raise DataError where a group stands in two parts or a synthetic image outside train."""
+        """Raises DataError for a group in two parts and for a synthetic image outside train."""
         for (name, part), (other_name, other) in combinations(self.parts().items(), 2):
             shared = set(part.table["group_id"]) & set(other.table["group_id"])
             if shared:
@@ -75,19 +79,16 @@ class Split:
         """The parts by name, in order."""
         return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
-    def refuse_seen(self, seen: Provenance, by: str, judges: Sequence[str] = PARTS[1:]) -> None:
-        """Raise DataError where something that has seen these would be judged by a group of which it has seen a part.
-
-        `judges` are the parts that it would be judged by.
-        """
-        related = sorted(seen.image_ids & self.left_out)
+    def refuse_seen(self, provenance: Provenance, by: str, judges: Sequence[str] = PARTS[1:]) -> None:
+        """Raise DataError if the model `by` was trained on a leakage group of the parts that evaluate it, `judges`."""
+        related = sorted(provenance.image_ids & self.left_out)
         if related:
             raise DataError(
                 f"{by} has seen {len(related)} images that share a leakage group with the test part, first "
                 f"{related[:3]}; make it anew with this split"
             )
         for name in judges:
-            shared = seen.groups_in(self.parts()[name])
+            shared = provenance.groups_in(self.parts()[name])
             if shared:
                 raise DataError(
                     f"{by} has seen {len(shared)} leakage groups of the {name} part, first {sorted(shared)[:3]}; "
@@ -96,14 +97,14 @@ class Split:
 
 
 def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
-    """Stratified by label, never across a group; the shares hold as nearly as the groups allow.
+    """Divide by group, stratified by label; the shares hold as nearly as the groups allow.
 
-    An official test set (`part` is "test") is the test part as it stands: what shares a group with it is left out of
-    the others, so that its figures compare with those of others. Raises DataError for a rare class that the data lack
-    and for a class with too few groups.
+    An official test set (`part` is "test") is the test part, unchanged, so that results on it are comparable; images
+    that share a group with it are in no part. Raises DataError for a rare class that the data lack and for a class
+    with too few groups.
     """
     check_classes(manifest, config)
-    split = _held_out(manifest, config, seed) if PART in manifest.table else _by_shares(manifest, config, seed)
+    split = _official(manifest, config, seed) if PART in manifest.table else _by_shares(manifest, config, seed)
     for name, part in split.parts().items():
         absent = sorted(set(manifest.labels) - set(part.labels))
         if absent:
@@ -114,23 +115,23 @@ def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
 
 
 def make_folds(manifest: Manifest, config: SplitConfig, seed: int) -> Iterator[Split]:
-    """Make the splits of a k-fold cross-validation: each image is in the test part of exactly one."""
-    return (make_split(manifest, replace(config, fold=fold), seed) for fold in range(config.folds or 1))
+    """The splits of a k-fold cross-validation: each image is in the test part of exactly one."""
+    return (make_split(manifest, replace(config, fold=fold), seed) for fold in range(config.n_splits or 1))
 
 
 def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = refuse) -> None:
-    """Refuse rare classes that no image bears, and classes that cannot be in every part."""
+    """Report rare classes without images, and classes with too few groups for every part."""
     missing = tuple(
-        f"split.rare names {label!r}, which no image bears" for label in sorted(set(config.rare) - set(manifest.labels))
+        f"split.rare names {label!r}, which no image has" for label in sorted(set(config.rare) - set(manifest.labels))
     )
     if missing:
         on_fault(Fault("", missing, f"labels: {', '.join(manifest.labels)}"))
     official = PART in manifest.table
-    if official and config.folds:
-        asked = f"split.folds is {config.folds}, but `data.test` holds the test part"
-        on_fault(Fault("", (asked,), "take one of the two out of the config"))
-    divided, parts = (_apart_from_test(manifest), PARTS[:2]) if official else (manifest, PARTS)
-    folds = 0 if official else config.folds or 0
+    if official and config.n_splits:
+        both = f"split.n_splits is {config.n_splits}, but `data.test` is the test part"
+        on_fault(Fault("", (both,), "take one of the two out of the config"))
+    divided, parts = (_unrelated_to_test(manifest), PARTS[:2]) if official else (manifest, PARTS)
+    folds = 0 if official else config.n_splits or 0
     groups = divided.table.groupby("label")["group_id"].nunique().reindex(manifest.labels, fill_value=0)
     few = {label: n for label, n in groups.items() if n < max(len(parts), folds)}
     if few:
@@ -143,7 +144,7 @@ def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = r
 def few_shot(train: Manifest, label: str, shots: int, seed: int) -> Manifest:
     """At most `shots` images of a class, one a lesion, drawn by the seed, in id order.
 
-    Raises DataError for fewer than two: nothing can be learnt from one.
+    Raises DataError for fewer than two, which are too few to train on.
     """
     real = train.where((train.table["label"] == label) & (train.table["source"] == "real"))
     shuffled = real.table.sample(frac=1, random_state=np.random.default_rng(seed))
@@ -155,48 +156,21 @@ def few_shot(train: Manifest, label: str, shots: int, seed: int) -> Manifest:
     return real.where(real.table["image_id"].isin(chosen))
 
 
-def random_split_leakage(manifest: Manifest, test: float, seed: int) -> pd.DataFrame:
-    """What a split by image would have leaked: a row a label with `label, images, leaked, share`.
-
-    An image leaks when the train side of a random split holds another image of its group. The last row is `all`.
-    """
-    generator = np.random.default_rng(seed)
-    tested = generator.random(len(manifest)) < test
-    table = manifest.table.assign(tested=tested)
-    trained = set(table.loc[~tested, "group_id"])
-    table["leaked"] = table["tested"] & table["group_id"].isin(trained)
-    rows = [(label, rows["tested"].sum(), rows["leaked"].sum()) for label, rows in table.groupby("label")]
-    rows.append(("all", table["tested"].sum(), table["leaked"].sum()))
-    counted = pd.DataFrame(rows, columns=["label", "images", "leaked"])
-    return counted.assign(share=counted["leaked"] / counted["images"].clip(lower=1))
-
-
-def expected_leakage(manifest: Manifest, test: float) -> dict[str, float]:
-    """Share of test images that random splits by image would leak on average, by label, and of `all`; exact.
-
-    Each of the other images of its group is in test too with probability `test`; it leaks unless all of them are.
-    """
-    size = manifest.table.groupby("group_id")["image_id"].transform("size")
-    leaks = 1 - test ** (size - 1)
-    by_label = {label: float(leaks[manifest.table["label"] == label].mean()) for label in manifest.labels}
-    return {**by_label, "all": float(leaks.mean())}
-
-
 def _by_shares(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
-    shares = f"test {config.test_share:g} + validation {config.validation:g}"
-    if config.test_share + config.validation >= 1:
+    shares = f"test {config.test_share:g} + validation {config.val_size:g}"
+    if config.test_share + config.val_size >= 1:
         raise DataError(f"split: {shares} leaves nothing to train on; lower one")
-    if config.folds:
-        rest, test = _parted(manifest, config.folds, seed, [config.fold])
+    if config.n_splits:
+        rest, test = _fold_parts(manifest, config.n_splits, seed, [config.fold])
     else:
-        rest, test = _cut(manifest, config.test, seed)
-    train, validation = _cut(rest, config.validation / (1 - config.test_share), seed + 1)
+        rest, test = _cut(manifest, config.test_size, seed)
+    train, validation = _cut(rest, config.val_size / (1 - config.test_share), seed + 1)
     return Split(train, validation, test)
 
 
-def _held_out(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
-    """Take the official test set as it stands, and divide what shares no leakage group with it."""
-    rest = _apart_from_test(manifest)
+def _official(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
+    """The official test set unchanged, and the images that share no leakage group with it divided into two."""
+    rest = _unrelated_to_test(manifest)
     official = manifest.where(manifest.table[PART] == "test")
     shared = ~manifest.table["image_id"].isin({*rest.table["image_id"], *official.table["image_id"]})
     if shared.any():
@@ -206,12 +180,12 @@ def _held_out(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
             shared.sum(),
             manifest.table.loc[shared, "image_id"].iloc[0],
         )
-    train, validation = _cut(rest, config.validation, seed + 1)
+    train, validation = _cut(rest, config.val_size, seed + 1)
     return Split(train, validation, official, frozenset(manifest.table.loc[shared, "image_id"]))
 
 
-def _apart_from_test(manifest: Manifest) -> Manifest:
-    """Give the images that share no leakage group with the official test set."""
+def _unrelated_to_test(manifest: Manifest) -> Manifest:
+    """The images that share no leakage group with the official test set."""
     tested = set(manifest.table.loc[manifest.table[PART] == "test", "group_id"])
     return manifest.where(~manifest.table["group_id"].isin(tested))
 
@@ -219,7 +193,7 @@ def _apart_from_test(manifest: Manifest) -> Manifest:
 def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
     """Cut off about `share` of the images: as many of 20 (or fewer) stratified grouped folds as come nearest.
 
-    Raises DataError for a class of one group, which no cut can have on both sides.
+    Raises DataError for a class with one group, which cannot be on both sides.
     """
     groups = manifest.table.groupby("label")["group_id"].nunique()
     if groups.empty or groups.min() < 2:  # noqa: PLR2004 - one for each side
@@ -230,11 +204,11 @@ def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifes
         )
     folds = min(20, int(groups.min()))
     taken = min(folds - 1, max(1, round(share * folds)))
-    return _parted(manifest, folds, seed, range(taken))
+    return _fold_parts(manifest, folds, seed, range(taken))
 
 
-def _parted(manifest: Manifest, folds: int, seed: int, taken: Iterable[int]) -> tuple[Manifest, Manifest]:
-    """Divide into stratified grouped folds; give all others, and those taken."""
+def _fold_parts(manifest: Manifest, folds: int, seed: int, taken: Iterable[int]) -> tuple[Manifest, Manifest]:
+    """Divide into stratified grouped folds; all others come back, then those taken."""
     labels, groups = manifest.table["label"], manifest.table["group_id"]
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [held for _, held in splitter.split(np.zeros(len(labels)), labels, groups)]

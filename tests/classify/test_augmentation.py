@@ -12,7 +12,7 @@ from albumentations.augmentations.geometric.functional import d4
 from albumentations.augmentations.pixel.functional import shift_hsv
 
 from classify.augmentation import Drawn, coloured, draw, placed, views
-from data.pixels import train_augmentation
+from data.train_views import train_augmentation
 
 N, SIZE = 48, 40
 TURNS = {  # transposed, then upside down, then left to right

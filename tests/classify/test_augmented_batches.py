@@ -5,7 +5,7 @@ import torch
 import classify.augmented_batches
 from classify.augmented_batches import OnDevice, OneByOne, views_of
 from classify.model import build, normalise
-from data.pixels import train_augmentation
+from data.train_views import train_augmentation
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 ROWS = np.array([4, 0, 4])

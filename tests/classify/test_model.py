@@ -211,11 +211,11 @@ def test_judging_that_fails_leaves_the_mode_of_the_network_as_it_was_too(classif
 def test_large_images_are_judged_few_at_a_time(classifier, monkeypatch, size, batch):
     tried = []
 
-    def in_chunks(_work, n, chunk):
+    def with_oom_backoff(_work, n, chunk):
         tried.append((n, chunk))
         return [torch.zeros(1, 3)], chunk
 
-    monkeypatch.setattr("classify.model.in_chunks", in_chunks)
+    monkeypatch.setattr("classify.model.with_oom_backoff", with_oom_backoff)
     logits(classifier.network, np.broadcast_to(np.uint8(0), (200, size, size, 3)))
     assert tried == [(200, batch)]
 

@@ -18,6 +18,8 @@ from augment.base.tiny_model import TinyModelConfig, build_tiny_model
 from augment.checkpoint import Checkpoint
 from data.errors import TrainingError
 
+pytestmark = pytest.mark.numerical
+
 SMALL = TinyModelConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16)
 
 

@@ -1,8 +1,11 @@
 """Augmentations of the autoencoder's training images."""
 
+import pytest
 import torch
 
 from augment.base.autoencoder_augmentation import color_jitter, dead_leaves, random_flip_and_turn
+
+pytestmark = pytest.mark.numerical
 
 
 def test_color_jitter_keeps_grey_and_changes_other_colours():

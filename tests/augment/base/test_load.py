@@ -328,6 +328,17 @@ def test_the_embedded_base_loads_is_small_and_was_trained_on_no_rare_class():
     assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 20e6
 
 
+def test_a_plain_pipeline_loads_the_embedded_base_in_the_same_precision():
+    plain, ours = StableDiffusionPipeline.from_pretrained(TINY), load_base(BaseConfig())
+    plain.set_progress_bar_config(disable=True)
+    image = plain("dermoscopy of a melanoma", num_inference_steps=1, output_type="np").images
+    assert image.shape == (1, 64, 64, 3)
+    for name in PARTS:
+        own, other = (getattr(pipe, name).state_dict() for pipe in (ours, plain))
+        assert own.keys() == other.keys()
+        assert all(torch.equal(own[key], other[key]) and own[key].dtype == other[key].dtype for key in own)
+
+
 def test_the_embedded_autoencoder_reconstructs_the_rare_classes_too(tmp_path: Path):
     rare = PhantomConfig(images=12, seed=5, codes=("akiec", "df", "vasc"), balanced=True)
     images = load_pixels(load_manifest(DataConfig(phantom=rare), tmp_path), PixelConfig())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from augment.base.autoencoder import AutoencoderConfig
@@ -53,6 +54,8 @@ def test_it_makes_a_base_that_loads_and_records_its_training(tmp_path: Path):
     assert pipe("dermoscopy of a melanoma", num_inference_steps=2, output_type="np").images.shape == (1, 16, 16, 3)
     assert base_training_record(BaseConfig(source=str(out)))["by_class"] == {"mel": 8, "nv": 8}
     assert base_provenance(BaseConfig(source=str(out))) == Provenance()  # phantoms of no study
+    plain = StableDiffusionPipeline.from_pretrained(out)  # stored in float16, loaded in float32
+    assert {plain.unet.dtype, plain.vae.dtype, plain.text_encoder.dtype} == {torch.float32}
     assert (out / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size < 2.2 * sum(
         p.numel() for p in pipe.unet.parameters()
     )
@@ -122,7 +125,7 @@ def test_an_autoencoder_that_is_kept_is_the_same_to_the_bit(base: BaseConfig, pa
 def test_a_base_is_continued_at_other_multiples_of_its_pixels(base: BaseConfig, part: Manifest, tmp_path: Path):
     made = load_base(train(own_base(base.source), part, tmp_path, size=48))
     assert made("dermoscopy of a melanoma", num_inference_steps=1, output_type="np").images.shape == (1, 48, 48, 3)
-    with pytest.raises(ConfigError, match=r"pixels\.size is 40, but this base draws multiples of 16"):
+    with pytest.raises(ConfigError, match=r"pixels\.size is 40, but this base makes multiples of 16"):
         train(own_base(base.source), part, tmp_path / "other", size=40)
 
 

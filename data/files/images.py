@@ -1,0 +1,89 @@
+"""Image files decoded to upright 8-bit RGB, whatever format, mode and bit depth they are stored in."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from data.errors import DataError
+from data.files.archives import open_file
+from data.files.dicom import SUFFIXES as DICOM
+from data.files.dicom import read_dicom
+
+_BITS_PER_SAMPLE = 258  # TIFF tag
+_SWAPPED = range(5, 9)  # EXIF orientations that swap width and height
+_ORIENTATION = 0x0112  # EXIF tag
+_DRAFT = 4  # a JPEG is decoded at least this many times larger than needed, each way
+
+
+def read_rgb(path: Path, size: int) -> Image.Image:
+    """One image in mode RGB, upright by its EXIF orientation; a JPEG may be decoded smaller than it is.
+
+    It is never decoded to fewer than 4 * `size` pixels a side, if it has as many. Raises DataError.
+    """
+    with _opened(path) as image:
+        _refuse_frames(path, image)
+        image.draft(image.mode, (_DRAFT * size,) * 2)
+        upright = ImageOps.exif_transpose(image)
+        return _rgb(path, upright, _white(image))
+
+
+def read_header(path: Path) -> tuple[tuple[int, int], str]:
+    """Width and height of the upright image in pixels, and Pillow's mode of the stored one. Raises DataError."""
+    with _opened(path) as image:
+        swapped = image.getexif().get(_ORIENTATION) in _SWAPPED
+        return image.size[::-1] if swapped else image.size, image.mode
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, which Pillow decodes later and pydicom at once; every error in the block is a DataError."""
+    try:
+        with open_file(path) as file, _open(path, file) as image:
+            yield image
+    except DataError:
+        raise
+    except FileNotFoundError as fault:
+        raise DataError(f"{path}: no such image; restore it or remove its row") from fault
+    except UnidentifiedImageError as fault:
+        raise DataError(f"{path}: not an image that can be read; export it again as JPEG or PNG") from fault
+    except Image.DecompressionBombError as fault:
+        raise DataError(f"{path}: too many pixels ({fault}); export it smaller") from fault
+    except (OSError, SyntaxError, EOFError, ValueError, TypeError, LookupError, struct.error) as fault:  # all Pillow's
+        raise DataError(f"{path}: broken image ({fault}); copy it anew or remove its row") from fault
+
+
+def _open(path: Path, file: IO[bytes]) -> Image.Image:
+    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file)
+
+
+def _white(image: Image.Image) -> int:
+    """The value of white in a greyscale image of more than 8 bits; Pillow does not scale a TIFF of 12 bits."""
+    bits = image.tag_v2.get(_BITS_PER_SAMPLE, (16,)) if isinstance(image, TiffImageFile) else (16,)
+    return int(2 ** bits[0] - 1)
+
+
+def _refuse_frames(path: Path, image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a telephone's JPEG with a preview behind it
+        raise DataError(f"{path}: holds {frames} pictures; save the one that is meant as a file of its own")
+
+
+def _rgb(path: Path, image: Image.Image, white: int) -> Image.Image:
+    """Eight bits a channel from any mode. Raises DataError for a mode without a definite rendering as RGB."""
+    if image.mode.startswith("I;16"):  # Pillow's own conversion turns all above 255 white
+        wide = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((wide * 255 + white // 2) // white).astype(np.uint8))
+    if image.mode in {"I", "F", "LAB", "HSV"}:
+        raise DataError(f"{path}: mode {image.mode} has no one meaning as a photograph; export it as 8-bit RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

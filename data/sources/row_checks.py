@@ -1,0 +1,111 @@
+"""Checks of a table's rows, and the image file of each row.
+
+Faults are reported as in `data.sources.tables`: the first one is raised, or all are given to `on_fault`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from data.errors import OnFault, refuse
+from data.files.archives import image_files, same_bytes, without_suffix
+from data.manifest import Manifest
+from data.sources.tables import report
+
+
+def check_rows(path: Path, rows: pd.DataFrame, on_fault: OnFault = refuse) -> pd.DataFrame:
+    """The rows without faults: repeated images, empty labels, labels that differ in case, a lesion with two labels."""
+    for name in ("image_id", "label"):
+        empty = (f"row {number} has no {name}" for number in rows.index[rows[name] == ""])
+        report(on_fault, path, empty, "fill it in or remove the row")
+    named = rows[(rows["image_id"] != "") & (rows["label"] != "")]
+    report(on_fault, path, _repeated_images(named), "remove one")
+    report(on_fault, path, _half_equal(named["label"]), "give both one name in `label_map`")
+    report(on_fault, path, _lesions_with_two_labels(named), "give it one label, or each its own lesion")
+    return named[~named["image_id"].duplicated()]
+
+
+def exclude_images(
+    where: object, rows: pd.DataFrame, images: Sequence[str], on_fault: OnFault = refuse
+) -> pd.DataFrame:
+    """The rows of all other images."""
+    unknown = sorted(set(images) - set(rows["image_id"]))
+    report(on_fault, where, (f"has no image {image!r}" for image in unknown), "take it out of `exclude_ids`")
+    return rows[~rows["image_id"].isin(images)]
+
+
+def find_images(
+    path: Path, rows: pd.DataFrame, folder: Path, places: Iterable[str], on_fault: OnFault = refuse
+) -> pd.Series[str]:
+    """Each row's image in these folders below `folder`: the path relative to `folder`, by row number."""
+    images = _index(folder, places)
+    found, missing, unclear = {}, [], []
+    for number, name in rows["file"].items():
+        candidates = images.get(name.replace("\\", "/"), [])
+        if not candidates:
+            missing.append(f"row {number}: no image {name!r} below {folder}")
+        elif any(not same_bytes(folder / candidates[0], folder / other) for other in candidates[1:]):
+            unclear.append(f"row {number}: {name!r} may be {candidates[0]} or {candidates[1]}")
+        else:
+            found[number] = candidates[0]
+    paths = pd.Series(found, dtype=str)
+    twice = (f"rows {one} and {other} mean the same file {file}" for file, one, other in _repeated(paths))
+    for examples, fix in ((unclear, "write its path"), (missing, "add it or remove the row"), (twice, "remove one")):
+        report(on_fault, path, examples, fix)
+    return paths[~paths.duplicated()]
+
+
+def unused_images(manifest: Manifest) -> dict[Path, list[str]]:
+    """The images below each of the manifest's folders that no row names; folders without any are left out."""
+    used = set(manifest.paths())
+    unused = {
+        folder: [path.relative_to(folder).as_posix() for path in image_files(folder) if path not in used]
+        for folder in set(manifest.roots.values())
+    }
+    return {folder: paths for folder, paths in unused.items() if paths}
+
+
+def _repeated_images(rows: pd.DataFrame) -> Iterator[str]:
+    for image, one, other in _repeated(rows["image_id"]):
+        label, another = rows["label"][one], rows["label"][other]
+        labels = "" if label == another else f" as {label!r} and {another!r}"
+        yield f"rows {one} and {other} both are image {image!r}{labels}"
+
+
+def _half_equal(labels: pd.Series[str]) -> Iterator[str]:
+    folded = defaultdict(set)
+    for label in set(labels):
+        folded[label.casefold()].add(label)
+    for _, alike in sorted(folded.items()):
+        if len(alike) > 1:
+            yield f"the labels {' and '.join(sorted(alike))} differ in case alone"
+
+
+def _lesions_with_two_labels(rows: pd.DataFrame) -> Iterator[str]:
+    known = rows[rows["lesion_id"] != ""]
+    for lesion, same in known[known.groupby("lesion_id")["label"].transform("nunique") > 1].groupby("lesion_id"):
+        one, other = same.drop_duplicates("label").index[:2]
+        yield f"lesion {lesion!r} is {same['label'][one]!r} in row {one} and {same['label'][other]!r} in row {other}"
+
+
+def _repeated(values: pd.Series[str]) -> Iterator[tuple[str, int, int]]:
+    """Each repeated value, with its first row and the row of the repetition."""
+    for value, same in values[values.duplicated(keep=False)].groupby(values):
+        first, *others = same.index
+        yield from ((str(value), first, other) for other in others)
+
+
+def _index(folder: Path, places: Iterable[str]) -> dict[str, list[str]]:
+    """Paths below `folder` by what a table may call the image: path or name, with or without suffix."""
+    index: dict[str, list[str]] = defaultdict(list)
+    for place in places:
+        for file in image_files(folder / place):
+            path = file.relative_to(folder).as_posix()
+            below = file.relative_to(folder / place).as_posix()
+            for name in {path, below, file.name} | {without_suffix(n) for n in (path, below, file.name)}:
+                index[name].append(path)
+    return index
