@@ -30,10 +30,16 @@ def test_settings_that_would_have_no_effect_are_refused(settings: dict[str, obje
         ({"source": "a/b/c"}, r"base\.source: a/b/c: no such file or folder; give `tiny`"),
         ({"source": "x/base.ckpt"}, r"base\.source: x/base\.ckpt: no such file or folder; give `tiny`"),
         ({"source": str(TINY / "unet")}, r"base\.source: .*unet has no model_index\.json, .*; name one that has"),
-        ({"source": str(TINY / "training.json")}, r"base\.source: .*training\.json is a file of another kind; name a diffusers"),
+        (
+            {"source": str(TINY / "training.json")},
+            r"base\.source: .*training\.json is a file of another kind; name a diffusers",
+        ),
         ({"source": str(TINY / UNET)}, r"base\.source: .*: a single file needs base\.config, a diffusers folder"),
         ({"source": str(TINY / UNET), "config": "/nowhere"}, r"base\.config: /nowhere: no such folder; name a"),
-        ({"source": "pretrain", "pretrain": OwnBaseConfig(init_from="/no")}, r"base\.pretrain\.init_from: /no: no such file"),
+        (
+            {"source": "pretrain", "pretrain": OwnBaseConfig(init_from="/no")},
+            r"base\.pretrain\.init_from: /no: no such file",
+        ),
     ],
     ids=str,
 )

@@ -36,7 +36,9 @@ def test_identity_does_not_depend_on_when_or_how_long(tmp_path: Path):
 
 def test_a_base_s_files_are_digested_once_and_anew_when_they_change(tmp_path, monkeypatch):
     hashed = []
-    monkeypatch.setattr("augment.base.identity.file_sha256", lambda path: hashed.append(path) or f"digest {len(hashed)}")
+    monkeypatch.setattr(
+        "augment.base.identity.file_sha256", lambda path: hashed.append(path) or f"digest {len(hashed)}"
+    )
     weights = tmp_path / "one.safetensors"
     weights.write_bytes(b"one")
     first, again = (base_identity(BaseConfig(source=str(weights))) for _ in range(2))

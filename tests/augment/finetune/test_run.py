@@ -217,7 +217,9 @@ def test_a_small_card_holds_only_what_each_stage_needs(base, shots, tmp_path, mo
     for name, *said in (("posteriors", "chunk"), ("Training",), ("train",)):
         told(name, *said)
     real = device.to_device_only
-    monkeypatch.setattr(device, "to_device_only", lambda *given: (events.append(("settle", *given[2:])), real(*given))[1])
+    monkeypatch.setattr(
+        device, "to_device_only", lambda *given: (events.append(("settle", *given[2:])), real(*given))[1]
+    )
     settings = {"steps": 1, "offload": True}
     (small,) = train(base, shots, dataclasses.replace(config, **settings), tmp_path / "small")
     assert events == [

@@ -200,7 +200,9 @@ def test_images_of_other_attributes_are_not_kept(base, tmp_path):
 
 def test_the_groups_that_the_base_has_seen_are_of_the_lineage(base, adapter, shots, tmp_path):
     shutil.copytree(base.source, tmp_path / "base")
-    record = {"images": 1, "groups": ["g-of-the-base"], "image_ids": ["of-the-base"], "lesion_ids": ["lesion 7"]}
+    seen = {"group_ids": ["g-of-the-base"], "image_ids": ["of-the-base"], "lesion_ids": ["lesion 7"]}
+    provenance = {**seen, "patient_ids": [], "is_complete": True}
+    record = {"images": 1, "by_class": {}, "groups": 1, "provenance": provenance}
     write_json(tmp_path / "base" / "training.json", record)
     own = dataclasses.replace(base, source=str(tmp_path / "base"))
     draw(own, tmp_path / "out", count=1)
@@ -213,5 +215,6 @@ def test_the_groups_that_the_base_has_seen_are_of_the_lineage(base, adapter, sho
     seen = module._seen(own, read_json(adapter / "adapter.json")["shots"])
     assert seen["group_ids"] == sorted(["g-of-the-base", *shots["df"].table["group_id"]])
     assert seen["image_ids"] == sorted(["of-the-base", *shots["df"].table["image_id"]])
-    assert module._seen(base, {"group_ids": ["g"]})["base"] == "unknown"
-    assert "base" not in module._seen(BaseConfig(), {"group_ids": ["g"]})  # the embedded base: drawn images
+    shot_record = read_json(adapter / "adapter.json")["shots"]
+    assert module._seen(base, shot_record)["base"] == "unknown"
+    assert "base" not in module._seen(BaseConfig(), shot_record)  # the embedded base: drawn images
