@@ -10,7 +10,6 @@ from augment.diffusion.decode import decode, decode_with_backoff
 from augment.methods.weights import with_parts
 from data.errors import BaseError, ConfigError
 
-
 pytestmark = pytest.mark.numerical
 
 

@@ -6,29 +6,31 @@ from safetensors.torch import load_file, save_file
 
 from augment.diffusion.decode import decode
 from augment.generate.few_step import FewStepConfig, taesd_identity, with_few_step_lora, with_taesd
-from augment.methods import trained
-from augment.methods.lora import FILE, Lora
+from augment.methods.lora import LoraConfig
+from augment.methods.lora_files import FILE
 from data.errors import BaseError
 
 pytestmark = pytest.mark.numerical
 
 
+LORA = LoraConfig(rank=2)
+
+
 @pytest.fixture
 def lora_file(pipe, tmp_path):
     """A LoRA of this base, as others would hand out one that was distilled."""
-    method = Lora(rank=2)
-    opened = method.open(pipe, 0)
+    trainable = LORA.trainable(pipe, pipe.device)
+    parameters = trainable.parameters(0)
     generator = torch.Generator().manual_seed(1)
-    for name, parameter in trained(opened).items():
-        if ".lora_B." in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
-    method.save(opened, tmp_path)
+    for parameter in parameters.values():
+        parameter.data += torch.randn(parameter.shape, generator=generator) * 0.2
+    trainable.save(parameters, tmp_path)
     return tmp_path / FILE
 
 
-def test_a_lora_is_added_to_the_weights_by_its_scale_and_the_base_is_left_alone(pipe, lora_file):
+def test_a_lora_is_merged_by_its_scale_and_the_base_is_left_alone(pipe, lora_file, with_adapter):
     before = {name: weight.clone() for name, weight in pipe.unet.state_dict().items()}
-    whole = Lora(rank=2).apply(pipe, lora_file.parent).unet.state_dict()
+    whole = with_adapter(pipe, LORA.adapter(lora_file.parent)).unet.state_dict()
     half = with_few_step_lora(pipe, FewStepConfig(lora=str(lora_file), scale=0.5)).unet.state_dict()
     assert half.keys() == before.keys()
     for name, weight in before.items():
