@@ -45,9 +45,9 @@ def test_a_compiled_unet_gets_one_memory_layout(pipe, inputs):
     sample, timestep, text, _ = inputs
     calls = []
 
-    def call(sample, *given, **options):
+    def call(sample, *arguments, **options):
         calls.append(sample.is_contiguous())
-        return pipe.unet(sample, *given, **options)
+        return pipe.unet(sample, *arguments, **options)
 
     unet_denoise(pipe.unet, call)(sample.to(memory_format=torch.channels_last), timestep, text)
     assert calls == [True]

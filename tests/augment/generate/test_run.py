@@ -90,7 +90,7 @@ def test_the_manifest_reads_back_as_synthetic(base, adapter, tmp_path):
     assert read.counts() == {"df": 6}
     assert read.table["lineage"][0] == f"{AdapterRecord.read(adapter).sha256[:12]}:{derive_seed(0, 'df', 0)}"
     assert read.table["preset"].tolist() == ["quality"] * 6
-    with pytest.raises(DataError, match="does not lie under a root"):
+    with pytest.raises(DataError, match="is not under a root"):
         synthetic_manifest(tmp_path / "images" / "df-1", "run", {"run": tmp_path / "other"})
 
 
