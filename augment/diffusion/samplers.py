@@ -36,7 +36,7 @@ _SD1_TEXT_WIDTH = 768  # of Stable Diffusion 1.x; 2.x has 1024
 
 
 def align_your_steps(alphas_cumprod: Float[Tensor, " timesteps"], steps: int) -> list[int]:
-    """Timesteps of Align Your Steps, descending; for other counts than ten in between in log sigma, as by its authors."""
+    """Timesteps of Align Your Steps, descending; for counts other than ten interpolated in log sigma."""
     if steps == len(ALIGN_YOUR_STEPS):
         return list(ALIGN_YOUR_STEPS)
     log_sigmas = torch.log(((1 - alphas_cumprod) / alphas_cumprod).sqrt()).double().numpy()
