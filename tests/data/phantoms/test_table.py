@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from data.phantoms.ham10000 import IMAGES, LESIONS
 from data.phantoms.table import (
     CODES,
-    HAM10000_IMAGES,
-    HAM10000_LESIONS,
     PhantomConfig,
     draw,
     draw_table,
@@ -52,15 +51,15 @@ def test_the_columns_are_those_of_ham10000_and_the_patient(table: pd.DataFrame) 
 
 
 def test_the_classes_stand_in_the_proportions_of_ham10000(table: pd.DataFrame) -> None:
-    whole = sum(HAM10000_IMAGES.values())
+    whole = sum(IMAGES.values())
     assert len(table) == 2500
     for dx, count in table.dx.value_counts().items():
-        assert count == pytest.approx(2500 * HAM10000_IMAGES[str(dx)] / whole, abs=1)
+        assert count == pytest.approx(2500 * IMAGES[str(dx)] / whole, abs=1)
 
 
 def test_lesions_have_as_many_photographs_as_in_ham10000(table: pd.DataFrame) -> None:
     for dx, rows in table.groupby("dx"):
-        expected = HAM10000_IMAGES[str(dx)] / HAM10000_LESIONS[str(dx)]
+        expected = IMAGES[str(dx)] / LESIONS[str(dx)]
         assert len(rows) / rows.lesion_id.nunique() == pytest.approx(expected, rel=0.05)
     assert table.lesion_id.value_counts().max() > 2
 
