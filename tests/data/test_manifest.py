@@ -42,7 +42,7 @@ def test_text_survives_the_disk(tmp_path: Path):
 
 
 def test_paths_start_from_their_roots_so_a_folder_can_move():
-    here, there = manifest({}), manifest({}, root=Path("elsewhere"))
+    here, there = manifest({}), manifest({}, root=Path("other"))
     assert here.paths() == [Path("images/0.jpg")]
     assert here.digest() == there.digest()
 

@@ -168,7 +168,7 @@ def test_no_group_column_is_worth_knowing(study, capsys, caplog):
     code, page = study.ask(capsys, "data.columns.lesion=null")
     assert code == 0
     assert "no group, patient or lesion is known, so photographs of one lesion can be on both sides" in page
-    assert "-> name the column that tells under `columns`: lesion, patient or group" in page
+    assert "-> name their column under `columns`: lesion, patient or group" in page
     assert not study.errors, "the warning is on the page, and is not printed twice"
     assert logging.getLogger("data").propagate
 
@@ -220,7 +220,7 @@ def test_every_fold_is_tried(study, capsys):
     assert code == 0
     for fold in range(4):
         assert f"fold {fold}: 'df' has 4 lesion groups to be tested on" in page
-    code, page = study.ask(capsys, "split.folds=17")
+    code, page = study.ask(capsys, "split.n_splits=17")
     assert code == 2
     assert "'df' has 16 lesion groups 'mel' has 16 lesion groups -> the test parts of 17 folds need" in page
 

@@ -219,14 +219,14 @@ def test_a_lesion_is_the_same_in_a_table_of_other_codes(tmp_path: Path) -> None:
 
 
 def test_the_folder_holds_every_image_and_the_table_of_draw_table(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    path = write_phantoms(tmp_path, SMALL, progress=lambda done, of: seen.append((done, of)))
+    calls: list[tuple[int, int]] = []
+    path = write_phantoms(tmp_path, SMALL, progress=lambda done, total, note="": calls.append((done, total)))
     assert path == tmp_path / "metadata.csv"
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, draw_table(SMALL), check_dtype=False)
     assert {file.stem for file in (tmp_path / "images").iterdir()} == set(read.image_id)
     assert all(file.suffix == ".jpg" for file in (tmp_path / "images").iterdir())
-    assert seen == [(done, 60) for done in range(1, 61)]
+    assert calls == [(done, 60) for done in range(1, 61)]
 
 
 def test_a_crash_leaves_no_table(tmp_path: Path) -> None:

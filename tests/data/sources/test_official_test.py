@@ -1,4 +1,4 @@
-"""An official test set is the test part as it stands, in either form that ISIC 2018's is published in."""
+"""An official test set is the test part unchanged, in either form that ISIC 2018's is published in."""
 
 import shutil
 import zipfile

@@ -128,7 +128,7 @@ def test_isic_2018_is_read_as_published_with_ham10000_s_codes(isic2018, packed):
 
 def test_isic_2018_without_its_lesion_groupings_is_refused(isic2018):
     (isic2018 / "ISIC2018_Task3_Training_LesionGroupings.csv").unlink()
-    with pytest.raises(DataError, match=r"no ISIC2018_Task3_Training_LesionGroupings\.csv here; it tells which images"):
+    with pytest.raises(DataError, match=r"no ISIC2018_Task3_Training_LesionGroupings\.csv here; it lists which images"):
         load("isic2018", isic2018)
 
 

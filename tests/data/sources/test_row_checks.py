@@ -51,10 +51,10 @@ def test_images_are_found_by_row_and_what_is_missing_unclear_or_taken_twice_is_t
         Image.new("RGB", (4, 4), (n, n, n)).save(tmp_path / name)
     files = ["a", "b", "c.png", "two/c.png", "d", "two\\b.png"]
     rows = pd.DataFrame({"file": files}, index=range(2, 8))
-    told = tmp_path / "t.csv"
-    paths, faults = faults_of(lambda on_fault: find_images(told, rows, tmp_path, ["one", "two"], on_fault))
+    path = tmp_path / "t.csv"
+    paths, faults = faults_of(lambda on_fault: find_images(path, rows, tmp_path, ["one", "two"], on_fault))
     assert paths.to_dict() == {2: "one/a.png", 4: "two/c.png", 7: "two/b.png"}
-    assert [fault.removeprefix(f"{told}: ") for fault in faults] == [
+    assert [fault.removeprefix(f"{path}: ") for fault in faults] == [
         "row 3: 'b' may be one/b.png or two/b.png; write its path",
         f"row 6: no image 'd' below {tmp_path}; add it or remove the row",
         "rows 4 and 5 mean the same file two/c.png; remove one",

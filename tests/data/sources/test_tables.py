@@ -37,8 +37,8 @@ def test_the_header_is_told_without_blanks_whatever_separates_it(table):
 
 def test_an_extra_table_adds_its_columns_by_image_whatever_its_order(table):
     first = table("image_id,label", "a,nv", "b,mel")
-    further = table("image_id,label,age", "b,zzz,60", "a,zzz,40", name="more.csv")
-    rows = read_rows(first, [further], Columns())
+    extra = table("image_id,label,age", "b,zzz,60", "a,zzz,40", name="more.csv")
+    rows = read_rows(first, [extra], Columns())
     assert rows["age"].tolist() == ["40", "60"]
     assert rows["label"].tolist() == ["nv", "mel"]  # the first table's own
 

@@ -1,4 +1,4 @@
-"""No leakage group stands on two sides, whatever the table."""
+"""No leakage group is on two sides of a split, whatever the table."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,7 +24,7 @@ from data.splits.split import (
 )
 
 
-def seen(**ids: Iterable[str]) -> Provenance:
+def provenance(**ids: Iterable[str]) -> Provenance:
     return Provenance(**{name: frozenset(found) for name, found in ids.items()})
 
 
@@ -82,7 +82,7 @@ def linked(rows: list[tuple[str, int, int]], duplicates: list[tuple[int, int]]) 
 
 
 def assert_nothing_is_shared(split: Split, duplicates: list[tuple[int, int]]) -> None:
-    """Held against the table's own columns and the pairs, not against the groups made of them."""
+    """Checked by the table's own columns and the pairs, not by the groups made of them."""
     part_of = {image: name for name, part in split.parts().items() for image in part.table["image_id"]}
     for column in ("lesion_id", "patient_id", "group_id"):
         held = [set(part.table[column]) - {""} for part in split.parts().values()]
@@ -204,7 +204,7 @@ def test_an_official_test_set_is_the_test_part_as_it_stands(caplog: pytest.LogCa
     assert rest == set(whole.table["image_id"]) - held - {"real2"}
     assert split.left_out == {"real2"}
     with pytest.raises(DataError, match=r"a base has seen 1 images that share a leakage group with the test part"):
-        split.refuse_seen(seen(group_ids=["called otherwise"], image_ids=["real2"]), "a base")
+        split.refuse_seen(provenance(group_ids=["called otherwise"], image_ids=["real2"]), "a base")
     assert "1 images share a leakage group with the official test set and are left out" in caplog.text
     assert "first real2" in caplog.text
     assert len(split.validation) / len(rest) == pytest.approx(0.3, abs=0.05)
@@ -251,12 +251,12 @@ def test_synthetic_images_are_for_training_alone():
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_a_model_trained_on_an_evaluation_group_is_refused(part: str):
     split = make_split(drawn({"nv": 30, "df": 10}), SplitConfig(rare=("df",)), 0)
-    split.refuse_seen(seen(group_ids=split.train.table["group_id"]), "an adapter")
+    split.refuse_seen(provenance(group_ids=split.train.table["group_id"]), "an adapter")
     leaked = split.parts()[part].table["group_id"].iloc[0]
     with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
-        split.refuse_seen(seen(group_ids=[*split.train.table["group_id"], leaked]), "an adapter")
+        split.refuse_seen(provenance(group_ids=[*split.train.table["group_id"], leaked]), "an adapter")
     other = "test" if part == "validation" else "validation"
-    split.refuse_seen(seen(group_ids=[leaked]), "a model that is not evaluated on that part", judges=(other,))
+    split.refuse_seen(provenance(group_ids=[leaked]), "a model that is not evaluated on that part", judges=(other,))
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
@@ -266,10 +266,10 @@ def test_an_image_lesion_or_patient_that_was_seen_stands_for_its_group_whatever_
     groups = whole.table["group_id"]
     known = whole.table.assign(lesion_id="lesion " + groups, patient_id="patient " + groups)
     split = make_split(Manifest(known, whole.roots), SplitConfig(rare=("df",)), 0)
-    split.refuse_seen(seen(group_ids=["another study's"], **{f"{name}s": split.train.table[name]}), "an adapter")
+    split.refuse_seen(provenance(group_ids=["another study's"], **{f"{name}s": split.train.table[name]}), "an adapter")
     shown, group = split.parts()[part].table[[name, "group_id"]].iloc[0]
     with pytest.raises(DataError, match=rf"has seen 1 leakage groups of the {part} part, first \['{group}'\]"):
-        split.refuse_seen(seen(group_ids=["another study's"], **{f"{name}s": [shown]}), "an adapter")
+        split.refuse_seen(provenance(group_ids=["another study's"], **{f"{name}s": [shown]}), "an adapter")
 
 
 def test_a_class_with_too_few_lesions_is_named():
