@@ -25,15 +25,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as transformers_logging
 
 from augment import device
-from augment.finetune.config import FinetuneConfig
-from augment.finetune.examples import Lesson, posteriors, seed_for
-from augment.prompts import class_prompt, prompt_for
+from augment.finetune.examples import ClassExamples, class_prompts, encode_posteriors
+from augment.methods.lora import LoraConfig
+from augment.prompts import PromptConfig
 from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
 from data.phantoms.table import CODES, PhantomConfig
 from data.pixels import PixelConfig, load_pixels
 from data.sources.load import DataConfig, load_manifest
-from data.store import write_json
+from data.store import derive_seed, write_json
 
 _SHOTS = 16
 _RAREST = ("df", "vasc", "akiec", "bcc", "bkl", "mel", "nv")
@@ -74,7 +74,7 @@ def measure(made: Sequence[Way], rounds: int) -> list[Found]:
     return found
 
 
-def prepared(base: str, classes: int, config: FinetuneConfig, out: Path, steps: int) -> list[Way]:
+def prepared(base: str, classes: int, config: LoraConfig, out: Path, steps: int) -> list[Way]:
     """Draw the classes' images, encode them, and make every way ready."""
     pipe = device.to_device(BASES[base](), device.default_device(), torch.float32)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
@@ -82,15 +82,16 @@ def prepared(base: str, classes: int, config: FinetuneConfig, out: Path, steps: 
     size = pipe.unet.config.sample_size * pipe.vae_scale_factor
     phantom = PhantomConfig(images=_SHOTS * len(CODES), balanced=True)
     drawn = load_manifest(DataConfig(source="phantom", phantom=phantom), out / "data")
-    lessons, files = {}, {}
+    examples, files = {}, {}
     for label in _RAREST[:classes]:
         shots = _few(drawn.of(label))
-        means, deviations = posteriors(pipe, load_pixels(shots, PixelConfig(size=size)), flips=config.flips)
-        prompts = (prompt_for(label), class_prompt(), "")
-        none = torch.empty(0, *means.shape[2:])
-        lessons[label] = Lesson(label, seed_for(0, label), prompts, means, deviations, none)
+        pixels = load_pixels(shots, PixelConfig(size=size))
+        means, stds = encode_posteriors(pipe, pixels, dihedral=config.dihedral)
+        prompts, _ = class_prompts(label, shots, None, PromptConfig())
+        no_prior = torch.empty(0, *means.shape[2:])
+        examples[label] = ClassExamples(label, derive_seed(0, label), prompts, means, stds, no_prior)
         files[label] = shots.paths()
-    return ways(pipe, lessons, files, config, out / "work", steps)
+    return ways(pipe, examples, files, config, out / "work", steps)
 
 
 def _few(manifest: Manifest) -> Manifest:
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _timed(given: argparse.Namespace) -> int:
     if not 1 <= given.classes <= len(_RAREST) or min(given.batch, given.rounds, given.steps) < 1:
         raise ConfigError(f"--classes must be 1 to {len(_RAREST)}, the other numbers 1 or more")
-    config = FinetuneConfig(steps=10**6, batch_size=given.batch, checkpoint_every=10**6, preview_every=0)
+    config = LoraConfig(steps=10**6, batch_size=given.batch, checkpointing_steps=10**6, preview_every=0)
     found = measure(prepared(given.base, given.classes, config, given.out, given.steps), given.rounds)
     fastest = peak(device.training_dtype(device.default_device()))
     about = (

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import transforms
 
-from augment.finetune import loop as together
-from augment.finetune.config import FinetuneConfig
-from augment.finetune.examples import Lesson
-from augment.finetune.trainer import Training
-from augment.methods.batched_lora import Stack
-from augment.methods.lora import ATTENTION, CONVOLUTIONS, Lora
+from augment.finetune import loop as training
+from augment.finetune.examples import ClassExamples
+from augment.finetune.trainer import ClassTrainer
+from augment.methods.lora import LoraConfig as Lora
+from augment.methods.lora import PeftLora
 from augment.methods.weights import with_parts
 from data.files.archives import FORMATS
 
@@ -44,50 +43,51 @@ class Way:
 
 def ways(
     base: StableDiffusionPipeline,
-    lessons: Mapping[str, Lesson],
+    examples: Mapping[str, ClassExamples],
     files: Mapping[str, list[Path]],
-    config: FinetuneConfig,
+    config: Lora,
     out: Path,
     steps: int,
 ) -> list[Way]:
     """All that is timed; a turn of the script's loop makes as many steps a class as one of ours, of one sample."""
-    lora = Lora(rank=config.rank, conv=config.conv)
-    size = next(iter(lessons.values())).means.shape[-1] * base.vae_scale_factor
-    layers = (*ATTENTION, *CONVOLUTIONS) if config.conv else ATTENTION
+    size = next(iter(examples.values())).means.shape[-1] * base.vae_scale_factor
     found = [
-        _script(SCRIPT, base, lessons, files, ("to_k", "to_q", "to_v", "to_out.0"), 4, size, steps),
-        _script(SAME, base, lessons, files, layers, config.rank, size, steps),
+        _script(SCRIPT, base, examples, files, ("to_k", "to_q", "to_v", "to_out.0"), 4, size, steps),
+        _script(SAME, base, examples, files, config.targets["unet"], config.rank, size, steps),
     ]
-    for name, stack in ((PEFT, None), (OURS, Stack(base, lora)), (ALL, Stack(base, lora))):
-        trainings = [Training(base, lesson, config, out, "", stack) for lesson in lessons.values()]
-        groups = [trainings] if name == ALL else [[training] for training in trainings]
-        samples = steps * config.batch_size * len(lessons)
+    device = base.unet.device
+    for name in (PEFT, OURS, ALL):
+        peft = name == PEFT
+        trainable = PeftLora(base, config.targets, config.rank, device) if peft else config.trainable(base, device)
+        trainers = [ClassTrainer(base, trainable, each, config, out, "") for each in examples.values()]
+        groups = [trainers] if name == ALL else [[trainer] for trainer in trainers]
+        samples = steps * config.batch_size * len(examples)
         found.append(Way(name=name, samples=samples, turn=_Ours(groups, steps)))
     return found
 
 
 @dataclass(frozen=True)
 class _Ours:
-    groups: list[list[Training]]
+    groups: list[list[ClassTrainer]]
     steps: int
 
     def __call__(self) -> None:
         for group in self.groups:
             for _ in range(self.steps):
-                together.step(group)
+                training.step(group)
 
 
 def _script(
     name: str,
     base: StableDiffusionPipeline,
-    lessons: Mapping[str, Lesson],
+    examples: Mapping[str, ClassExamples],
     files: Mapping[str, list[Path]],
     layers: tuple[str, ...],
     rank: int,
     size: int,
     steps: int,
 ) -> Way:
-    loops = [_Loop(base, files[label], lesson.prompts[0], layers, rank, size) for label, lesson in lessons.items()]
+    loops = [_Loop(base, files[label], each.prompts[0], layers, rank, size) for label, each in examples.items()]
 
     def turn() -> None:
         for loop in loops:
@@ -142,11 +142,11 @@ class _Loop:
         noise = torch.randn_like(latents)
         timesteps = torch.randint(0, self.noise.config.num_train_timesteps, (1,), device=where)
         noisy = self.noise.add_noise(latents, noise, timesteps)
-        said = self.pipe.unet(noisy, timesteps, self._told(), return_dict=False)[0]
-        known = noise
+        noise_pred = self.pipe.unet(noisy, timesteps, self._prompt_embeds(), return_dict=False)[0]
+        target = noise
         if self.noise.config.prediction_type == "v_prediction":
-            known = self.noise.get_velocity(latents, noise, timesteps)
-        loss = functional.mse_loss(said.float(), known.float())
+            target = self.noise.get_velocity(latents, noise, timesteps)
+        loss = functional.mse_loss(noise_pred.float(), target.float())
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
@@ -154,14 +154,14 @@ class _Loop:
         self.optimizer.zero_grad()
         return loss.item()
 
-    def _told(self) -> Tensor:
+    def _prompt_embeds(self) -> Tensor:
         tokenizer, encoder = self.pipe.tokenizer, self.pipe.text_encoder
-        told = tokenizer(
+        tokens = tokenizer(
             self.prompt,
             truncation=True,
             padding="max_length",
             max_length=tokenizer.model_max_length,
             return_tensors="pt",
         )
-        embedded: Tensor = encoder(told.input_ids.to(self.base.device), return_dict=False)[0]
-        return embedded
+        embeds: Tensor = encoder(tokens.input_ids.to(self.base.device), return_dict=False)[0]
+        return embeds

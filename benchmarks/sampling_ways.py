@@ -157,7 +157,7 @@ def _ours(name: str, pipe: StableDiffusionPipeline, config: GenerateConfig, same
 
     def drawn(instead: int | None) -> None:
         chosen = dataclasses.replace(config, steps=instead or sampling.steps)
-        with tempfile.TemporaryDirectory() as folder, ImageWriter(Path(folder), "jpg", 95, ahead=128) as writer:
+        with tempfile.TemporaryDirectory() as folder, ImageWriter(Path(folder), "jpg", 95, max_pending=128) as writer:
             seeds = range(_SEEDS, _SEEDS + sampling.batch_size)
             for images in generate_pixels(pipe, [PROMPT] * len(seeds), seeds, chosen, size):
                 for image in images:

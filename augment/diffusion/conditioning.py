@@ -1,13 +1,13 @@
-"""What a denoiser is given beside the noisy sample, and the denoisers: a UNet, and classifier-free guidance around one.
+"""Denoisers: a UNet and classifier-free guidance as a wrapper of it; and their conditioning, encoded prompts.
 
-Sampling and training call the same `Denoise`; guidance is a wrapper of one.
+Sampling and training call the same `Denoise`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
@@ -19,24 +19,25 @@ _ONE_CALL = 8  # images up to which an accelerator is faster with one call for b
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What noise predictions depend on beside sample and timestep, a row a sample."""
+    """What noise predictions depend on besides sample and timestep, one row per sample."""
 
     prompt_embeds: Float[Tensor, "n tokens width"]
 
 
+@runtime_checkable
 class Denoise(Protocol):
-    """A noise prediction in float32 (a velocity, if that is what the base predicts) of each noisy sample."""
+    """Predicts, in float32, what the base was trained to predict: the noise, or the velocity."""
 
     def __call__(
         self, sample: Float[Tensor, "n c h w"], timestep: Tensor, conditioning: Conditioning, /
     ) -> Float[Tensor, "n c h w"]:
-        """Predict at one timestep for all samples, or at one each."""
+        """The prediction for each sample, at one timestep for all or one per sample."""
 
 
 def unet_denoise(unet: UNet2DConditionModel, call: Callable[..., Any] | None = None) -> Denoise:
-    """A UNet as `Denoise`, called in its own precision; `call` is its compiled form, None: itself.
+    """A UNet as `Denoise`, called in its own precision; `call` is its compiled call, None: the UNet itself.
 
-    The sample comes in one memory layout, as a compiled UNet is compiled anew for another.
+    The sample is made contiguous: a compiled UNet would be compiled again for another memory layout.
     """
     forward = unet if call is None else call
 
@@ -53,9 +54,9 @@ def unet_denoise(unet: UNet2DConditionModel, call: Callable[..., Any] | None = N
 def guided(
     denoise: Denoise, uncond: Conditioning, guidance_scale: float, until: float = 0, *, one_call: bool = True
 ) -> Denoise:
-    """Classifier-free guidance at the timesteps from `until` up; below, and at a scale of 1, the denoiser itself.
+    """Classifier-free guidance down to timestep `until`; below it, and with a scale of 1, `denoise` itself.
 
-    uncond + scale (text - uncond), Ho and Salimans 2022. With `one_call` both are computed as one batch.
+    uncond + scale (text - uncond), Ho and Salimans 2022. With `one_call` both predictions are one batch of 2 n.
     """
     if guidance_scale == 1:
         return denoise
@@ -81,10 +82,10 @@ def guided(
 
 
 def one_call_is_faster(unet: nn.Module, n: int, device: torch.device) -> bool:
-    """Whether guidance of n images is faster as one call of 2 n.
+    """Whether guidance of n samples is faster as one call of 2 n.
 
-    It is on a CPU, whose cores then wait half as often; elsewhere where calls are short. A compiled UNet has one
-    batch shape, which unguided steps share.
+    On a CPU it is, since its cores wait for each other half as often; on an accelerator for small batches. A compiled
+    UNet keeps the batch size of unguided steps: it would be compiled again for another.
     """
     is_compiled = unet._compiled_call_impl is not None  # noqa: SLF001 - torch has no public way to ask
     return not is_compiled and (device.type == "cpu" or n <= _ONE_CALL)
@@ -92,12 +93,12 @@ def one_call_is_faster(unet: nn.Module, n: int, device: torch.device) -> bool:
 
 @torch.inference_mode()
 def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Float[Tensor, "1 tokens width"]:
-    """The text encoder's embeddings of one prompt, whose bits then depend on no other prompt; for sampling."""
+    """Embeddings of one prompt, for sampling; encoded alone, so their bits do not depend on other prompts."""
     return encode_prompts(pipe, [prompt])
 
 
 def encode_prompts(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Float[Tensor, "n tokens width"]:
-    """The same of many prompts in one batch, with gradients where the caller's mode keeps them; for training."""
+    """Embeddings of prompts encoded in one batch, for training; gradients reach a text encoder that is trained."""
     encoded = pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, do_classifier_free_guidance=False)
     embeds: Tensor = encoded[0]
     return embeds

@@ -28,9 +28,9 @@ def decode(
 def decode_with_backoff(
     pipe: StableDiffusionPipeline, latents: Float[Tensor, "n c h w"], chunk: int
 ) -> tuple[UInt8[np.ndarray, "n H W 3"], int]:
-    """Pixels, and how many images at a time could be decoded: where `chunk` are too many for the device, fewer.
+    """Pixels, and how many images at a time were decoded: `chunk`, or fewer if those do not fit the device's memory.
 
-    Raises InputError for latents or pixels that are not finite, torch.OutOfMemoryError where not even one image fits.
+    Raises InputError for latents or pixels that are not finite, torch.OutOfMemoryError if a single image does not fit.
     """
     if not torch.isfinite(latents).all():
         raise _not_finite("latents", pipe.unet.dtype)

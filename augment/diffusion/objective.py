@@ -1,4 +1,4 @@
-"""What a denoiser is trained on: noise levels, targets and weights, as functions of values and a generator."""
+"""The training objective: timesteps, noisy latents, targets and loss weights, as functions of tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 def stratified_timesteps(n: int, total: int, generator: torch.Generator) -> Int[Tensor, " {n}"]:
-    """One timestep from each n-th part of 0..total-1, in random order: less noise in the gradient than free draws."""
+    """One timestep from each n-th part of 0..total-1, in random order; the gradient's variance is lower than with
+    independent timesteps.
+    """
     strata = torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)
     return (strata * (total / n)).long().clamp_(max=total - 1)
 
@@ -27,7 +29,7 @@ def target(
     alphas_cumprod: Float[Tensor, " n"],
     prediction_type: str,
 ) -> Float[Tensor, "n c h w"]:
-    """What the denoiser should say: the noise, or the velocity alpha eps - sigma x (Salimans and Ho 2022, app. D)."""
+    """The denoiser's target: the noise, or the velocity alpha eps - sigma x (Salimans and Ho 2022, app. D)."""
     if prediction_type == "epsilon":
         return noise
     if prediction_type == "v_prediction":
@@ -39,10 +41,10 @@ def target(
 def min_snr_weights(
     alphas_cumprod: Float[Tensor, " n"], prediction_type: str, gamma: float | None
 ) -> Float[Tensor, " n"]:
-    """min(SNR, gamma) as weight of the clean image's error, said in the prediction's terms; None: 1 everywhere.
+    """Weights of the prediction's squared error that give the clean latents' error the weight min(SNR, gamma).
 
-    Hang et al. 2023, section 3.4. For v-prediction it fades out the noisiest steps, where an image's
-    colours are decided.
+    gamma None: all 1. Hang et al. 2023, section 3.4. With v-prediction the noisiest timesteps, which decide an image's
+    colours, get a weight near 0.
     """
     if gamma is None:
         return torch.ones_like(alphas_cumprod)

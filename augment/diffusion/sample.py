@@ -1,7 +1,7 @@
 """The sampling loop, and latents of a list of seeds in batches.
 
 The batch shape never changes (the last batch is filled up), so an image depends on its own seed and, within rounding,
-on the batch size and its place in a batch, not on how many images are sampled beside it.
+on the batch size and its place in a batch, not on how many other images are sampled.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SamplerConfig:
 
 @plain_dataclass(frozen=True, kw_only=True)
 class PromptedSeeds:
-    """Images to sample, by their seeds, each with its prompt."""
+    """Images to sample: their seeds, and the encoded prompt of each."""
 
     prompt_embeds: Float[Tensor, "prompts tokens width"]
     negative_embeds: Float[Tensor, "1 tokens width"]
@@ -56,12 +56,12 @@ class PromptedSeeds:
         )
 
     def generators(self, n: int) -> list[torch.Generator]:
-        """One an image, on the CPU; the last one's seed fills up to n."""
+        """One generator per image, on the CPU; the last seed is repeated up to n."""
         seeds = [*self.seeds, *[self.seeds[-1]] * (n - len(self))]
         return [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def conditioning(self, n: int) -> tuple[Conditioning, Conditioning]:
-        """With the prompts and with the negative prompt, a row an image; the last one fills up to n."""
+        """Of the prompts and of the negative prompt, one row per image; the last row is repeated up to n."""
         if self.prompt_index is None:
             embeds = self.prompt_embeds[:1].expand(n, -1, -1).contiguous()
         else:
@@ -79,10 +79,10 @@ def sample(
     generators: Sequence[torch.Generator] | None = None,
     after_step: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "n c h w"]:
-    """Denoise latents at the scheduler's timesteps from number `start` on; they stay in float32.
+    """Denoise float32 latents at `scheduler.timesteps[start:]`; they come in at the first one's noise level.
 
-    Latents enter at the noise level of that timestep. `generators`, one an image, are for a scheduler whose step
-    takes them. `after_step` gets each step's number and its latents, and what it returns replaces them.
+    `generators`, one per image, only for a scheduler whose step takes them. `after_step` is called with each step's
+    index and latents; what it returns replaces the latents.
     """
     options = {} if generators is None else {"generator": list(generators)}
     for step, timestep in enumerate(scheduler.timesteps[start:], start):
@@ -102,9 +102,9 @@ def sample_latents(
     config: SamplerConfig,
     size: int | None = None,
 ) -> Float[Tensor, "n c h w"]:
-    """One latent a seed, in order, as the VAE's decoder takes them times its scaling factor.
+    """Latents of each seed, in order, multiplied by the VAE's scaling factor, as the UNet has them.
 
-    `size` is in pixels; None means the base's own.
+    `size` is in pixels; None: the base's own.
     """
     images = PromptedSeeds(prompt_embeds=prompt_embeds, negative_embeds=negative_embeds, seeds=seeds)
     starts = range(0, len(images), config.batch_size)
@@ -120,7 +120,7 @@ def sample_batch(
     size: int | None = None,
     sampler: str = "dpmsolver++2m",
 ) -> Float[Tensor, "n c h w"]:
-    """The same of at most `config.batch_size` images, each with its prompt, by any row of SAMPLERS."""
+    """Latents of at most `config.batch_size` images, each with its own prompt; `sampler` is a name in SAMPLERS."""
     n = config.batch_size
     scheduler, generators = scheduler_for(pipe, sampler, config.steps), images.generators(n)
     latents = starting_noise(pipe, generators, size) * scheduler.init_noise_sigma
@@ -137,7 +137,7 @@ def sample_batch(
 
 
 def guided_until(timesteps: Tensor, guidance_end: float) -> float:
-    """The last timestep with guidance, if that is in this share of the steps; infinity: none has."""
+    """The last timestep with guidance, where this share of the steps has it; infinity if no step has."""
     n_guided = round(len(timesteps) * guidance_end)
     return float(timesteps[n_guided - 1]) if n_guided else math.inf
 

@@ -1,9 +1,9 @@
-"""Samplers and presets, each a table: which scheduler of diffusers, at which timesteps, and what users choose by name.
+"""The tables of samplers, which are diffusers' schedulers and their options, and of presets, which users choose.
 
-`quality` and `fast` work on every base. `few-step` needs an update that was distilled for few steps, and each kind of
-these was made for one sampler.
+The presets `quality` and `fast` work on every base. `few-step` needs a LoRA that was distilled for few steps; each kind
+of these was distilled for one sampler.
 
-`fast` takes the timesteps of Align Your Steps on Stable Diffusion 1.x, and Karras' noise levels elsewhere: of nine
+`fast` uses the timesteps of Align Your Steps on Stable Diffusion 1.x, and Karras' noise levels elsewhere: of nine
 spacings of ten steps those ended nearest to 80 steps on the embedded base, at 1.1 grey levels (root mean square)
 against 1.7 for evenly spaced ones and 0.8 for twenty of these.
 """
@@ -36,10 +36,7 @@ _SD1_TEXT_WIDTH = 768  # of Stable Diffusion 1.x; 2.x has 1024
 
 
 def align_your_steps(alphas_cumprod: Float[Tensor, " timesteps"], steps: int) -> list[int]:
-    """Timesteps of Align Your Steps, falling; at other counts than ten evenly between these in log sigma.
-
-    That is how its authors go from one count to another.
-    """
+    """Timesteps of Align Your Steps, descending; for counts other than ten interpolated in log sigma."""
     if steps == len(ALIGN_YOUR_STEPS):
         return list(ALIGN_YOUR_STEPS)
     log_sigmas = torch.log(((1 - alphas_cumprod) / alphas_cumprod).sqrt()).double().numpy()
@@ -53,8 +50,8 @@ def align_your_steps(alphas_cumprod: Float[Tensor, " timesteps"], steps: int) ->
 class Sampler:
     """A scheduler of diffusers and how it is set up on any base."""
 
-    solver: str  # its name in records and reports, whatever the timesteps
-    scheduler: Any  # diffusers' class; the library has no common type
+    solver: str  # the name in records and reports, which does not depend on the timesteps
+    scheduler: Any  # a class of diffusers, which has no common type
     options: Mapping[str, object] = field(default_factory=dict)  # laid over the base's own scheduler config
     takes_generator: bool = True  # whether its step has the argument
     timesteps: Callable[[Tensor, int], list[int]] | None = None  # of alphas_cumprod and steps; None: the scheduler's
@@ -86,20 +83,20 @@ SAMPLERS: dict[str, Sampler] = {
     "tcd": Sampler(solver="tcd", scheduler=TCDScheduler),
     "ddim": Sampler(solver="ddim", scheduler=DDIMScheduler, options={**_TRAILING, "clip_sample": False}),
 }
-# Which sampler each kind of few-step update was distilled for; ddim is set up as Hyper-SD's authors do.
+# The sampler that each kind of few-step LoRA was distilled for; ddim is set up as Hyper-SD's authors do.
 FEW_STEP_SAMPLERS: dict[FewStepKind, str] = {"lcm": "lcm", "tcd": "tcd", "hyper-sd": "ddim"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a preset's name means where the config sets nothing else."""
+    """Defaults of the settings that the config does not set."""
 
     steps: int
     guidance_scale: float  # 1 = none
     guidance_end: float  # share of the steps, from the first, with guidance
     max_steps: int | None = None
-    sampler: str | None = None  # None: the one that the few-step update was distilled for
-    sampler_sd1: str | None = None  # the one on Stable Diffusion 1.x, where it is another
+    sampler: str | None = None  # None: the one that the few-step LoRA was distilled for
+    sampler_sd1: str | None = None  # on Stable Diffusion 1.x, if it is another one there
 
 
 PRESETS: dict[PresetName, Preset] = {
@@ -112,14 +109,16 @@ PRESETS: dict[PresetName, Preset] = {
         sampler="dpmsolver++2m-karras",
         sampler_sd1="dpmsolver++2m-ays",
     ),
-    "few-step": Preset(steps=4, guidance_scale=1.0, guidance_end=1.0, max_steps=8),  # guidance is distilled in
+    "few-step": Preset(
+        steps=4, guidance_scale=1.0, guidance_end=1.0, max_steps=8
+    ),  # guidance is distilled into the LoRA
 }
 
 
 def build_scheduler(pipe: StableDiffusionPipeline, sampler: str) -> Any:  # noqa: ANN401 - diffusers has no common type
-    """A sampler's scheduler over the base's own noise schedule, with no timesteps set.
+    """A sampler's scheduler for the base's own noise schedule, before its timesteps are set.
 
-    A v-predicting base can be evaluated at pure noise, so its steps start there ("trailing", Lin et al. 2023).
+    A v-predicting base can be evaluated at pure noise, so its timesteps start there ("trailing", Lin et al. 2023).
     """
     row, config = SAMPLERS[sampler], pipe.scheduler.config
     spacing = _TRAILING if config.prediction_type == "v_prediction" else {}
@@ -127,7 +126,7 @@ def build_scheduler(pipe: StableDiffusionPipeline, sampler: str) -> Any:  # noqa
 
 
 def scheduler_for(pipe: StableDiffusionPipeline, sampler: str, steps: int) -> Any:  # noqa: ANN401 - diffusers has no common type
-    """The same with timesteps for so many steps, on the CPU: no step then waits for a device."""
+    """A sampler's scheduler with its timesteps set, on the CPU, so that no step waits for a device."""
     scheduler, timesteps = build_scheduler(pipe, sampler), SAMPLERS[sampler].timesteps
     if timesteps is None:
         scheduler.set_timesteps(steps)
@@ -137,17 +136,17 @@ def scheduler_for(pipe: StableDiffusionPipeline, sampler: str, steps: int) -> An
 
 
 def preset_sampler(pipe: StableDiffusionPipeline, preset: PresetName, few_step: FewStepKind | None = None) -> str:
-    """The name of the sampler that a preset takes on a base; `few_step` is the kind of the update, if there is one."""
+    """The name of a preset's sampler for a base; `few_step` is the kind of the few-step LoRA, None: there is none."""
     row = PRESETS[preset]
     if row.sampler is None:
         if few_step is None:
-            raise ValueError(f"preset {preset} has no sampler without the kind of a few-step update")
+            raise ValueError(f"preset {preset} has no sampler without the kind of a few-step LoRA")
         return FEW_STEP_SAMPLERS[few_step]
     return row.sampler_sd1 if row.sampler_sd1 and is_stable_diffusion_1(pipe) else row.sampler
 
 
 def alphas_cumprod(pipe: StableDiffusionPipeline) -> Float[Tensor, " timesteps"]:
-    """The base's noise schedule: the share of the signal's variance that is left at each timestep."""
+    """The base's noise schedule: the share of the clean latents' variance at each timestep."""
     alphas: Tensor = build_scheduler(pipe, "dpmsolver++2m").alphas_cumprod
     return alphas
 

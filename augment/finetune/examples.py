@@ -1,7 +1,7 @@
-"""What one class is learned from, computed once: the posteriors of its images' latents, its prompt, its seed.
+"""What one class is trained on, computed once: the posteriors of its images' latents, its prompts, its seed.
 
-A step's batch follows from the class's seed and the step's number alone. So a resumed training is
-the same as an uninterrupted one, and a class's result does not depend on its neighbours.
+A step's batch follows from the class's seed and the step's number alone. So a resumed training is the same as an
+uninterrupted one, and a class's result does not depend on the other classes.
 """
 
 from __future__ import annotations
@@ -14,97 +14,126 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from augment.context import Context
+from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.objective import stratified_timesteps
+from augment.diffusion.sample import SamplerConfig, sample_latents
+from augment.methods.contract import PriorPreservation
+from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
+from data.manifest import Manifest
 from data.oom import with_oom_backoff
-from data.store import digest
+from data.store import derive_seed
 
-INSTANCE, PRIOR, EMPTY = 0, 1, 2  # rows of the embeddings: the class's prompt, any lesion's, none; then images' own
+INSTANCE, PRIOR, EMPTY = 0, 1, 2  # prompts: the class's, the prior's, the empty one; then those of single images
+_PRIOR_BATCH = 32  # images of the prior sampled at a time
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One class, ready to be learned; everything on the CPU."""
+class ClassExamples:
+    """One class's examples; all tensors on the CPU."""
 
     label: str
     seed: int
-    prompts: tuple[str, ...]  # INSTANCE, PRIOR, EMPTY, and those of images that have one of their own
+    prompts: tuple[str, ...]  # INSTANCE, PRIOR, EMPTY, and those of images that have their own
     means: Float[Tensor, "shots views c h w"]
-    deviations: Float[Tensor, "shots views c h w"]
-    prior: Float[Tensor, "images c h w"]  # none for LoRA
-    told: Int[Tensor, " shots"] | None = None  # which prompt goes with which image; None: INSTANCE with all
+    stds: Float[Tensor, "shots views c h w"]
+    prior_latents: Float[Tensor, "images c h w"]  # no images: no prior preservation
+    prior_loss_weight: float = 1.0
+    prompt_index: Int[Tensor, " shots"] | None = None  # each image's prompt; None: INSTANCE
 
 
 @dataclass(frozen=True)
 class Batch:
     """Samples of one step; the loss is the weighted sum of theirs."""
 
-    clean: Float[Tensor, "n c h w"]
+    latents: Float[Tensor, "n c h w"]
     noise: Float[Tensor, "n c h w"]
     timesteps: Int[Tensor, " n"]
-    prompts: Int[Tensor, " n"]  # rows of the embeddings
-    weights: Float[Tensor, " n"]
+    prompt_index: Int[Tensor, " n"]
+    loss_weights: Float[Tensor, " n"]
 
     def part(self, index: int, parts: int) -> Batch:
-        """Every so-manieth sample, from this one on."""
+        """Every `parts`-th sample from `index`."""
         return Batch(**{name: tensor[index::parts] for name, tensor in vars(self).items()})
 
 
-def seed_for(*parts: object) -> int:
-    """A seed of 48 bits that follows from the parts; a float or a CSV holds it exactly."""
-    return int(digest(*parts)[:12], 16)
+def class_prompts(
+    label: str, shots: Manifest, token: str | None, config: PromptConfig
+) -> tuple[tuple[str, ...], Int[Tensor, " shots"]]:
+    """The prompts of a class, and which of them goes with each image.
+
+    With a rare `token` they are DreamBooth's. Where the config names columns, an image's prompt has their values.
+    """
+    prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
+    own = [attributes.added_to(prompt) for attributes in attributes_of(shots, config)]
+    prompts = tuple(dict.fromkeys([prompt, class_prompt(config), "", *own]))
+    return prompts, torch.tensor([prompts.index(each) for each in own])
+
+
+def sample_prior(
+    pipe: StableDiffusionPipeline, prior: PriorPreservation | None, context: Context
+) -> Float[Tensor, "images c h w"]:
+    """Latents of images of any class, sampled by the base itself; on the CPU, and never decoded. None: no images."""
+    size = context.pixels.size
+    if prior is None:
+        edge = size // pipe.vae_scale_factor
+        return torch.empty(0, pipe.vae.config.latent_channels, edge, edge)
+    seeds = [derive_seed(context.seed, "prior", index) for index in range(prior.num_class_images)]
+    sampler = SamplerConfig(batch_size=min(len(seeds), _PRIOR_BATCH))
+    prompt_embeds, negative_embeds = (encode_prompt(pipe, prompt) for prompt in (class_prompt(context.prompts), ""))
+    return sample_latents(pipe, prompt_embeds, negative_embeds, seeds, sampler, size).float().cpu().clone()
 
 
 @torch.inference_mode()
-def posteriors(
-    pipe: StableDiffusionPipeline, pixels: UInt8[np.ndarray, "n H W 3"], *, flips: bool, chunk: int = 8
+def encode_posteriors(
+    pipe: StableDiffusionPipeline, pixels: UInt8[np.ndarray, "n H W 3"], *, dihedral: bool, batch_size: int = 8
 ) -> tuple[Float[Tensor, "n views c h w"], Float[Tensor, "n views c h w"]]:
-    """Mean and standard deviation of the scaled latents, of each image in its eight turns and mirrors if `flips`.
+    """Mean and standard deviation of the scaled latents: of each image, or of its eight symmetries if `dihedral`.
 
-    `chunk` images are encoded at a time, or fewer where so many do not fit the device's memory.
+    `batch_size` images are encoded at a time, or fewer where they do not fit the device's memory.
     """
-    views = list(dihedral(pixels)) if flips else [pixels]
-    stack = torch.from_numpy(np.ascontiguousarray(np.stack(views, axis=1)))
-    images = stack.flatten(0, 1).permute(0, 3, 1, 2)
+    views = torch.from_numpy(np.ascontiguousarray(np.stack(symmetries(pixels) if dihedral else [pixels], axis=1)))
+    images = views.flatten(0, 1).permute(0, 3, 1, 2)
 
-    def encoded(part: slice) -> Tensor:
-        given = (images[part].to(pipe.vae.device, pipe.vae.dtype) / 127.5) - 1
-        posterior = pipe.vae.encode(given).latent_dist
+    def encode(part: slice) -> Tensor:
+        scaled = (images[part].to(pipe.vae.device, pipe.vae.dtype) / 127.5) - 1
+        posterior = pipe.vae.encode(scaled).latent_dist
         return torch.stack([posterior.mean, posterior.std], dim=1).float().cpu()
 
-    found, _ = with_oom_backoff(encoded, len(images), chunk)
-    scaled = torch.cat(found) * pipe.vae.config.scaling_factor
-    mean, deviation = scaled.reshape(*stack.shape[:2], *scaled.shape[1:]).unbind(2)
-    return mean.clone(), deviation.clone()
+    encoded, _ = with_oom_backoff(encode, len(images), batch_size)
+    latents = torch.cat(encoded) * pipe.vae.config.scaling_factor
+    means, stds = latents.reshape(*views.shape[:2], *latents.shape[1:]).unbind(2)
+    return means.clone(), stds.clone()
 
 
-def dihedral(pixels: UInt8[np.ndarray, "n H W 3"]) -> list[UInt8[np.ndarray, "n H W 3"]]:
-    """The eight symmetries of the square: a lesion has no up or down."""
-    turned = [np.rot90(pixels, turns, axes=(1, 2)) for turns in range(4)]
-    return [*turned, *(image[:, :, ::-1] for image in turned)]
+def symmetries(pixels: UInt8[np.ndarray, "n H W 3"]) -> list[UInt8[np.ndarray, "n H W 3"]]:
+    """The eight rotations and reflections of the square: a lesion has no up or down."""
+    rotated = [np.rot90(pixels, turns, axes=(1, 2)) for turns in range(4)]
+    return [*rotated, *(image[:, :, ::-1] for image in rotated)]
 
 
-def draw(lesson: Lesson, step: int, n: int, total: int, *, prior_weight: float, dropout: float) -> Batch:
-    """The batch of one step: n samples of the class, and as many of the prior if there is one.
-
-    `total` is the number of noise levels, `dropout` the probability that a sample's prompt is left out.
-    """
-    generator = torch.Generator().manual_seed(seed_for(lesson.seed, "step", step))
-    shots, views, *shape = lesson.means.shape
+def sample_batch(
+    examples: ClassExamples, step: int, n: int, *, num_train_timesteps: int, caption_dropout: float
+) -> Batch:
+    """The batch of one step: n samples of the class, and as many of the prior if there is one."""
+    generator = torch.Generator().manual_seed(derive_seed(examples.seed, "step", step))
+    shots, views, *shape = examples.means.shape
     image = _evenly(shots, n, generator)
     view = torch.randint(views, (n,), generator=generator)
     posterior_noise = torch.randn(n, *shape, generator=generator)
-    clean = lesson.means[image, view] + lesson.deviations[image, view] * posterior_noise
-    told = torch.full((n,), INSTANCE) if lesson.told is None else lesson.told[image]
-    prompts = torch.where(torch.rand(n, generator=generator) < dropout, EMPTY, told)
-    timesteps = stratified_timesteps(n, total, generator)
+    latents = examples.means[image, view] + examples.stds[image, view] * posterior_noise
+    own = torch.full((n,), INSTANCE) if examples.prompt_index is None else examples.prompt_index[image]
+    prompt_index = torch.where(torch.rand(n, generator=generator) < caption_dropout, EMPTY, own)
+    timesteps = stratified_timesteps(n, num_train_timesteps, generator)
     weights = torch.full((n,), 1 / n)
-    if len(lesson.prior):
-        clean = torch.cat([clean, lesson.prior[_evenly(len(lesson.prior), n, generator)]])
-        prompts = torch.cat([prompts, torch.full((n,), PRIOR)])
-        timesteps = torch.cat([timesteps, stratified_timesteps(n, total, generator)])
-        weights = torch.cat([weights, weights * prior_weight])
-    noise = torch.randn(clean.shape, generator=generator)
-    return Batch(clean, noise, timesteps, prompts, weights)
+    prior = examples.prior_latents
+    if len(prior):
+        latents = torch.cat([latents, prior[_evenly(len(prior), n, generator)]])
+        prompt_index = torch.cat([prompt_index, torch.full((n,), PRIOR)])
+        timesteps = torch.cat([timesteps, stratified_timesteps(n, num_train_timesteps, generator)])
+        weights = torch.cat([weights, weights * examples.prior_loss_weight])
+    noise = torch.randn(latents.shape, generator=generator)
+    return Batch(latents, noise, timesteps, prompt_index, weights)
 
 
 def _evenly(of: int, n: int, generator: torch.Generator) -> Int[Tensor, " {n}"]:

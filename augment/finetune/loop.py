@@ -1,6 +1,6 @@
-"""The steps of one class or of many in one batch.
+"""The steps of one class, or of many in one batch.
 
-A class's batch, loss, gradient, clip and optimiser are its own, so it learns what it would learn alone, within
+Batch, loss, gradient, clipping and optimizer are each class's own, so it learns what it would learn alone, within
 rounding; it may be further on than the others, end before them or fail without them.
 """
 
@@ -8,130 +8,132 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from augment import device
+from augment import device as devices
 from augment.diffusion import objective
+from augment.diffusion.conditioning import Conditioning
 from augment.diffusion.samplers import alphas_cumprod
-from augment.finetune.config import Progress
 from augment.finetune.examples import Batch
-from augment.finetune.trainer import Training
+from augment.finetune.trainer import ClassTrainer
 from data.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
-Finished = Callable[[Training], None]
+OnStep = Callable[[ClassTrainer], None]  # after each step of each class, whose last loss is trainer.losses[-1]
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of one step of a group."""
+class StepOutcome:
+    """What became of one step of a group of classes."""
 
-    losses: dict[Training, float] = field(default_factory=dict)  # of those that made it
-    faults: dict[Training, str] = field(default_factory=dict)  # what is to be said of those that failed
-    fits: bool = True  # whether the device's memory held them all; if not, the others have yet to make it
+    losses: dict[ClassTrainer, float] = field(default_factory=dict)  # of the classes that made the step
+    failures: dict[ClassTrainer, str] = field(default_factory=dict)  # error messages of those that failed
+    fits: bool = True  # False: the device's memory did not hold them all, so the others have not made the step
 
 
 def train(
-    trainings: Sequence[Training], finished: Finished, progress: Progress | None = None, at_once: int | None = None
-) -> None:
-    """Train each class to its last step, at most `at_once` in one batch, and call `finished` with it.
+    trainers: Sequence[ClassTrainer], *, max_classes: int | None = None, on_step: OnStep = lambda _trainer: None
+) -> Iterator[ClassTrainer]:
+    """Train each class to its last step, at most `max_classes` in one batch; yields each class that is done.
 
-    Where an accelerator's memory does not hold so many, half as many are tried. A class whose loss is not a
-    number stops alone; the TrainingError that names it comes after the others' end.
+    All trainers share one trainable. Where an accelerator's memory does not hold so many, half as many are tried. A
+    class whose loss is not finite stops alone; the TrainingError that names it is raised after the others are done.
     """
-    waiting, failed = list(trainings), list[str]()
+    waiting, failures = list(trainers), list[str]()
     while waiting:
-        group = waiting[:at_once]
-        if ended := [training for training in group if training.done]:
-            finished(ended[0])
-            waiting.remove(ended[0])
+        group = waiting[:max_classes]
+        if done := [trainer for trainer in group if trainer.done]:
+            waiting.remove(done[0])
+            yield done[0]
             continue
-        made = step(group)
-        if not made.fits:
-            log.warning("%d classes in one batch do not fit into memory; trying %d", len(group), len(group) // 2)
-            at_once = len(group) // 2
-            _make_room(group)
-        for training, loss in made.losses.items():
-            _keep(training, loss, progress)
-        waiting = [training for training in waiting if training not in made.faults]
-        failed += made.faults.values()
-    if failed:
-        raise TrainingError("; ".join(failed))
+        outcome = step(group)
+        if not outcome.fits:
+            max_classes = len(group) // 2
+            log.warning("%d classes in one batch do not fit into memory; trying %d", len(group), max_classes)
+            _free_memory(group)
+        for trainer in outcome.losses:
+            _after_step(trainer, on_step)
+        waiting = [trainer for trainer in waiting if trainer not in outcome.failures]
+        failures += outcome.failures.values()
+    if failures:
+        raise TrainingError("; ".join(failures))
 
 
-def step(group: Sequence[Training]) -> Made:
-    """Make one step of each class. Raises torch.OutOfMemoryError where not even one class's fits."""
-    started, made = time.monotonic(), Made()
+def step(group: Sequence[ClassTrainer]) -> StepOutcome:
+    """Make one step of each class. Raises torch.OutOfMemoryError where not even one class fits."""
+    start, outcome = time.monotonic(), StepOutcome()
     try:
-        for training, (loss, norm) in zip(group, _gradients(group), strict=True):
+        for trainer, (loss, grad_norm) in zip(group, _clipped_gradients(group), strict=True):
             try:
-                training.learn(loss, norm)
-            except TrainingError as fault:
-                made.faults[training] = str(fault)
+                trainer.optimizer_step(loss, grad_norm)
+            except TrainingError as error:
+                outcome.failures[trainer] = str(error)
             else:
-                made.losses[training] = loss
+                outcome.losses[trainer] = loss
     except torch.OutOfMemoryError:
         if len(group) == 1:
             raise
-        made = Made(made.losses, made.faults, fits=False)
-    for training in made.losses:
-        training.seconds += (time.monotonic() - started) / len(group)
-    return made
+        outcome = StepOutcome(outcome.losses, outcome.failures, fits=False)
+    for trainer in outcome.losses:
+        trainer.seconds += (time.monotonic() - start) / len(group)
+    return outcome
 
 
-def _keep(training: Training, loss: float, progress: Progress | None) -> None:
-    started = time.monotonic()
-    training.keep()
-    training.seconds += time.monotonic() - started
-    if progress is not None:
-        progress(training.lesson.label, len(training.losses), training.config.steps, loss)
-
-
-def _gradients(group: Sequence[Training]) -> list[list[float]]:
-    """Each class's loss and its gradient's norm, the gradient clipped; the device is asked for all in one go."""
-    losses = _backward(group)
-    norms = torch.stack([training.clip() for training in group])
-    found: list[list[float]] = torch.stack([losses, norms]).T.tolist()
-    return found
-
-
-def _backward(group: Sequence[Training]) -> Tensor:
-    """Each class's loss at its next step, its gradient added up from the parts that a batch is computed in."""
-    batches, parts = [training.batch() for training in group], group[0].config.accumulate
-    losses = []
-    for part in range(parts):
-        found = class_losses(group, [batch.part(part, parts) for batch in batches])
-        torch.autograd.backward(found.sum())
-        losses.append(found.detach())
-    return torch.stack(losses).sum(dim=0)
-
-
-def class_losses(group: Sequence[Training], batches: Sequence[Batch]) -> Tensor:
+def class_losses(group: Sequence[ClassTrainer], batches: Sequence[Batch]) -> Float[Tensor, " classes"]:
     """Each class's loss, from one pass of the UNet over all their samples."""
-    first = group[0]
-    where, kind = first.where, first.base.scheduler.config.prediction_type
-    clean, noise, weights, timesteps = (
-        torch.cat([getattr(batch, name) for batch in batches]).to(where, non_blocking=True)
-        for name in ("clean", "noise", "weights", "timesteps")
+    trainable, config, device = group[0].trainable, group[0].config, group[0].device
+    kind = trainable.pipe.scheduler.config.prediction_type
+    latents, noise, loss_weights, timesteps = (
+        torch.cat([getattr(batch, name) for batch in batches]).to(device, non_blocking=True)
+        for name in ("latents", "noise", "loss_weights", "timesteps")
     )
-    alphas = alphas_cumprod(first.base).to(where)[timesteps]
-    with device.autocast(where):
-        told = [one.embeddings()[batch.prompts.to(where)] for one, batch in zip(group, batches, strict=True)]
-        if first.stack is not None:
-            first.stack.bear([training.parameters["factors"] for training in group])
-        given = objective.noised(clean, noise, alphas)
-        said = first.denoise(given, timesteps, torch.cat(told), return_dict=False)[0]
-    error: Tensor = (said.float() - objective.target(clean, noise, alphas, kind)).square().mean(dim=(1, 2, 3))
-    weighted = error * weights * objective.min_snr_weights(alphas, kind, first.config.min_snr_gamma)
+    alphas = alphas_cumprod(trainable.pipe).to(device)[timesteps]
+    with devices.autocast(device):
+        trainable.bind([trainer.parameters for trainer in group])
+        embeds = [
+            trainer.prompt_embeds()[batch.prompt_index.to(device)] for trainer, batch in zip(group, batches, strict=True)
+        ]
+        noisy = objective.noised(latents, noise, alphas)
+        noise_pred = trainable.denoise(noisy, timesteps, Conditioning(torch.cat(embeds)))
+    error: Tensor = (noise_pred - objective.target(latents, noise, alphas, kind)).square().mean(dim=(1, 2, 3))
+    weighted = error * loss_weights * objective.min_snr_weights(alphas, kind, config.min_snr_gamma)
     return weighted.view(len(group), -1).sum(dim=1)
 
 
-def _make_room(group: Sequence[Training]) -> None:
-    for training in group:
-        training.forget()
-    device.free_memory()
+def _clipped_gradients(group: Sequence[ClassTrainer]) -> list[list[float]]:
+    """Each class's loss and the norm of its gradient before clipping, copied from the device at once."""
+    losses = _backward(group)
+    norms = torch.stack([trainer.clip_grad_norm() for trainer in group])
+    values: list[list[float]] = torch.stack([losses, norms]).T.tolist()
+    return values
+
+
+def _backward(group: Sequence[ClassTrainer]) -> Float[Tensor, " classes"]:
+    """Each class's loss at its next step; its gradient is accumulated over the batch's parts."""
+    batches, parts = [trainer.batch() for trainer in group], group[0].config.gradient_accumulation_steps
+    losses = []
+    for part in range(parts):
+        part_losses = class_losses(group, [batch.part(part, parts) for batch in batches])
+        torch.autograd.backward(part_losses.sum())
+        losses.append(part_losses.detach())
+    return torch.stack(losses).sum(dim=0)
+
+
+def _after_step(trainer: ClassTrainer, on_step: OnStep) -> None:
+    start = time.monotonic()
+    trainer.save_checkpoint()
+    trainer.save_preview()
+    trainer.seconds += time.monotonic() - start
+    on_step(trainer)
+
+
+def _free_memory(group: Sequence[ClassTrainer]) -> None:
+    for trainer in group:
+        trainer.zero_grad()
+    devices.free_memory()

@@ -1,15 +1,43 @@
-"""A strip of small images, to see by eye how a training gets on."""
+"""A strip of small images every so many steps, to see how a training is going."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float, UInt8
 from PIL import Image
+from torch import Tensor
+
+from augment.diffusion.sample import SamplerConfig, sample_latents
+from data.oom import with_oom_backoff
+from data.store import derive_seed
 
 _EDGE = 128  # pixels of one image at most
+
+
+def preview_latents(
+    pipe: StableDiffusionPipeline,
+    prompt_embeds: Float[Tensor, "1 tokens width"],
+    negative_embeds: Float[Tensor, "1 tokens width"],
+    config: SamplerConfig,
+    size: int,
+) -> Float[Tensor, "n c h w"]:
+    """Latents of one batch of images of `size` pixels, the same seeds each time; fewer at a time where they don't fit.
+
+    Raises torch.OutOfMemoryError where not even one image fits.
+    """
+    seeds = [derive_seed("preview", index) for index in range(config.batch_size)]
+
+    def sampled(part: slice) -> Tensor:
+        fewer = dataclasses.replace(config, batch_size=len(seeds[part]))
+        return sample_latents(pipe, prompt_embeds, negative_embeds, seeds[part], fewer, size)
+
+    return torch.cat(with_oom_backoff(sampled, len(seeds), config.batch_size)[0])
 
 
 def write_strip(images: UInt8[np.ndarray, "n H W 3"], path: Path) -> None:
@@ -21,3 +49,8 @@ def write_strip(images: UInt8[np.ndarray, "n H W 3"], path: Path) -> None:
     Image.fromarray(np.concatenate([np.asarray(i) for i in small], axis=1)).save(buffer, "JPEG", quality=92)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(buffer.getvalue())
+
+
+def preview_bytes(config: SamplerConfig, size: int) -> int:
+    """Bytes of one strip on disk, at most."""
+    return config.batch_size * min(_EDGE, size) ** 2 * 3

@@ -1,186 +1,204 @@
-"""Teach a base the rare classes, each from a handful of images, whichever the method.
+"""Fine-tune a base on the rare classes, each from a handful of images, by any method.
 
-Takes a list of classes and makes one adapter each, all in one batch where the method allows it. Everything drawn at
-random for a class follows from the seed and its label, so its adapter is the same, within rounding, whichever others
-are trained beside it.
+One adapter a class; all classes in one batch where the method allows it. Everything random of a class follows from
+the seed and its label, so its adapter is the same, within rounding, whichever others are trained with it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
+from jaxtyping import Float
 from torch import Tensor
 
-from augment import device
+from augment import device as devices
 from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
 from augment.base.load import load_base
-from augment.diffusion.conditioning import encode_prompt
-from augment.diffusion.sample import SamplerConfig, require_size, sample_latents
-from augment.finetune.config import FinetuneConfig, Progress, decisive
-from augment.finetune.examples import Lesson, posteriors, seed_for
-from augment.finetune.loop import train
-from augment.finetune.optimizers import refuse_optimizer
-from augment.finetune.trainer import Training
-from augment.methods import RECORD
-from augment.methods.batched_lora import Stack
-from augment.methods.lora import Lora
-from augment.prompts import DEFAULT, PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
-from data.config import to_dict
-from data.errors import DataError, TrainingError
+from augment.context import Context
+from augment.diffusion.sample import require_size
+from augment.finetune.config import FinetuneConfig, result_settings
+from augment.finetune.examples import ClassExamples, class_prompts, encode_posteriors, sample_prior
+from augment.finetune.loop import OnStep, train
+from augment.finetune.optimizers import require_optimizer
+from augment.finetune.preview import preview_bytes
+from augment.finetune.trainer import ClassTrainer
+from augment.methods.contract import FinetuneSettings, Trainable
+from augment.methods.record import AdapterRecord
+from data.errors import BaseError, DataError, TrainingError
 from data.manifest import Manifest
-from data.pixels import PixelConfig, load_pixels
+from data.pixels import load_pixels
+from data.progress import Progress
 from data.splits.provenance import Provenance
-from data.store import digest, read_json
+from data.store import derive_seed, digest
 
-__all__ = ["FinetuneConfig", "Finished", "Progress", "finetune"]
+__all__ = ["FinetuneConfig", "adapter_bytes", "finetune", "finetune_checkpoint_bytes"]
 
-Finished = Callable[[str, float], None]  # label, seconds
+_MIB = 2**20
 
 
 def finetune(
+    *,
     base: BaseConfig,
     shots: Mapping[str, Manifest],
-    pixels: PixelConfig,
-    config: FinetuneConfig,
+    config: FinetuneSettings,
     out: Mapping[str, Path],
-    seed: int,
+    context: Context,
     progress: Progress | None = None,
-    wording: PromptConfig = DEFAULT,
-    finished: Finished = lambda _label, _seconds: None,
-) -> None:
+) -> Iterator[tuple[str, float]]:
     """Write an adapter for each class of `shots` into its folder of `out`.
 
-    Where `wording` names columns, an image's prompt tells what the table knows of them. `finished` is called with
-    each class whose adapter is written, and its share of the seconds spent, while the others may go on.
+    Yields each class's label and its share of the seconds spent, once its adapter is written; it stays written if the
+    caller stops there. `progress` counts the steps of all classes. Where the prompts name columns, an image's prompt
+    also has what the table knows of the image.
 
-    A folder holds the weights, adapter.json (written last), loss.csv and previews/; while training
-    also checkpoint/, from which an interrupted call goes on. A class that is finished is left alone.
-    Raises TrainingError for a loss that is not a number, once the other classes are done.
+    A folder holds the weights, adapter.json (written last), loss.csv and previews/; during training also checkpoint/,
+    from which an interrupted call resumes. A class that is finished is left as it is. Raises TrainingError for a loss
+    that is not finite, after the other classes are done.
     """
-    lacking = sorted(label for label, manifest in shots.items() if not len(manifest))
-    if lacking:
-        raise DataError(f"no images to learn {', '.join(lacking)} from; give 5 to 20 a class or leave it out")
-    identity = base_identity(base)
-    keys = {
-        label: digest(
-            identity,
-            manifest.digest(),
-            label,
-            pixels,
-            decisive(config),
-            seed,
-            *([] if wording == DEFAULT else [wording]),
-        )
-        for label, manifest in shots.items()
-    }
-    missing = [label for label in shots if not _is_finished(out[label], keys[label])]
-    for label in shots:
-        if label not in missing:
-            finished(label, read_json(out[label] / RECORD)["seconds"])
+    empty = sorted(label for label, manifest in shots.items() if not len(manifest))
+    if empty:
+        raise DataError(f"no images to learn {', '.join(empty)} from; give 5 to 20 a class or leave it out")
+    identity, settings = base_identity(base), result_settings(config)
+    parts = (identity, context.pixels, settings, context.seed, context.prompts)
+    keys = {label: digest(manifest.digest(), label, *parts) for label, manifest in shots.items()}
+    seconds = {label: _seconds_if_finished(out[label], keys[label]) for label in shots}
+    yield from ((label, spent) for label, spent in seconds.items() if spent is not None)
+    missing = [label for label, spent in seconds.items() if spent is None]
     if not missing:
         return
-    refuse_optimizer(config, device.default_device())
-    started = time.monotonic()
-    where = device.default_device()
-    pipe = device.to_device(load_base(base), where, torch.float32)
-    for part in (pipe.unet, pipe.text_encoder, pipe.vae):
-        part.requires_grad_(requires_grad=False)
-    require_size(pipe, pixels.size)
-    prior = _prior_latents(pipe, config, class_prompt(wording), pixels.size, seed)
-    _settle(pipe, config, where)  # before the UNet is copied: two of them would not fit a small card
-    stack = Stack(pipe, Lora(rank=config.rank, conv=config.conv), where) if config.together else None
-    shared = (time.monotonic() - started) / len(missing)
-
-    def opened(label: str) -> Training:
-        started = time.monotonic()
-        _settle(pipe, config, where, "vae")
-        lesson = _lesson(pipe, label, shots[label], pixels, config, seed, prior, wording)
-        _settle(pipe, config, where, "text_encoder", *(() if stack else ("unet",)))
-        training = Training(pipe, lesson, config, out[label], keys[label], stack)
-        training.seconds = shared + time.monotonic() - started
-        return training
-
-    def ended(training: Training) -> None:
-        label = training.lesson.label
-        record = {
-            "base": identity,
-            "shots": Provenance.of(shots[label]).to_record(),
-            "pixels": to_dict(pixels),
-            "seed": seed,
-        }
-        training.finish({**record, "together": missing if stack else [label], "seconds": round(training.seconds, 2)})
-        finished(label, training.seconds)
-
-    def opened_all(labels: Sequence[str]) -> list[Training]:
-        trainings = [opened(label) for label in labels]
-        _settle(pipe, config, where)
-        return trainings
-
-    groups = [missing] if stack else [[label] for label in missing]
-    _train_all(groups, opened_all, ended, progress, config.classes_at_once)
-
-
-def _settle(pipe: StableDiffusionPipeline, config: FinetuneConfig, where: torch.device, *needed: str) -> None:
-    """Where parts of the base are to wait elsewhere: keep these alone on the device."""
-    if config.offload:
-        device.to_device_only(pipe, where, *needed)
-
-
-def _train_all(
-    groups: Sequence[Sequence[str]],
-    opened: Callable[[Sequence[str]], list[Training]],
-    ended: Callable[[Training], None],
-    progress: Progress | None,
-    at_once: int | None,
-) -> None:
-    """Train one group after another, whether or not an earlier one failed."""
-    faults = []
-    for labels in groups:
+    run = _Run.prepare(base, config, context, len(missing))
+    on_step = _step_reporter(progress, len(shots) - len(missing), len(shots))
+    failures = []
+    for group in [missing] if run.trainable.max_classes != 1 else [[label] for label in missing]:
         try:
-            train(opened(labels), ended, progress, at_once)
-        except TrainingError as fault:
-            faults.append(str(fault))
-    if faults:
-        raise TrainingError("; ".join(faults))
+            for trainer in run.train(group, shots, out, keys, on_step):
+                label = trainer.examples.label
+                provenance = Provenance.of(shots[label])
+                trainer.export(base=identity, context=context, provenance=provenance, trained_with=group)
+                yield label, trainer.seconds
+        except TrainingError as error:
+            failures.append(str(error))
+    if failures:
+        raise TrainingError("; ".join(failures))
 
 
-def _lesson(
-    pipe: StableDiffusionPipeline,
-    label: str,
-    shots: Manifest,
-    pixels: PixelConfig,
-    config: FinetuneConfig,
-    seed: int,
-    prior: Tensor,
-    wording: PromptConfig,
-) -> Lesson:
-    prompt = instance_prompt(label, config.token, wording) if config.token else prompt_for(label, wording)
-    images = load_pixels(shots, pixels)
-    means, deviations = posteriors(pipe, images, flips=config.flips, chunk=config.coded_at_once)
-    own = [known.added_to(prompt) for known in attributes_of(shots, wording)]
-    prompts = tuple(dict.fromkeys([prompt, class_prompt(wording), "", *own]))
-    told = torch.tensor([prompts.index(each) for each in own])
-    return Lesson(label, seed_for(seed, label), prompts, means, deviations, prior, told)
+@dataclass(frozen=True)
+class _Run:
+    """What the classes of one call share."""
+
+    pipe: StableDiffusionPipeline  # the base, frozen
+    trainable: Trainable
+    prior_latents: Float[Tensor, "n c h w"]
+    config: FinetuneSettings
+    context: Context
+    device: torch.device
+    seconds: float  # spent on these, for each class
+
+    @classmethod
+    def prepare(cls, base: BaseConfig, config: FinetuneSettings, context: Context, classes: int) -> _Run:
+        """Load the base, sample the prior and make what is trained. Raises ConfigError, BaseError."""
+        start, device = time.monotonic(), devices.default_device()
+        require_optimizer(config, device)
+        pipe = devices.to_device(load_base(base), device, torch.float32)
+        for part in (pipe.unet, pipe.text_encoder, pipe.vae):
+            part.requires_grad_(requires_grad=False)
+        require_size(pipe, context.pixels.size)
+        prior = sample_prior(pipe, config.prior_preservation, context)
+        if config.cpu_offload:  # before the UNet is copied: a small GPU would not hold two
+            devices.offload(pipe)
+        trainable = config.trainable(pipe, device)
+        if config.gradient_checkpointing:
+            trainable.pipe.unet.enable_gradient_checkpointing()
+        return cls(pipe, trainable, prior, config, context, device, (time.monotonic() - start) / classes)
+
+    def train(
+        self,
+        labels: Sequence[str],
+        shots: Mapping[str, Manifest],
+        out: Mapping[str, Path],
+        keys: Mapping[str, str],
+        on_step: OnStep,
+    ) -> Iterator[ClassTrainer]:
+        """Train these classes in one batch; yields each that is done."""
+        trainers = [self._trainer(label, shots[label], out[label], keys[label]) for label in labels]
+        self._offload()
+        yield from train(trainers, max_classes=self.trainable.max_classes, on_step=on_step)
+
+    def _trainer(self, label: str, shots: Manifest, out: Path, key: str) -> ClassTrainer:
+        """One class, ready to be trained."""
+        start = time.monotonic()
+        self._offload("vae")
+        examples = self._examples(label, shots)
+        self._offload("text_encoder")
+        trainer = ClassTrainer(self.pipe, self.trainable, examples, self.config, out, key)
+        trainer.seconds = self.seconds + time.monotonic() - start
+        return trainer
+
+    def _offload(self, *needed: str) -> None:
+        """Where `cpu_offload` is set: keep only these modules of the base on the device."""
+        if self.config.cpu_offload:
+            devices.to_device_only(self.pipe, self.device, *needed)
+
+    def _examples(self, label: str, shots: Manifest) -> ClassExamples:
+        config, context = self.config, self.context
+        prompts, prompt_index = class_prompts(label, shots, config.token, context.prompts)
+        pixels, batch_size = load_pixels(shots, context.pixels), config.vae_batch_size
+        means, stds = encode_posteriors(self.pipe, pixels, dihedral=config.dihedral, batch_size=batch_size)
+        prior = config.prior_preservation
+        return ClassExamples(
+            label=label,
+            seed=derive_seed(context.seed, label),
+            prompts=prompts,
+            means=means,
+            stds=stds,
+            prior_latents=self.prior_latents,
+            prior_loss_weight=prior.loss_weight if prior else 0.0,
+            prompt_index=prompt_index,
+        )
 
 
-def _prior_latents(pipe: StableDiffusionPipeline, config: FinetuneConfig, prompt: str, size: int, seed: int) -> Tensor:
-    """Lesions as the base itself imagines them, kept as latents: nothing is decoded to be encoded again."""
-    edge = size // pipe.vae_scale_factor
-    if config.method != "dreambooth" or not config.prior_images or not config.prior_weight:
-        return torch.empty(0, pipe.unet.config.in_channels, edge, edge)
-    seeds = [seed_for(seed, "prior", index) for index in range(config.prior_images)]
-    sampler = SamplerConfig(batch_size=min(config.prior_images, 32))
-    latents = sample_latents(pipe, encode_prompt(pipe, prompt), encode_prompt(pipe, ""), seeds, sampler, size)
-    return latents.float().cpu().clone()
+def adapter_bytes(config: FinetuneSettings, params: int, size: int) -> int:
+    """Bytes on disk of one class's adapter with its previews and loss table, at most; `size` in pixels."""
+    strips = config.steps // config.preview_every + 1 if config.preview_every else 0
+    weights = params * config.bytes_per_param
+    return weights + strips * preview_bytes(config.preview, size) + 64 * config.steps + _MIB // 4
 
 
-def _is_finished(folder: Path, key: str) -> bool:
+def finetune_checkpoint_bytes(config: FinetuneSettings, params: int, classes: int) -> int:
+    """Bytes on disk of the checkpoints of all classes in training, at most; 0 if none is written.
+
+    Parameters and AdamW's two moments of each, and of one more while it is replaced.
+    """
+    saves = (config.steps - 1) // config.checkpointing_steps
+    training = min(1, classes) if config.max_classes == 1 else classes
+    files = training + (1 if saves > 1 else 0) if saves and training else 0
+    return files * (3 * 4 * params + _MIB)
+
+
+def _step_reporter(progress: Progress | None, finished: int, classes: int) -> OnStep:
+    """Report the steps of all classes together, and the last loss of each."""
+    steps, losses = dict[str, int](), dict[str, str]()
+
+    def on_step(trainer: ClassTrainer) -> None:
+        if progress is None:
+            return
+        label, total = trainer.examples.label, trainer.config.steps
+        steps[label], losses[label] = len(trainer.losses), f"{label} {trainer.losses[-1]:.3f}"
+        progress(finished * total + sum(steps.values()), classes * total, f"loss {', '.join(losses.values())}")
+
+    return on_step
+
+
+def _seconds_if_finished(folder: Path, key: str) -> float | None:
+    """The seconds that an adapter of this key took; None if the folder holds none."""
     try:
-        return bool(read_json(folder / RECORD)["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        record = AdapterRecord.read(folder)
+    except BaseError:
+        return None
+    return record.seconds if record.key == key else None

@@ -1,16 +1,14 @@
-"""One class on its way from the base to an adapter: its batches, optimiser, losses, checkpoint, previews and record.
+"""One class from the base to an adapter: its parameters, optimizer, losses, checkpoint, previews and record.
 
-Latents and prompts come encoded; a batch follows from the class's seed and the step's number, so a
-resumed training ends in the same bytes as an uninterrupted one. Steps are made in `augment.finetune.loop`.
+The steps themselves, of one class or of many in one batch, are in `augment.finetune.loop`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,25 +16,25 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from augment import device
+from augment import device as devices
 from augment.checkpoint import Checkpoint
+from augment.context import Context
 from augment.diffusion.conditioning import encode_prompts
 from augment.diffusion.decode import decode
-from augment.diffusion.sample import sample_latents
 from augment.diffusion.samplers import alphas_cumprod
-from augment.finetune.config import FinetuneConfig
-from augment.finetune.examples import EMPTY, INSTANCE, Batch, Lesson, draw, seed_for
+from augment.finetune.examples import EMPTY, INSTANCE, Batch, ClassExamples, sample_batch
 from augment.finetune.optimizers import optimizer_for
-from augment.finetune.preview import write_strip
+from augment.finetune.preview import preview_latents, write_strip
 from augment.lr_schedule import warm_cosine
-from augment.methods import RECORD, method_for, trained
-from augment.methods.batched_lora import Stack
+from augment.methods.contract import FinetuneSettings, Trainable
+from augment.methods.record import AdapterRecord
 from data.config import to_dict
 from data.errors import InputError, TrainingError
-from data.oom import with_oom_backoff
-from data.store import file_sha256, write_json, write_text
+from data.splits.provenance import Provenance
+from data.store import derive_seed, file_sha256, write_text
 
 _FINAL = 20  # steps that the final loss is the mean of
 
@@ -44,182 +42,166 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Training:
-    """One class on its way from the base to an adapter."""
+class ClassTrainer:
+    """One class in training; it resumes from a checkpoint of the same key in its folder."""
 
-    base: StableDiffusionPipeline
-    lesson: Lesson
-    config: FinetuneConfig
+    base: StableDiffusionPipeline  # frozen; where `cpu_offload` is set its modules come to the device for previews only
+    trainable: Trainable
+    examples: ClassExamples
+    config: FinetuneSettings
     out: Path
-    key: str  # of everything that the result depends on
-    stack: Stack | None = None  # the UNet that it shares with other classes; None: a copy of its own
-    losses: list[float] = field(default_factory=list)  # one a step done
-    seconds: float = 0.0  # its share of the time that was spent
+    key: str  # digest of everything that the result depends on
+    losses: list[float] = field(default_factory=list)  # one per step done
+    seconds: float = 0.0  # its share of the time spent
 
     def __post_init__(self) -> None:
-        """Open the base for training, and go on from a checkpoint of the same key."""
+        """Make the class's parameters and encode its prompts."""
         config = self.config
-        self.parameters = self._open(seed_for(self.lesson.seed, "start"))
-        self.where = next(self.pipe.unet.parameters()).device
-        if config.gradient_checkpointing:
-            self.pipe.unet.enable_gradient_checkpointing()
-        self.optimizer = optimizer_for(list(self.parameters.values()), config, self.where)
-        self.schedule = warm_cosine(config.steps, config.warmup)
-        self.levels = len(alphas_cumprod(self.base))
+        self.device = self.trainable.pipe.unet.device
+        self.parameters = self.trainable.parameters(derive_seed(self.examples.seed, "start"))
+        self.optimizer = optimizer_for(list(self.parameters.values()), config, self.device)
+        self.lr_schedule = warm_cosine(config.steps, config.lr_warmup_steps)
+        self.num_train_timesteps = len(alphas_cumprod(self.base))
         with torch.no_grad():
-            self._embeddings = self._encode_prompts()
-        kind = "" if self.stack is None else "-stack"  # what a class of its own kept is laid out otherwise
-        self.checkpoint = Checkpoint(self.out / "checkpoint" / f"{self.key[:16]}{kind}.pt")
+            self._prompt_embeds = None if config.text_encoder else self._encode_prompts()
+        self.checkpoint = Checkpoint(self.out / "checkpoint" / f"{self.key[:16]}.pt")
         self.checkpoint.restore({"weights": self, "optimizer": self.optimizer})
 
-    def _open(self, seed: int) -> dict[str, nn.Parameter]:
-        """Take the pipeline that is trained; gives what of it is this class's own."""
-        if self.stack is not None:
-            self.pipe = self.stack.pipe
-            self.denoise = self.stack.denoise
-            return {"factors": self.stack.start(seed)}
-        config = self.config
-        self.method = method_for(config.method, rank=config.rank, conv=config.conv, text_encoder=config.text_encoder)
-        self.pipe = self.method.open(self.base, seed)
-        self.denoise = device.compiled(self.pipe.unet)
-        return trained(self.pipe)
-
     def state_dict(self) -> dict[str, object]:
-        """What a checkpoint keeps beside the optimizer's state."""
+        """What a checkpoint holds beside the optimizer's state."""
         return {"parameters": {name: p.data for name, p in self.parameters.items()}, "losses": self.losses}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore it."""
         for name, parameter in self.parameters.items():
             parameter.data.copy_(state["parameters"][name])
         self.losses = list(state["losses"])
 
     @property
     def done(self) -> bool:
-        """Whether the last step is made."""
+        """Whether the last step is done."""
         return len(self.losses) >= self.config.steps
 
     def batch(self) -> Batch:
-        """What the next step learns from."""
-        config = self.config
-        weight, dropout = config.prior_weight, config.prompt_dropout
-        return draw(self.lesson, len(self.losses), config.batch_size, self.levels, prior_weight=weight, dropout=dropout)
+        """The next step's batch."""
+        return sample_batch(
+            self.examples,
+            len(self.losses),
+            self.config.batch_size,
+            num_train_timesteps=self.num_train_timesteps,
+            caption_dropout=self.config.caption_dropout,
+        )
 
-    def embeddings(self) -> Tensor:
-        """What the denoiser is told by each prompt; encoded anew where the text encoder is trained."""
-        return self._encode_prompts() if self.config.text_encoder else self._embeddings
+    def prompt_embeds(self) -> Float[Tensor, "prompts tokens width"]:
+        """The embeddings of the class's prompts; a text encoder that is trained has to be bound to this class."""
+        return self._encode_prompts() if self._prompt_embeds is None else self._prompt_embeds
 
-    def clip(self) -> Tensor:
-        """Shorten the gradient to the largest norm allowed; gives the norm that it had."""
-        return torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
+    def clip_grad_norm(self) -> Float[Tensor, ""]:
+        """Scale the gradient down to the largest norm allowed; returns the norm that it had."""
+        return torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.max_grad_norm)
 
-    def learn(self, loss: float, norm: float) -> None:
-        """Make a step along the clipped gradient. Raises TrainingError if loss or norm is not a number."""
+    def optimizer_step(self, loss: float, grad_norm: float) -> None:
+        """Make a step along the gradient. Raises TrainingError if loss or norm is not finite."""
         step = len(self.losses)
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            self.forget()
-            raise TrainingError(self._not_a_number(step))
+        if not math.isfinite(loss) or not math.isfinite(grad_norm):
+            self.zero_grad()
+            raise TrainingError(self._not_finite(step))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * self.schedule(step)
+            group["lr"] = self._learning_rate(step)
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError:
-            if not self.losses:  # the first step makes the state, and takes what is half made for whole the next time
+            if not self.losses:  # the first step creates the state; half created, the next try would take it for whole
                 self.optimizer.state.clear()
             raise
-        self.forget()
+        self.zero_grad()
         self.losses.append(loss)
 
-    def forget(self) -> None:
-        """Drop the gradient."""
+    def zero_grad(self) -> None:
+        """Free the gradient."""
         self.optimizer.zero_grad(set_to_none=True)
 
-    def keep(self) -> None:
-        """Write the checkpoint and the preview that are due after this step."""
-        config, done = self.config, len(self.losses)
-        if done % config.checkpoint_every == 0 and not self.done:
-            self.checkpoint.save(done, {"weights": self, "optimizer": self.optimizer})
-        if config.preview_every and (done % config.preview_every == 0 or self.done):
-            self._preview(done)
+    def save_checkpoint(self) -> None:
+        """Write a checkpoint, if one is due after this step."""
+        steps = len(self.losses)
+        if steps % self.config.checkpointing_steps == 0 and not self.done:
+            self.checkpoint.save(steps, {"weights": self, "optimizer": self.optimizer})
 
-    def finish(self, record: Mapping[str, Any]) -> None:
-        """Write the adapter, its record last."""
-        weights = self._save()
-        write_text(self.out / "loss.csv", self._loss_table())
-        config = self.config
-        about = {
-            "method": config.method,
-            "label": self.lesson.label,
-            "prompt": self.lesson.prompts[0],
-            "negative_prompt": "",
-            "token": config.token,
-            "steps": config.steps,
-            "final_loss": float(np.mean(self.losses[-_FINAL:])),
-            "config": to_dict(config),
-            "key": self.key,
-            "weights": weights.relative_to(self.out).as_posix(),
-            "sha256": file_sha256(weights),
-        }
-        write_json(self.out / RECORD, {**about, **record})
-        shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
-
-    def _save(self) -> Path:
-        if self.stack is None:
-            return self.method.save(self.pipe, self.out)
-        return self.stack.save(self.parameters["factors"], self.out)
-
-    def _encode_prompts(self) -> Tensor:
-        return encode_prompts(self.pipe, self.lesson.prompts)
-
-    def _preview(self, step: int) -> None:
-        """Write a strip of images, or say why there is none: no training ends for want of a preview."""
-        missing = ""
+    def save_preview(self) -> None:
+        """Write a strip of images, if one is due after this step; if that fails, warn and go on."""
+        steps, every = len(self.losses), self.config.preview_every
+        if not every or (steps % every and not self.done):
+            return
+        failure = ""
         try:
-            if self.config.offload:
-                device.to_device_only(self.base, self.where, "vae", "text_encoder")
-            write_strip(decode(self.base, self._drawn(), self.config.coded_at_once), self._strip(step))
+            if self.config.cpu_offload:
+                devices.to_device_only(self.base, self.device, "vae", "text_encoder")
+            images = decode(self.base, self._preview_latents(), self.config.vae_batch_size)
+            write_strip(images, self.out / "previews" / f"step-{steps:06d}.jpg")
         except torch.OutOfMemoryError:
-            missing = "not even one image at a time fits the device's memory"
-        except InputError as fault:
-            missing = str(fault)
+            failure = "not even one image at a time fits the device's memory"
+        except InputError as error:
+            failure = str(error)
         finally:
-            if self.config.offload:
-                device.offload(self.base)
-        if missing:
-            log.warning("%s: no preview of step %d: %s", self.lesson.label, step, missing)
-            device.free_memory()
+            if self.config.cpu_offload:
+                devices.offload(self.base)
+        if failure:
+            log.warning("%s: no preview of step %d: %s", self.examples.label, steps, failure)
+            devices.free_memory()
+
+    def export(
+        self, *, base: dict[str, Any], context: Context, provenance: Provenance, trained_with: Sequence[str]
+    ) -> AdapterRecord:
+        """Write the adapter into its folder, the record last, and delete the checkpoint."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        weights = self.trainable.save(self.parameters, self.out)
+        write_text(self.out / "loss.csv", self._loss_table())
+        record = AdapterRecord(
+            method=self.config.method,
+            label=self.examples.label,
+            prompt=self.examples.prompts[INSTANCE],
+            negative_prompt="",
+            token=self.config.token,
+            steps=self.config.steps,
+            final_loss=float(np.mean(self.losses[-_FINAL:])),
+            config=to_dict(self.config),
+            key=self.key,
+            weights=weights.relative_to(self.out).as_posix(),
+            sha256=file_sha256(weights),
+            base=base,
+            provenance=provenance,
+            pixels=to_dict(context.pixels),
+            seed=context.seed,
+            trained_with=list(trained_with),
+            seconds=round(self.seconds, 2),
+        )
+        record.write(self.out)
+        shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
+        return record
+
+    def _encode_prompts(self) -> Float[Tensor, "prompts tokens width"]:
+        return encode_prompts(self.trainable.pipe, self.examples.prompts)
 
     @torch.no_grad()
-    def _drawn(self) -> Tensor:
-        """Latents of a preview's images: all in one batch, or as many at a time as fit."""
-        config = self.config.preview
-        seeds = [seed_for("preview", index) for index in range(config.batch_size)]
-        size = int(self.lesson.means.shape[-1] * self.base.vae_scale_factor)
-        with device.autocast(self.where):
-            if self.stack is not None:
-                self.stack.bear([self.parameters["factors"]])
-            encoded = torch.split(self.embeddings(), 1)
+    def _preview_latents(self) -> Float[Tensor, "n c h w"]:
+        size = int(self.examples.means.shape[-1] * self.base.vae_scale_factor)
+        with devices.autocast(self.device):
+            self.trainable.bind([self.parameters])
+            embeds = torch.split(self.prompt_embeds(), 1)
+            return preview_latents(self.trainable.pipe, embeds[INSTANCE], embeds[EMPTY], self.config.preview, size)
 
-            def batch(part: slice) -> Tensor:
-                few = dataclasses.replace(config, batch_size=len(seeds[part]))
-                return sample_latents(self.pipe, encoded[INSTANCE], encoded[EMPTY], seeds[part], few, size)
-
-            return torch.cat(with_oom_backoff(batch, len(seeds), config.batch_size)[0])
-
-    def _strip(self, step: int) -> Path:
-        return self.out / "previews" / f"step-{step:06d}.jpg"
+    def _learning_rate(self, step: int) -> float:
+        return self.config.learning_rate * self.lr_schedule(step)
 
     def _loss_table(self) -> str:
-        rows = [
-            f"{n},{loss:.6g},{self.config.rate * self.schedule(n - 1):.6g}" for n, loss in enumerate(self.losses, 1)
-        ]
+        rows = [f"{n},{loss:.6g},{self._learning_rate(n - 1):.6g}" for n, loss in enumerate(self.losses, 1)]
         return "\n".join(["step,loss,lr", *rows]) + "\n"
 
-    def _not_a_number(self, step: int) -> str:
-        saved = self.checkpoint.path.is_file()
-        kept = f"the checkpoint of step {step // self.config.checkpoint_every * self.config.checkpoint_every}"
+    def _not_finite(self, step: int) -> str:
+        every, path = self.config.checkpointing_steps, self.checkpoint.path
+        kept = f"Kept: the checkpoint of step {step // every * every} in {path.parent}"
         return (
-            f"{self.lesson.label}: the loss is not a number at step {step + 1} of {self.config.steps} with a learning "
-            f"rate of {self.config.rate:g}; lower finetune.learning_rate. "
-            + (f"Kept: {kept} in {self.checkpoint.path.parent}" if saved else "No checkpoint had been written yet")
+            f"{self.examples.label}: the loss is not a number at step {step + 1} of {self.config.steps} with a "
+            f"learning rate of {self.config.learning_rate:g}; lower finetune.learning_rate. "
+            + (kept if path.is_file() else "No checkpoint had been written yet")
         )

@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 def generate_pixels(
     pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], config: GenerateConfig, size: int
 ) -> Iterator[UInt8[np.ndarray, "n size size 3"]]:
-    """Batches of images in the seeds' order, one prompt a seed; each distinct prompt is encoded once.
+    """Batches of images in the seeds' order, one prompt per seed; each distinct prompt is encoded once.
 
-    Where a batch does not fit the device's memory, half of it is tried, and so on. Raises ConfigError where not even
-    one image fits, and InputError for latents or pixels that are not finite.
+    A batch that does not fit the device's memory is halved until it does. Raises ConfigError if a single image does
+    not fit, and InputError for latents or pixels that are not finite.
     """
     images = _encoded(pipe, prompts, seeds, config.negative_prompt)
     sampler = preset_sampler(pipe, config.preset, None if config.few_step is None else config.few_step.kind)

@@ -18,14 +18,14 @@ from data.config import STRICT
 class GenerateConfig:
     """How the synthetic images of one class are generated and written."""
 
-    preset: PresetName = "quality"  # gives the next three where they are not set; PRESETS of diffusion/samplers.py
+    preset: PresetName = "quality"  # gives the next three if they are not set; PRESETS in diffusion/samplers.py
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None  # denoiser calls an image, without guidance's
     guidance_scale: Annotated[float, Field(ge=1, le=50)] | None = None  # 1 = none
     guidance_end: Annotated[float, Field(ge=0, le=1)] | None = None  # share of the steps, from the first, with guidance
     few_step: FewStepConfig | None = None  # the distilled LoRA that `preset: few-step` needs
     taesd: str | None = None  # folder of an AutoencoderTiny that decodes instead of the base's own
     precision: Precision = "auto"  # 16 bits on a GPU, else 32; `fast`: 16 on a CPU that is fast at it; or `float32`
-    compile: bool | None = None  # None: where it pays, which is on a GPU from a thousand images
+    compile: bool | None = None  # None: if it pays, which it does on a GPU from a thousand images
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32  # images; the last batch is filled up to it
     vae_batch_size: Annotated[int, Field(ge=1, le=4096)] = 8  # images decoded at a time
     format: Literal["jpg", "png"] = "jpg"
@@ -48,17 +48,17 @@ class GenerateConfig:
 
     @property
     def solver(self) -> str:
-        """The solver's name, as records and reports have it; which timesteps it takes follows from preset and base."""
+        """The solver's name in records and reports; its timesteps follow from preset and base."""
         sampler = PRESETS[self.preset].sampler or (FEW_STEP_SAMPLERS[self.few_step.kind] if self.few_step else "")
         return SAMPLERS[sampler].solver
 
     @property
     def uses_distilled_parts(self) -> bool:
-        """Whether a part was trained by others on images that nobody can name."""
+        """Whether a part was distilled by others, on images that are not known."""
         return self.few_step is not None or self.taesd is not None
 
     def sampling(self) -> SamplerConfig:
-        """The sampler's settings: these, or the preset's where they are not set."""
+        """The sampler's settings, the preset's for those that are not set."""
         preset = PRESETS[self.preset]
         return SamplerConfig(
             steps=preset.steps if self.steps is None else self.steps,
@@ -68,9 +68,9 @@ class GenerateConfig:
         )
 
     def result_settings(self) -> dict[str, Any]:
-        """What the images depend on, as plain JSON: not what only changes speed. Raises BaseError for missing files.
+        """The settings that the images depend on, as plain JSON. Raises BaseError for missing files.
 
-        Batch sizes change images by rounding alone, and are left out.
+        Batch sizes are not among them: they change images by rounding alone.
         """
         sampling = self.sampling()
         return {

@@ -1,6 +1,6 @@
-"""Parts that others distilled for speed, which the user names: a LoRA for few steps, and a small decoder (TAESD).
+"""Distilled parts made by others, which a config names: a LoRA for few steps, and a small decoder (TAESD).
 
-Both are files on disk; nothing is fetched. What they were trained on is not known, and the images' provenance says so.
+Both are files on disk; nothing is downloaded. Their training data is unknown, so the images' provenance is incomplete.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class FewStepConfig:
     scale: Annotated[float, Field(gt=0, le=2)] = 1.0
 
     def identity(self) -> dict[str, Any]:
-        """What tells one LoRA from another, as plain JSON. Raises BaseError."""
+        """The LoRA's SHA-256 and settings, as plain JSON. Raises BaseError."""
         return {"sha256": file_sha256(_lora_file(self.lora)), "kind": self.kind, "scale": self.scale}
 
 
 def taesd_identity(folder: str) -> str:
-    """What tells one small decoder from another. Raises BaseError."""
+    """Digest of a small decoder's files. Raises BaseError."""
     return digest([file_sha256(path) for path in _decoder_files(folder)])
 
 

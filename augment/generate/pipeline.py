@@ -1,7 +1,7 @@
 """One loaded pipeline whose adapter weights are swapped in place: nothing is loaded or compiled again for a class.
 
 An adapter's weights are merged in float32 and cast as they are copied. Of the base, only layers that some adapter
-changes are kept in float32: in main memory, or on the device where that has much memory free.
+changes are kept in float32: in main memory, or on the device if it has much memory free.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class AdapterPipeline:
         return pipe if config.taesd is None else with_taesd(pipe, config.taesd)
 
     def _keep_base_weights(self, names: Iterable[str], config: GenerateConfig) -> None:
-        """Keep these, which no adapter has changed yet; where the pipeline was cast, they are read from disk again."""
+        """Keep the base's own values of these weights; once the pipeline is cast, they are read from disk again."""
         missing = [name for name in names if name not in self._base_weights]
         if missing:
             pipe = self._load(config)

@@ -1,4 +1,4 @@
-"""generation.json: what a folder of synthetic images was generated from, and what their generator was trained on."""
+"""generation.json: what a folder's synthetic images depend on, and what their generator was trained on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GeneratedImages:
     batch_size: int
     sampler: str  # the solver
     settings: Mapping[str, Any]  # GenerateConfig.result_settings
-    attributes: Mapping[str, Any] | None  # of the real images that prompts draw from: their number and digest
+    attributes: Mapping[str, Any] | None  # of real images, which prompts name: how many, and their digest
     provenance: Provenance  # of adapter and base
 
     @staticmethod

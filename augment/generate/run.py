@@ -34,7 +34,7 @@ from data.splits.provenance import Provenance
 from data.store import digest, write_text
 
 _KIB = 2**10
-_JPEG_QUALITY = 95  # up to which a JPEG is smaller than its pixels: one of pure noise takes 0.86 of them
+_JPEG_QUALITY = 95  # up to it a JPEG is smaller than its pixels: 0.86 of them for pure noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,12 @@ def generate(
     out: Path,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Write the images under out/images and metadata.csv; their Manifest comes back.
+    """Write the images under out/images, and metadata.csv. Returns their Manifest.
 
-    Images that an interrupted call of the same inputs left are kept. Nothing is loaded if none is missing.
+    Images of an interrupted call with the same inputs are kept; if none is missing, no model is loaded.
     """
     record = _record(pipeline.base, request, config)
-    _remove_other_images(out, record)
+    _prepare_folder(out, record)
     record.write(out)
     images = plan_images(record, request.count, request.attributes, config.format)
     for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - {i.name for i in images}:
@@ -92,7 +92,7 @@ def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) 
     try:
         path = folder.relative_to(roots[root_name])
     except (KeyError, ValueError) as fault:
-        raise DataError(f"{folder}: does not lie under a root named {root_name!r}; known: {dict(roots)}") from fault
+        raise DataError(f"{folder}: is not under a root named {root_name!r}; known: {dict(roots)}") from fault
     ids = [f"synthetic-{Path(name).stem}" for name in images["file_name"]]
     columns: dict[str, Any] = {
         "image_id": ids,
@@ -110,7 +110,7 @@ def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) 
 
 
 def generated_image_bytes(config: GenerateConfig, size: int) -> int:
-    """Bytes on disk of one image of so many pixels, at most: with the rest of its last block, and its rows."""
+    """Upper estimate of one image's bytes on disk, with the unused rest of its last block and its rows in tables."""
     pixels = size**2 * 3
     larger = config.format == "jpg" and config.jpeg_quality > _JPEG_QUALITY
     return pixels * 3 // 2 + 6 * _KIB if larger else pixels + 6 * _KIB
@@ -135,14 +135,14 @@ def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> 
 
 
 def _provenance(base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig) -> Provenance:
-    """What adapter and base were trained on; never complete with a distilled part, of which nobody knows it."""
+    """What adapter and base were trained on; incomplete with a distilled part, whose training data is not known."""
     own = Provenance() if adapter is None else adapter.provenance
     known = own | base_provenance(base)
     return known | Provenance.unknown() if config.uses_distilled_parts else known
 
 
-def _remove_other_images(out: Path, record: GeneratedImages) -> None:
-    """Leave the images of an interrupted call of this record alone, and no others."""
+def _prepare_folder(out: Path, record: GeneratedImages) -> None:
+    """Make the folder ready: images of an interrupted call with this very record stay, others are deleted."""
     (out / metadata.FILE).unlink(missing_ok=True)
     try:
         is_same = GeneratedImages.read(out) == record

@@ -1,9 +1,9 @@
-"""Frozen layers that bear a low-rank update for each class of a batch that is sorted by class.
+"""Frozen layers with one LoRA update for each class of a batch that is sorted by class.
 
-The frozen layer sees the whole batch at once, each class's B A only its own part. So a class's output and gradients
-are those of its adapter alone, whichever others stand beside it, and the frozen layer costs what one large batch
-costs. The derivatives are written out: autograd would add the two paths to a layer's input in a pass of its own and
-fill a tensor of the whole batch for each class's part.
+The frozen layer is computed for the whole batch at once, each class's B A for its own part only. So a class's output
+and gradients are those of its adapter alone, whichever others are in the batch, and the frozen layer costs what one
+large batch costs. The derivatives are written out: autograd would add the gradients of the two paths in a separate
+pass and fill a tensor of the whole batch for each class's part.
 """
 
 from __future__ import annotations
@@ -18,54 +18,81 @@ from torch.nn import functional
 _LAST = torch.channels_last
 
 
-class Stacked(nn.Module):
-    """A linear layer or convolution, frozen, with the factors of K classes' updates."""
+class BatchedLoraLayer(nn.Module):
+    """A frozen layer with A and B of K classes; without any it is the layer as it is."""
 
     def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
-        if isinstance(layer, nn.Conv2d) and (
-            layer.groups != 1 or set(layer.dilation) != {1} or layer.padding == "same"
-        ):
-            raise ValueError(f"{layer} has groups, a dilation or a padding by name, which no update is written for")
         self.layer = layer
         self.down: Tensor | None = None
         self.up: Tensor | None = None
 
-    def bear(
+    def set_adapters(
         self, down: Float[Tensor, "classes rank ..."] | None, up: Float[Tensor, "classes out rank ..."] | None
     ) -> None:
-        """Take these factors, A and B, for the batches to come; None: the layer as it is."""
+        """Use these A and B for the batches to come; None: the layer alone."""
         self.down, self.up = down, up
 
-    def forward(self, given: Tensor) -> Tensor:
-        """The batch's K equal parts, each through the layer and its own update."""
-        layer = self.layer
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The batch's K equal parts, each through the layer and its class's update."""
         if self.down is None or self.up is None:
-            said: Tensor = layer(given)
-            return said
-        given = given.to(layer.weight.dtype)
-        if isinstance(layer, nn.Linear):
-            return _linear(given, layer.weight, layer.bias, self.down, self.up)
+            out: Tensor = self.layer(inputs)
+            return out
+        return self.batched(inputs.to(self.layer.weight.dtype), self.down, self.up)
+
+    def batched(self, inputs: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """The same with these A and B."""
+        raise NotImplementedError
+
+
+class BatchedLoraLinear(BatchedLoraLayer):
+    """A linear layer."""
+
+    layer: nn.Linear
+
+    def batched(self, inputs: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """Rows of a class: all but the last dimension."""
+        return _linear(inputs, self.layer.weight, self.layer.bias, down, up)
+
+
+class BatchedLoraConv2d(BatchedLoraLayer):
+    """A convolution; one of 1 x 1 pixels is a linear layer of each pixel."""
+
+    layer: nn.Conv2d
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        if layer.groups != 1 or set(layer.dilation) != {1} or layer.padding == "same":
+            raise ValueError(f"{layer} has groups, a dilation or a padding by name, for which there is no batched LoRA")
+        super().__init__(layer)
+
+    def batched(self, inputs: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """A has the layer's kernel, B is 1 x 1."""
+        layer = self.layer
         if layer.kernel_size == layer.stride == (1, 1):
-            pixels = given.permute(0, 2, 3, 1)
-            down, up = self.down.flatten(2), self.up.flatten(2)
-            return _linear(pixels, layer.weight.flatten(1), layer.bias, down, up).permute(0, 3, 1, 2)
-        out: Tensor = _Convolution.apply(
-            given, layer.weight, layer.bias, self.down, self.up.flatten(2), layer.stride, layer.padding
+            pixels = inputs.permute(0, 2, 3, 1)
+            out = _linear(pixels, layer.weight.flatten(1), layer.bias, down.flatten(2), up.flatten(2))
+            return out.permute(0, 3, 1, 2)
+        convolved: Tensor = _Convolution.apply(
+            inputs, layer.weight, layer.bias, down, up.flatten(2), layer.stride, layer.padding
         )
-        return out
+        return convolved
+
+
+def batched_lora_layer(layer: nn.Linear | nn.Conv2d) -> BatchedLoraLayer:
+    """The layer with room for the classes' updates. Raises ValueError for a convolution of a kind that has none."""
+    return BatchedLoraConv2d(layer) if isinstance(layer, nn.Conv2d) else BatchedLoraLinear(layer)
 
 
 def _linear(
-    given: Float[Tensor, "n ... in"],
+    inputs: Float[Tensor, "n ... in"],
     weight: Float[Tensor, "out in"],
     bias: Float[Tensor, " out"] | None,
     down: Float[Tensor, "classes rank in"],
     up: Float[Tensor, "classes out rank"],
 ) -> Float[Tensor, "n ... out"]:
-    rows = given.reshape(len(down), -1, given.shape[-1])
+    rows = inputs.reshape(len(down), -1, inputs.shape[-1])
     out: Tensor = _Linear.apply(rows, weight, bias, down, up)
-    return out.view(*given.shape[:-1], len(weight))
+    return out.view(*inputs.shape[:-1], len(weight))
 
 
 class _Linear(torch.autograd.Function):
@@ -88,9 +115,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         (grad,) = grads
         rows, weight, hidden, down, up = ctx.saved_tensors
-        behind = torch.bmm(grad, up)
-        before = (grad @ weight).baddbmm_(behind, down) if ctx.needs_input_grad[0] else None
-        return before, None, None, torch.bmm(behind.mT, rows), torch.bmm(hidden.mT, grad).mT
+        grad_hidden = torch.bmm(grad, up)
+        grad_rows = (grad @ weight).baddbmm_(grad_hidden, down) if ctx.needs_input_grad[0] else None
+        return grad_rows, None, None, torch.bmm(grad_hidden.mT, rows), torch.bmm(hidden.mT, grad).mT
 
 
 class _Convolution(torch.autograd.Function):
@@ -108,7 +135,7 @@ class _Convolution(torch.autograd.Function):
         padding: tuple[int, int],
     ) -> Tensor:
         parts = zip(images.chunk(len(down)), down, strict=True)
-        narrow = torch.cat([functional.conv2d(part, own, None, stride, padding) for part, own in parts])
+        narrow = torch.cat([functional.conv2d(part, kernel, None, stride, padding) for part, kernel in parts])
         hidden = _rows(narrow, len(down))
         out = functional.conv2d(images, weight, bias, stride, padding).contiguous(memory_format=_LAST)
         _rows(out, len(down)).baddbmm_(hidden, up.mT)
@@ -119,25 +146,33 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         images, weight, hidden, down, up = ctx.saved_tensors
-        grad, asked = grads[0].contiguous(memory_format=_LAST), bool(ctx.needs_input_grad[0])
+        grad, needs_images = grads[0].contiguous(memory_format=_LAST), bool(ctx.needs_input_grad[0])
         rows = _rows(grad, len(down))
-        behind = torch.bmm(rows, up)
-        pixels = behind.view(len(images), *grad.shape[2:], -1).permute(0, 3, 1, 2)
+        pixels = torch.bmm(rows, up).view(len(images), *grad.shape[2:], -1).permute(0, 3, 1, 2)
 
-        def back(grad: Tensor, images: Tensor, weight: Tensor, *, own: bool) -> tuple[Tensor | None, Tensor | None]:
-            there = (None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1)
-            into, onto, _ = torch.ops.aten.convolution_backward(grad, images, weight, *there, (asked, own, False))
-            return into, onto
+        def conv_backward(grad: Tensor, images: Tensor, weight: Tensor, *, needs_weight: bool) -> list[Tensor | None]:
+            """Gradients of the images, if they are needed, and of the weight."""
+            options = (None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1)
+            mask = (needs_images, needs_weight, False)
+            return list(torch.ops.aten.convolution_backward(grad, images, weight, *options, mask)[:2])
 
-        before, _ = back(grad, images, weight, own=False) if asked else (None, None)
-        found = []
-        for part, own in enumerate(zip(pixels.chunk(len(down)), images.chunk(len(down)), down, strict=True)):
-            into, onto = back(*own, own=True)
-            if before is not None and into is not None:
-                before.chunk(len(down))[part].add_(into)
-            found.append(onto)
-        ups = torch.bmm(hidden.mT, rows).mT
-        return before, None, None, torch.stack([each for each in found if each is not None]), ups, None, None
+        grad_images = conv_backward(grad, images, weight, needs_weight=False)[0] if needs_images else None
+        grad_down = []
+        for part, class_tensors in enumerate(zip(pixels.chunk(len(down)), images.chunk(len(down)), down, strict=True)):
+            of_images, of_kernel = conv_backward(*class_tensors, needs_weight=True)
+            if grad_images is not None and of_images is not None:
+                grad_images.chunk(len(down))[part].add_(of_images)
+            grad_down.append(of_kernel)
+        grad_up = torch.bmm(hidden.mT, rows).mT
+        return (
+            grad_images,
+            None,
+            None,
+            torch.stack([each for each in grad_down if each is not None]),
+            grad_up,
+            None,
+            None,
+        )
 
 
 def _rows(images: Float[Tensor, "n c h w"], classes: int) -> Float[Tensor, "{classes} rows c"]:

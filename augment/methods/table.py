@@ -1,4 +1,4 @@
-"""The way back from a saved adapter to its method."""
+"""The methods by name, and the way back from a saved adapter to its method."""
 
 from __future__ import annotations
 
@@ -6,23 +6,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusers import StableDiffusionPipeline
-from torch import Tensor
+from augment.methods.contract import Adapter, FinetuneSettings
+from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.lora import LoraConfig
+from augment.methods.record import RECORD, AdapterRecord
+from data.config import parse
+from data.errors import BaseError
 
-from augment.methods import method_of
-
-
-class _Saved:
-    def __init__(self, folder: Path, base: dict[str, Any]) -> None:
-        self.folder, self.method = folder, method_of(folder, base)
-
-    def target_weights(self, pipe: StableDiffusionPipeline) -> list[str]:
-        return self.method.touched(pipe)
-
-    def merge(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self.method.merged(weights, self.folder)
+# A method is its file beside this one and a row here.
+METHODS: dict[str, type[FinetuneSettings]] = {"lora": LoraConfig, "dreambooth": DreamBoothConfig}
 
 
-def load_adapter(folder: Path, base: dict[str, Any]) -> _Saved:
-    """The adapter in a folder."""
-    return _Saved(folder, base)
+def load_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:
+    """The adapter in a folder, for the base of this identity. Raises BaseError if it was made for another one."""
+    record = AdapterRecord.read(folder)
+    if not _same_weights(record.base, base):
+        raise BaseError(
+            f"{folder}: was made for the base {_name(record.base)}, not for {_name(base)}; "
+            "set base.source to that one or fine-tune again"
+        )
+    method = METHODS.get(record.method)
+    if method is None:
+        raise BaseError(f"{folder / RECORD}: method {record.method!r} is none of {', '.join(METHODS)}; fine-tune again")
+    return parse(method, record.config, str(folder / RECORD)).adapter(folder)
+
+
+def _same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two bases have the same weights, in whatever folder; a hub id and its revision stand for theirs."""
+    if "sha256" in one and "sha256" in other:
+        return bool(one["sha256"] == other["sha256"])
+    return dict(one) == dict(other)
+
+
+def _name(base: Mapping[str, Any]) -> str:
+    version = base.get("sha256") or base.get("revision") or "unknown"
+    return f"{base.get('source', 'unknown')} ({str(version)[:12]})"

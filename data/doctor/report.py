@@ -83,7 +83,7 @@ def _classes(report: ValidationReport, manifest: Manifest) -> Iterator[str]:
         named += " *" if label in report.config.rare else ""
         yield _row(named, rows, (part.counts().get(label, 0) for part in parts.values()))
     yield _row("all", table, map(len, parts.values()))
-    yield f"  * rare: gets synthetic images, from a generator trained on at most {report.config.shots} train images"
+    yield f"  * rare: gets synthetic images; generator trained on at most {report.config.shots} images"
 
 
 def _row(named: str, rows: pd.DataFrame, counts: Iterable[int]) -> str:

@@ -18,7 +18,7 @@ def draw(
     Raises ValueError if dx is none of the seven codes.
     """
     if dx not in LOOKS:
-        raise ValueError(f"no look for {dx!r}; the phantoms have {', '.join(LOOKS)}")
+        raise ValueError(f"no phantoms of {dx!r}; there are {', '.join(LOOKS)}")
     scene = LOOKS[dx](_skin(lesion, round(EXTENT * height)), lesion)
     image = _framed(scene, photo, width, height)
     image = _hair(image, photo)

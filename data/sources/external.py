@@ -1,6 +1,6 @@
 """Synthetic images that another program made: a folder per class, or images with a metadata.csv of their labels.
 
-Their generator is unknown unless a generation.json beside them tells it, so they are reported apart from the images
+Their generator is unknown unless a generation.json beside them records it, so they are reported apart from the images
 of this program's own generators, and searched for copies of the study's photographs.
 """
 
@@ -88,7 +88,7 @@ def sample_external(images: Manifest, wanted: Mapping[str, int], seed: int) -> M
 
 
 def external_provenance(folder: Path) -> Provenance:
-    """What the generator of a folder's images was trained on; unknown if no generation.json there tells it."""
+    """What the generator of a folder's images was trained on; unknown without a record in generation.json."""
     try:
         return Provenance.from_record(read_json(folder / GENERATION)["provenance"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -18,7 +18,7 @@ def read_folders(folder: Path, root: str, on_fault: OnFault) -> pd.DataFrame:
     """One row per image, with the manifest's columns; each image is a group of its own. Raises DataError."""
     images = class_folders(folder)
     if not images:
-        raise DataError(f"{folder}: holds no folders; put the images of each class into a folder that bears its label")
+        raise DataError(f"{folder}: holds no folders; put the images of each class into a folder named after its label")
     for label in (label for label, files in images.items() if not files):
         report(on_fault, folder / label, ["the label has no images"], "add some or remove the folder")
     files = [(label, file.relative_to(folder).as_posix()) for label in images for file in images[label]]

@@ -69,7 +69,7 @@ def table_in(folder: Path, layout: Layout) -> Path:
         raise DataError(f"{folder}: no {layout.tables[0]} here; put the data set's table beside its image folders")
     for name in layout.extra_tables:
         if not is_file(folder / name):
-            raise DataError(f"{folder}: no {name} here; it tells which images show one lesion, put it beside the table")
+            raise DataError(f"{folder}: no {name} here; it lists which images show one lesion; put it beside the table")
     return there[0]
 
 

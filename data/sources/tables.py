@@ -154,7 +154,7 @@ def _groups(path: Path, rows: pd.DataFrame, column: pd.Series[str]) -> pd.Series
     if not (column.any() or rows["patient_id"].any() or rows["lesion_id"].any()):
         log.warning(
             "%s: no group, patient or lesion is known, so photographs of one lesion can be on both sides of the split, "
-            "unless they are nearly the same; name the column that tells under `columns`: lesion, patient or group",
+            "unless they are nearly the same; name their column under `columns`: lesion, patient or group",
             path,
         )
     groups = "image " + rows["image_id"]

@@ -1,7 +1,7 @@
 """What a model was trained on, by ids: leakage groups, and the images, lesions and patients in them.
 
 Another study may group the same images differently and so name its groups differently. Images, lesions and patients
-have the same ids in both, so models trained elsewhere are compared with a split by these as well.
+have the same ids in both, so models of other studies are compared with a split by these as well.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """A Stable Diffusion of a few ten thousand weights, and a handful of images to teach it."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,11 @@ from PIL import Image
 
 from augment.base.config import BaseConfig
 from augment.base.tiny_model import TinyModelConfig, build_tiny_model
+from augment.methods.record import AdapterRecord
+from augment.methods.weights import with_parts
+from data.config import to_dict
 from data.manifest import Manifest
+from data.splits.provenance import Provenance
 
 SIZE = 32  # pixels
 
@@ -55,3 +61,46 @@ def shots(tmp_path_factory):
             rows.append({**ids, "root": "real", "path": name, "label": label, "source": "real", "lineage": ""})
     manifest = Manifest(pd.DataFrame(rows), {"real": folder})
     return {label: manifest.of(label) for label in manifest.labels}
+
+
+@pytest.fixture(scope="session")
+def with_adapter():
+    """A copy of a float32 pipeline with a saved class's weights merged, by the adapter's contract alone."""
+
+    def merged(pipe, adapter):
+        parts = {part: copy.deepcopy(getattr(pipe, part)) for part in ("unet", "text_encoder")}
+        made = with_parts(pipe, **parts)
+        state = {f"{part}.{path}": value for part in parts for path, value in getattr(made, part).state_dict().items()}
+        for name, value in adapter.merge({name: state[name] for name in adapter.target_weights(pipe)}).items():
+            state[name].copy_(value)  # state_dict's tensors share the module's memory
+        return made
+
+    return merged
+
+
+@pytest.fixture(scope="session")
+def write_adapter_record():
+    """Writes the record of an adapter of these settings, for this base."""
+
+    def write(folder, config, base):
+        AdapterRecord(
+            method=config.method,
+            label="df",
+            prompt="dermoscopy of a dermatofibroma",
+            negative_prompt="",
+            token=config.token,
+            steps=config.steps,
+            final_loss=0.1,
+            config=to_dict(config),
+            key="k",
+            weights="weights.safetensors",
+            sha256="0" * 64,
+            base=base,
+            provenance=Provenance(image_ids=frozenset({"a.png"})),
+            pixels={"size": SIZE},
+            seed=0,
+            trained_with=["df"],
+            seconds=1.5,
+        ).write(folder)
+
+    return write

@@ -1,12 +1,16 @@
-"""A config that cannot be meant is refused in one line that says how to mend it."""
+"""An invalid config is refused in one line that says how to fix it."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from data.config import STRICT, load, load_part, parse, to_dict
+from data.config import RENAMED, STRICT, load, load_part, parse, to_dict
 from data.errors import ConfigError
 
 
@@ -58,7 +62,7 @@ def test_a_config_survives_plain_types_and_back():
         ("a: [", ["is not YAML"]),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path: Path, text: str, words: list[str]):
+def test_an_invalid_config_is_refused_in_one_line(tmp_path: Path, text: str, words: list[str]):
     with pytest.raises(ConfigError) as caught:
         load(Outer, written(tmp_path, text))
     message = str(caught.value)
@@ -89,3 +93,98 @@ def test_a_part_of_a_config_is_read_strictly_and_the_rest_left_to_its_own_reader
 def test_a_misspelt_section_is_not_taken_for_somebody_elses(tmp_path: Path, misspelt: str, meant: str):
     with pytest.raises(ConfigError, match=f"{misspelt}: unknown key; did you mean '{meant}'"):
         load_part(Outer, written(tmp_path, f"{misspelt}: {{steps: 3}}"))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Lora:
+    method: Literal["lora"] = "lora"
+    max_grad_norm: float = 1.0
+    rank: int = 16
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DreamBooth:
+    method: Literal["dreambooth"] = "dreambooth"
+    num_class_images: int = 64
+
+
+def method_of(settings: object) -> object:
+    return settings.get("method", "lora") if isinstance(settings, dict) else getattr(settings, "method", None)
+
+
+Method = Annotated[
+    Annotated[Lora, Tag("tag of lora")] | Annotated[DreamBooth, Tag("dreambooth")],
+    Discriminator(lambda settings: "tag of lora" if method_of(settings) == "lora" else method_of(settings)),
+]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Folder:
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Study:
+    finetune: Method = field(default_factory=Lora)
+    by_field: Annotated[Lora | DreamBooth, Field(discriminator="method")] = field(default_factory=Lora)
+    optional: Lora | None = None
+    arms: tuple[Folder | str, ...] = ()
+    named: Mapping[str, Inner] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"finetune": {"rnk": 3}}, "c: finetune.rnk: unknown key; did you mean 'rank'?"),
+        ({"finetune": {"rank": "x"}}, "c: finetune.rank: Input should be a valid integer, unable to parse"),
+        (
+            {"finetune": {"method": "dreambooth", "rank": 3}},
+            "c: finetune.rank: unknown key; known: method, num_class_images",
+        ),
+        (
+            {"finetune": {"method": "loar"}},
+            "c: finetune.method: must be one of 'tag of lora', 'dreambooth', got 'loar'",
+        ),
+        ({"by_field": {"method": "loar"}}, "c: by_field.method: must be one of 'lora', 'dreambooth', got 'loar'"),
+        ({"by_field": {"method": "lora", "rnk": 3}}, "c: by_field.rnk: unknown key; did you mean 'rank'?"),
+        ({"optional": {"rnk": 3}}, "c: optional.rnk: unknown key; did you mean 'rank'?"),
+        ({"arms": ["real", {"foldr": "x"}]}, "c: arms.1.foldr: unknown key; did you mean 'folder'? (and 2 more)"),
+        ({"named": {"a": {"stepz": 3}}}, "c: named.a.stepz: unknown key; did you mean 'steps'?"),
+    ],
+)
+def test_a_union_s_tag_is_no_part_of_a_setting_s_name(settings: dict[str, object], message: str):
+    with pytest.raises(ConfigError) as caught:
+        parse(Study, settings, "c")
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "words"),
+    [
+        (Study, {"finetune": {"clip": 1}}, "finetune.clip: unknown key; it is called finetune.max_grad_norm now"),
+        (
+            Study,
+            {"finetune": {"method": "dreambooth", "prior_images": 1}},
+            "finetune.prior_images: unknown key; it is called finetune.num_class_images now",
+        ),
+        (Study, {"finetune": {"prior_images": 1}}, "it is called finetune.num_class_images now"),  # of another method
+        (Study, {"runs": "there"}, "runs: unknown key; it is called output_dir now"),
+        (Lora, {"clip": 1}, "c: clip: unknown key; it is called max_grad_norm now"),  # a section on its own
+    ],
+)
+def test_a_renamed_key_is_refused_with_its_new_name(cls: type, settings: dict[str, object], words: str):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse(cls, settings, "c")
+
+
+def test_a_renamed_key_is_refused_in_overrides_and_beside_a_part_too(tmp_path: Path):
+    words = r"study\.yaml: finetune\.clip: unknown key; it is called finetune\.max_grad_norm now$"
+    with pytest.raises(ConfigError, match=words):
+        load(Study, written(tmp_path, ""), ["finetune.clip=2"])
+    with pytest.raises(ConfigError, match=r"study\.yaml: runs: unknown key; it is called output_dir now$"):
+        load_part(Outer, written(tmp_path, "runs: there"))
+
+
+def test_no_key_was_renamed_to_one_that_was_renamed_itself():
+    assert not set(RENAMED) & set(RENAMED.values())
+    assert all(old.rpartition(".")[0] == new.rpartition(".")[0] for old, new in RENAMED.items())

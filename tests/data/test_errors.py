@@ -13,7 +13,7 @@ def raising(fault):
 @pytest.mark.parametrize(
     ("fault", "code", "line"),
     [
-        (DataError("a.jpg: is broken; mend it"), 2, "error: a.jpg: is broken; mend it\n"),
+        (DataError("a.jpg: is broken; copy it anew"), 2, "error: a.jpg: is broken; copy it anew\n"),
         (TrainingError("the loss is nan"), 1, "failed: the loss is nan\n"),
         (KeyboardInterrupt(), 130, "\nstopped; go on\n"),
     ],
@@ -29,7 +29,7 @@ def test_a_command_s_own_exit_code_is_kept_and_a_failure_of_the_program_is_not_h
         exit_code(lambda: 1 // 0)
 
 
-def test_a_fault_of_many_cases_is_one_line():
+def test_a_fault_with_many_examples_is_one_line():
     fault = Fault("a.csv", ("row 2 is empty", "row 5 is empty"), "fill them in")
     assert str(fault) == "a.csv: row 2 is empty; fill them in (and 1 more)"
     with pytest.raises(DataError, match="row 2 is empty"):

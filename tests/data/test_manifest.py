@@ -1,4 +1,4 @@
-"""The table of images keeps text as text and refuses what no stage could use."""
+"""The table of images keeps text as text and refuses invalid rows."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from data.errors import DataError
-from data.manifest import COLUMNS, Manifest, read_table
+from data.manifest import COLUMNS, Manifest, contents_of, identity_of, read_table
+from data.store import file_sha256, read_json
 
 
 def table(*rows: dict[str, str]) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def test_text_survives_the_disk(tmp_path: Path):
 
 
 def test_paths_start_from_their_roots_so_a_folder_can_move():
-    here, there = manifest({}), manifest({}, root=Path("elsewhere"))
+    here, there = manifest({}), manifest({}, root=Path("other"))
     assert here.paths() == [Path("images/0.jpg")]
     assert here.digest() == there.digest()
 
@@ -73,7 +74,7 @@ def test_one_root_cannot_mean_two_folders():
         ({"root": "moon"}, "root 'moon'"),
     ],
 )
-def test_a_table_that_no_stage_could_use_is_refused(row: dict[str, str], words: str):
+def test_an_invalid_table_is_refused(row: dict[str, str], words: str):
     with pytest.raises(DataError, match=words):
         manifest({}, row)
 
@@ -91,5 +92,48 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path):
 
 @pytest.mark.parametrize("label", ["/data/mel", "x/1", "..", "C:\\mel"])
 def test_a_label_that_would_lead_out_of_a_run_s_folders_is_refused(label: str):
-    with pytest.raises(DataError, match="cannot be the name of a folder; `rename` it"):
+    with pytest.raises(DataError, match=r"cannot name a folder; give it another name in `data\.label_map`"):
         manifest({}, {"label": label})
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Manifest:
+    for n in range(2):
+        (tmp_path / f"{n}.jpg").write_bytes(bytes([n]))
+    return manifest({}, {}, root=tmp_path)
+
+
+def test_contents_are_hashed_once_as_long_as_a_file_is_unchanged(
+    images: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    known = tmp_path / "cache" / "contents.json"
+    contents = contents_of(images, known)
+    assert contents == {f"i{n}": file_sha256(tmp_path / f"{n}.jpg") for n in range(2)} == contents_of(images)
+    assert sorted(read_json(known).values()) == sorted(contents.values())
+    monkeypatch.setattr("data.manifest.sha256_of", lambda path: f"read again: {path.name}")
+    assert contents_of(images, known) == contents
+    (tmp_path / "1.jpg").write_bytes(b"other")
+    assert contents_of(images, known) == {**contents, "i1": "read again: 1.jpg"}
+
+
+def test_an_image_whose_contents_cannot_be_read_is_named(
+    images: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def locked(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("data.manifest.sha256_of", locked)
+        with pytest.raises(DataError, match=r"0\.jpg: cannot be read \(Permission denied\); restore it, or its rights"):
+            contents_of(images)
+    (tmp_path / "0.jpg").unlink()
+    with pytest.raises(DataError, match=r"0\.jpg: no such image; restore it or remove its row"):
+        contents_of(images)
+
+
+def test_an_identity_depends_on_table_and_contents_but_not_on_the_folder(images: Manifest):
+    contents = contents_of(images)
+    moved = Manifest(images.table, {"data": Path("moved")})
+    assert identity_of(images, contents) == identity_of(moved, contents)
+    assert identity_of(images, contents) != identity_of(images, {**contents, "i1": "other"})
+    assert identity_of(images, contents) != identity_of(images.where(images.table["image_id"] == "i0"), contents)

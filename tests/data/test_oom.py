@@ -3,11 +3,11 @@ import weakref
 import pytest
 import torch
 
-from data.oom import in_chunks
+from data.oom import with_oom_backoff
 
 
 def small(most, tried):
-    """Work on a device that holds only so many at a time."""
+    """Work on a device whose memory holds `most` images."""
 
     def work(part):
         numbers = list(range(20))[part]
@@ -19,34 +19,34 @@ def small(most, tried):
     return work
 
 
-def test_what_fits_is_done_as_asked():
+def test_chunks_that_fit_keep_their_size():
     tried = []
-    found, chunk = in_chunks(small(9, tried), 7, 3)
+    found, chunk = with_oom_backoff(small(9, tried), 7, 3)
     assert found == tried == [[0, 1, 2], [3, 4, 5], [6]]
     assert chunk == 3
 
 
 def test_chunks_are_halved_until_they_fit_and_nothing_is_done_twice():
     tried = []
-    found, chunk = in_chunks(small(2, tried), 5, 16)
+    found, chunk = with_oom_backoff(small(2, tried), 5, 16)
     assert tried == [[0, 1, 2, 3, 4], [0, 1], [2, 3], [4]]  # no chunk is larger than what there is
     assert found == tried[1:]
     assert chunk == 2
 
 
-def test_where_not_even_one_fits_it_is_said():
+def test_a_single_image_that_does_not_fit_is_an_error():
     tried = []
     with pytest.raises(torch.OutOfMemoryError):
-        in_chunks(small(0, tried), 5, 4)
+        with_oom_backoff(small(0, tried), 5, 4)
     assert [len(numbers) for numbers in tried] == [4, 2, 1]
 
 
-def test_other_failures_are_not_taken_for_a_lack_of_memory():
+def test_other_errors_are_raised():
     with pytest.raises(ZeroDivisionError):
-        in_chunks(lambda _part: 1 // 0, 5, 4)
+        with_oom_backoff(lambda _part: 1 // 0, 5, 4)
 
 
-def test_what_was_computed_is_let_go_before_less_is_tried():
+def test_a_failed_chunk_is_freed_before_a_smaller_one_is_tried():
     class Activations:
         pass
 
@@ -60,5 +60,5 @@ def test_what_was_computed_is_let_go_before_less_is_tried():
             raise torch.OutOfMemoryError
         return part.start
 
-    assert in_chunks(work, 4, 4) == ([0, 1, 2, 3], 1)
+    assert with_oom_backoff(work, 4, 4) == ([0, 1, 2, 3], 1)
     assert len(held) == 6

@@ -1,30 +1,18 @@
-import ast
-import io
 import os
-import struct
-import time
 import tracemalloc
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from data.dicom import SUFFIXES as DICOM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from data.config import parse
 from data.errors import ConfigError, DataError
-from data.files.archives import FORMATS, SUFFIXES
 from data.manifest import COLUMNS, Manifest
-from data.pixels import PixelConfig, load_pixels, read_image, train_augmentation
+from data.pixels import PixelConfig, cache_bytes, cache_folder, image_header, load_pixels, read_image
 
-REPOSITORY = Path(__file__).parents[2]
-PACKAGES = ("augment", "benchmarks", "classify", "data", "flows", "reports")
-SOURCES = [path for package in PACKAGES for path in sorted((REPOSITORY / package).rglob("*.py"))]
-SOURCES = [path for path in SOURCES if "Image.open(" in path.read_text(encoding="utf-8")]
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 
@@ -102,150 +90,6 @@ def test_any_shape_of_one_colour_stays_that_colour(tmp_path_factory, width, heig
     assert (200, 90, 40) in colours
 
 
-def test_an_image_is_turned_upright_by_its_exif_orientation(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned a quarter clockwise
-    turned = save(tmp_path / "a.png", Image.fromarray(np.rot90(NOISE).copy()), exif=exif)
-    assert (read_image(turned, PixelConfig(size=48)) == NOISE[:, 8:56]).all()
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr"])
-def test_a_grey_picture_in_any_mode_reads_the_same(tmp_path, mode):
-    grey = np.where(np.arange(32)[:, None] < 16, 0, 255).repeat(32, 1).astype(np.uint8)
-    suffix = "tif" if mode in {"CMYK", "YCbCr"} else "png"
-    path = save(tmp_path / f"a.{suffix}", Image.fromarray(grey).convert("RGB").convert(mode))
-    assert np.abs(read_image(path, PixelConfig(size=32)).astype(int) - grey[..., None]).max() <= 1
-
-
-def test_what_is_transparent_reads_as_white(tmp_path):
-    path = save(tmp_path / "a.png", Image.new("RGBA", (16, 16), (10, 20, 30, 0)))
-    assert (read_image(path, PixelConfig(size=16)) == 255).all()
-
-
-def test_sixteen_bits_are_scaled_and_do_not_turn_white(tmp_path):
-    wide = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
-    pixels = read_image(save(tmp_path / "a.png", Image.fromarray(wide)), PixelConfig(size=16))
-    assert (pixels[..., 0] == np.arange(256).reshape(16, 16)).all()
-
-
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
-@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3)])
-def test_a_tiff_of_eight_bits_reads_as_its_pixels(tmp_path, compression, shape):
-    stored = NOISE[..., 0] if len(shape) == 2 else NOISE
-    path = save(tmp_path / "a.tif", Image.fromarray(stored), compression=compression)
-    expected = np.broadcast_to(stored.reshape(48, 64, -1), NOISE.shape)
-    assert (read_image(path, PixelConfig(size=48)) == expected[:, 8:56]).all()
-
-
-@pytest.mark.parametrize(("bits", "order"), [(12, "<"), (16, "<"), (16, ">")])
-def test_a_grey_tiff_of_more_than_eight_bits_is_scaled_and_does_not_turn_white_or_black(tmp_path, bits, order):
-    wide = np.linspace(0, 2**bits - 1, 256).round().astype(np.uint16)
-    path = tmp_path / "a.tif"
-    path.write_bytes(grey_tiff(wide, bits, order))
-    assert np.abs(read_image(path, PixelConfig(size=16))[..., 0].ravel() - np.arange(256.0)).max() <= 1
-
-
-def test_a_colour_tiff_of_sixteen_bits_is_scaled(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.tif"), NOISE[..., ::-1].astype(np.uint16) * 257)
-    assert (read_image(tmp_path / "a.tif", PixelConfig(size=48)) == NOISE[:, 8:56]).all()
-
-
-def grey_tiff(values, bits, order):
-    """A TIFF of 16 x 16 as a microscope writes it, which Pillow reads and does not write."""
-    if bits == 12:
-        pairs = values.reshape(-1, 2).astype(int)
-        packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], axis=1)
-        data = packed.astype(np.uint8).tobytes()
-    else:
-        data = values.astype(f"{order}u2").tobytes()
-    short, long = 3, 4
-    tags = [(256, long, 16), (257, long, 16), (258, short, bits), (259, short, 1), (262, short, 1), (273, long, 8)]
-    tags += [(277, short, 1), (278, long, 16), (279, long, len(data))]
-    fields = b"".join(
-        struct.pack(f"{order}HHI", tag, kind, 1) + struct.pack(f"{order}{'HH' if kind == short else 'I'}", *value)
-        for tag, kind, one in tags
-        for value in [(one, 0) if kind == short else (one,)]
-    )
-    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(data))
-    return head + data + struct.pack(f"{order}H", len(tags)) + fields + b"\0\0\0\0"
-
-
-def test_a_floating_point_image_is_refused_in_words(tmp_path):
-    path = save(tmp_path / "a.tif", Image.fromarray(np.zeros((16, 16), np.float32)))
-    with pytest.raises(DataError, match=r"a\.tif: mode F .* export it as 8-bit RGB"):
-        read_image(path, PixelConfig())
-
-
-def test_a_file_of_several_pictures_is_refused_in_words(tmp_path):
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
-    path = save(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
-    with pytest.raises(DataError, match=r"a\.tif: holds 2 pictures; save the one"):
-        read_image(path, PixelConfig())
-
-
-def test_a_header_that_cannot_be_is_a_broken_image_too(tmp_path):
-    path = save(tmp_path / "a.png", Image.fromarray(NOISE))
-    whole = path.read_bytes()
-    path.write_bytes(whole.replace(b"\0\0\0\x0dIHDR", b"\0\0\0\x05IHDR"))  # of 5 bytes, not 13
-    with pytest.raises(DataError, match=r"a\.png: broken image .* copy it anew or remove its row"):
-        read_image(path, PixelConfig())
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_a_truncated_image_is_refused_and_never_half_read(tmp_path, suffix):
-    whole = io.BytesIO()
-    Image.fromarray(NOISE).save(whole, "JPEG" if suffix == "jpg" else "PNG")
-    path = tmp_path / f"a.{suffix}"
-    path.write_bytes(whole.getvalue()[: len(whole.getvalue()) * 2 // 3])
-    with pytest.raises(DataError, match=rf"a\.{suffix}: broken image .* copy it anew or remove its row"):
-        read_image(path, PixelConfig())
-
-
-def test_what_is_no_image_or_not_there_is_refused_in_words(tmp_path):
-    (tmp_path / "a.jpg").write_text("<html>404</html>")
-    with pytest.raises(DataError, match=r"a\.jpg: not an image"):
-        read_image(tmp_path / "a.jpg", PixelConfig())
-    with pytest.raises(DataError, match=r"b\.jpg: no such image"):
-        read_image(tmp_path / "b.jpg", PixelConfig())
-
-
-REFUSED = r"a\.jpg: not an image of a format that is read \(JPEG, PNG, TIFF, WEBP, BMP\); export it again as JPEG or"
-
-
-def test_an_eps_called_jpg_is_refused_and_starts_no_program(tmp_path, eps):
-    (tmp_path / "a.jpg").write_bytes(eps)
-    for cache in (None, tmp_path / "cache"):
-        with pytest.raises(DataError, match=REFUSED):
-            load_pixels(manifest_of(tmp_path, ["a.jpg"]), PixelConfig(), cache)
-
-
-@pytest.mark.parametrize("kind", ["GIF", "JPEG2000", "ICO", "PPM", "TGA", "PCX", "PDF"])
-def test_a_format_that_is_not_read_is_refused_whatever_the_file_is_called(tmp_path, kind):
-    save(tmp_path / "a.jpg", Image.fromarray(NOISE), format=kind)
-    with pytest.raises(DataError, match=REFUSED):
-        read_image(tmp_path / "a.jpg", PixelConfig())
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP"])
-def test_a_format_that_is_read_is_read_whatever_the_file_is_called(tmp_path, kind):
-    image = Image.new("RGB", (16, 16), (200, 90, 40))
-    more = {"save_all": True, "append_images": [image]} if kind == "MPO" else {}  # a telephone's, with a preview
-    path = save(tmp_path / "a.jpg", image, format=kind, **more)
-    assert np.abs(read_image(path, PixelConfig(size=16)).astype(int) - (200, 90, 40)).max() <= 4
-
-
-def test_every_suffix_that_is_accepted_belongs_to_a_format_that_is_read():
-    kinds = Image.registered_extensions()
-    assert {kinds[suffix] for suffix in SUFFIXES - DICOM} == set(FORMATS)
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
-def test_no_image_is_opened_but_in_the_named_formats(path):
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-    opening = [call for call in calls if ast.unparse(call.func) == "Image.open"]
-    assert [call.lineno for call in opening if not ast.unparse(call).endswith("FORMATS)")] == []
-
-
 def test_a_misspelt_setting_is_refused():
     with pytest.raises(ConfigError, match="did you mean 'geometry'"):
         parse(PixelConfig, {"geometri": "pad"}, "c.yaml")
@@ -314,12 +158,14 @@ def test_the_cache_is_a_map_of_the_file_and_takes_no_memory(folder, tmp_path):
     assert peak < 5 * 512 * 512 * 3 / 4
 
 
-def test_progress_is_told_to_the_last_image(folder, tmp_path):
+def test_progress_is_reported_to_the_last_image(folder, tmp_path):
     for cache in (None, tmp_path / "cache"):
-        told = []
+        calls = []
         manifest = manifest_of(folder, ["0.png", "1.png", "2.png"])
-        load_pixels(manifest, PixelConfig(), cache, lambda done, of, told=told: told.append((done, of)))
-        assert told[-1] == (3, 3)
+        load_pixels(
+            manifest, PixelConfig(), cache, lambda done, total, note="", calls=calls: calls.append((done, total))
+        )
+        assert calls[-1] == (3, 3)
 
 
 def test_a_missing_image_is_named(folder, tmp_path):
@@ -328,42 +174,15 @@ def test_a_missing_image_is_named(folder, tmp_path):
             load_pixels(manifest_of(folder, ["0.png", "9.png"]), PixelConfig(), cache)
 
 
-def test_the_same_seed_gives_the_same_views_and_another_gives_others():
-    image = NOISE[:, :48]
-    views = [[train_augmentation(32, seed)(image) for _ in range(1)] for seed in (3, 3, 4)]
-    assert (np.array(views[0]) == np.array(views[1])).all()
-    assert (np.array(views[0]) != np.array(views[2])).any()
-    one, other = train_augmentation(32, 5), train_augmentation(32, 5)
-    series = [(one(image), other(image)) for _ in range(20)]
-    assert all((a == b).all() for a, b in series)
-    assert len({a.tobytes() for a, _ in series}) == 20
-    assert series[0][0].shape == (32, 32, 3)
-    assert series[0][0].dtype == np.uint8
+def test_the_cache_takes_as_many_bytes_as_are_estimated(folder, tmp_path):
+    config = PixelConfig(size=16, geometry="pad")
+    load_pixels(manifest_of(folder, ["0.png", "1.png", "1.png"]), config, tmp_path)
+    assert cache_folder(tmp_path, config) == tmp_path / "pixels-16-pad"
+    assert sum(file.stat().st_size for file in cache_folder(tmp_path, config).iterdir()) == cache_bytes(2, config)
 
 
-def test_global_seeds_do_not_reach_the_views():
-    image = NOISE[:, :48]
-    view = train_augmentation(48, 7)(image)
-    np.random.seed(1)  # noqa: NPY002 - that it has no effect is the point
-    assert (train_augmentation(48, 7)(image) == view).all()
-
-
-def test_views_stay_mild():
-    image = np.full((64, 64, 3), (180, 120, 100), np.uint8)
-    views = train_augmentation(64, 0)
-    means = np.array([views(image).mean((0, 1)) for _ in range(100)])
-    assert np.abs(means - image[0, 0]).max() < 50
-    assert means.std(0).min() > 1
-
-
-def test_a_view_of_64_pixels_takes_less_than_a_third_of_a_millisecond():
-    views, image = train_augmentation(64, 0), NOISE[:48, :48]
-    views(image)
-    fastest = min(_seconds(lambda: [views(image) for _ in range(100)]) for _ in range(5)) / 100
-    assert fastest < 0.3e-3
-
-
-def _seconds(work):
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+def test_a_header_tells_the_upright_size_and_the_stored_mode(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a.png", Image.fromarray(NOISE).convert("RGBA"), exif=exif)
+    assert image_header(path) == ((48, 64), "RGBA")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.store import RECORD, building, digest, finished, read_json, write_json, write_text
+from data.store import RECORD, building, derive_seed, digest, finished, read_json, write_json, write_text
 
 INPUTS = {"steps": 3, "label": "df"}
 
@@ -84,3 +84,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     assert read_json(tmp_path / "x.json") == {"a": 1}
     write_text(tmp_path / "new" / "x.txt", "text")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.txt"]
+
+
+def test_a_seed_depends_on_every_part_and_is_the_same_everywhere():
+    assert derive_seed("step", 3, "mel") == int(digest("step", 3, "mel")[:12], 16) == 57174599254998
+    assert len({derive_seed("step", 3), derive_seed("step", 4), derive_seed(3, "step"), derive_seed("step")}) == 4

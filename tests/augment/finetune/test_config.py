@@ -1,85 +1,120 @@
 import dataclasses
 
 import pytest
-from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
 
 from augment.diffusion.sample import SamplerConfig
-from augment.finetune.config import FinetuneConfig, decisive
+from augment.finetune.config import FinetuneConfig, result_settings
+from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.lora import LoraConfig
+from data.config import STRICT, parse, to_dict
+from data.errors import ConfigError
 
 # settings that change no result beyond rounding, and those that do
-SPEED = {
-    "classes_at_once": 2,
-    "accumulate": 4,
+NO_EFFECT = {
+    "max_classes_per_batch": 2,
+    "gradient_accumulation_steps": 4,
     "gradient_checkpointing": True,
-    "offload": True,
+    "cpu_offload": True,
+    "checkpointing_steps": 50,
 }
 RESULT = {
-    "method": "dreambooth",
     "steps": 401,
     "batch_size": 4,
     "learning_rate": 1e-3,
-    "warmup": 21,
+    "lr_warmup_steps": 21,
     "weight_decay": 0.02,
-    "clip": 2.0,
+    "max_grad_norm": 2.0,
     "rank": 8,
-    "conv": False,
+    "conv_layers": False,
     "text_encoder": True,
-    "flips": False,
-    "prompt_dropout": 0.1,
+    "dihedral": False,
+    "caption_dropout": 0.1,
     "min_snr_gamma": 5.0,
-    "prior_images": 65,
-    "prior_weight": 0.5,
-    "checkpoint_every": 50,
+    "num_class_images": 65,
+    "prior_loss_weight": 0.5,
     "preview_every": 50,
     "preview": SamplerConfig(steps=13),
     "optimizer": "adamw-8bit",
 }
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Study:
+    finetune: FinetuneConfig = LoraConfig()
+
+
+def changed(name, value):
+    """The default settings of a method that has this one, and the same with this one changed."""
+    method = DreamBoothConfig if name in {"num_class_images", "prior_loss_weight"} else LoraConfig
+    return method(), method(**{name: value})
+
+
 def test_every_setting_is_known_to_change_the_result_or_not_to():
-    names = {field.name for field in dataclasses.fields(FinetuneConfig)}
-    assert not SPEED.keys() & RESULT.keys()
-    assert names == SPEED.keys() | RESULT.keys(), "add a new setting to SPEED or RESULT here, and see to decisive()"
+    names = {field.name for method in (LoraConfig, DreamBoothConfig) for field in dataclasses.fields(method)}
+    assert not NO_EFFECT.keys() & RESULT.keys()
+    assert names == NO_EFFECT.keys() | RESULT.keys() | {"method"}, "add a new setting to one of the two here"
 
 
-@pytest.mark.parametrize("name", SPEED)
-def test_what_only_changes_speed_makes_no_adapter_anew(name):
-    assert decisive(FinetuneConfig(**{name: SPEED[name]})) == decisive(FinetuneConfig())
+@pytest.mark.parametrize("name", NO_EFFECT)
+def test_no_adapter_is_trained_again_for_what_only_changes_speed(name):
+    default, other = changed(name, NO_EFFECT[name])
+    assert default != other
+    assert result_settings(default) == result_settings(other)
 
 
 @pytest.mark.parametrize("name", RESULT)
-def test_what_changes_the_result_makes_the_adapter_anew(name):
-    assert decisive(FinetuneConfig(**{name: RESULT[name]})) != decisive(FinetuneConfig())
+def test_an_adapter_is_trained_again_for_what_changes_the_result(name):
+    default, other = changed(name, RESULT[name])
+    assert result_settings(default) != result_settings(other)
+    assert result_settings(other)[name] == to_dict(other)[name]
 
 
-def test_adapters_from_before_the_optimizer_could_be_chosen_are_kept():
-    assert "optimizer" not in decisive(FinetuneConfig())
-    assert decisive(FinetuneConfig(optimizer="adamw-8bit"))["optimizer"] == "adamw-8bit"
+def test_the_method_is_a_result_setting():
+    assert result_settings(LoraConfig())["method"] == "lora"
+    assert result_settings(DreamBoothConfig())["method"] == "dreambooth"
 
 
 @pytest.mark.parametrize(
-    ("settings", "rate", "token"),
+    ("section", "expected"),
     [
-        ({}, 1e-4, None),
-        ({"method": "dreambooth"}, 5e-6, "sks"),
-        ({"method": "dreambooth", "learning_rate": 2e-6}, 2e-6, "sks"),
+        ({}, LoraConfig()),
+        ({"rank": 4}, LoraConfig(rank=4)),
+        ({"method": "lora"}, LoraConfig()),
+        ({"method": "dreambooth", "num_class_images": 0}, DreamBoothConfig(num_class_images=0)),
     ],
 )
-def test_rate_and_rare_word_are_the_method_s(settings, rate, token):
-    config = FinetuneConfig(**settings)
-    assert config.rate == rate
-    assert config.token == token
+def test_the_section_is_the_method_s_and_lora_s_by_default(section, expected):
+    study = parse(Study, {"finetune": section}, "study.yaml")
+    assert study.finetune == expected
+    assert type(study.finetune) is type(expected)
+    assert parse(Study, to_dict(study), "study.yaml") == study
+    assert Study(finetune=expected).finetune is expected
 
 
 @pytest.mark.parametrize(
-    ("settings", "together"),
-    [({}, True), ({"text_encoder": True}, False), ({"method": "dreambooth"}, False)],
+    ("section", "message"),
+    [
+        ({"rnak": 4}, "finetune.rnak: unknown key; did you mean 'rank'?"),
+        ({"method": "dreambooth", "num_class_image": 4}, "unknown key; did you mean 'num_class_images'?"),
+        ({"preview": {"stpes": 4}}, "finetune.preview.stpes: unknown key; did you mean 'steps'?"),
+        ({"clip": 2.0}, "finetune.clip: unknown key; it is called finetune.max_grad_norm now"),
+        ({"rank": 0}, "finetune.rank: Input should be greater than or equal to 1, got 0"),
+        ({"method": "dream"}, "finetune.method: must be one of 'lora', 'dreambooth', got 'dream'"),
+        ({"method": ["lora"]}, "finetune.method: must be one of 'lora', 'dreambooth'"),
+        ({"batch_size": 6, "gradient_accumulation_steps": 4}, "finetune: gradient_accumulation_steps is 4, which does"),
+        (None, "finetune: "),
+        (3, "finetune: "),
+    ],
 )
-def test_only_lora_of_the_unet_is_trained_in_one_batch(settings, together):
-    assert FinetuneConfig(**settings).together == together
+def test_an_error_names_the_key_and_the_nearest_right_one(section, message):
+    with pytest.raises(ConfigError) as error:
+        parse(Study, {"finetune": section}, "study.yaml")
+    assert message in str(error.value)
 
 
-def test_parts_of_a_batch_must_be_alike():
-    assert FinetuneConfig(batch_size=6, accumulate=3).accumulate == 3
-    with pytest.raises(ValidationError, match="accumulate is 4, which does not divide batch_size, 6"):
-        FinetuneConfig(batch_size=6, accumulate=4)
+def test_a_setting_of_another_method_is_unknown():
+    with pytest.raises(ConfigError, match=r"^study.yaml: finetune\.rank: unknown key"):
+        parse(Study, {"finetune": {"method": "dreambooth", "rank": 4}}, "study.yaml")
+    with pytest.raises(ConfigError, match=r"^study.yaml: finetune\.num_class_images: unknown key"):
+        parse(Study, {"finetune": {"num_class_images": 4}}, "study.yaml")

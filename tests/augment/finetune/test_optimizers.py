@@ -5,25 +5,27 @@ import pytest
 import torch
 from torch import nn
 
-from augment.finetune.config import FinetuneConfig
-from augment.finetune.optimizers import optimizer_for, refuse_optimizer
+from augment.finetune.optimizers import optimizer_for, require_optimizer
+from augment.methods.lora import LoraConfig
 from data.errors import ConfigError
 
-EIGHT = FinetuneConfig(optimizer="adamw-8bit", weight_decay=0.5, learning_rate=0.25)
+EIGHT = LoraConfig(optimizer="adamw-8bit", weight_decay=0.5, learning_rate=0.25)
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def test_adamw_is_the_default():
-    made = optimizer_for([nn.Parameter(torch.zeros(2))], FinetuneConfig(), CPU)
+    made = optimizer_for([nn.Parameter(torch.zeros(2))], LoraConfig(), CPU)
     assert isinstance(made, torch.optim.AdamW)
 
 
 def test_eight_bits_are_refused_without_a_gpu_and_without_the_library(monkeypatch):
-    with pytest.raises(ConfigError, match=r"^finetune\.optimizer: adamw-8bit needs a GPU .* is cpu, so set adamw$"):
-        refuse_optimizer(EIGHT, CPU)
+    with pytest.raises(
+        ConfigError, match=r"^finetune\.optimizer: adamw-8bit needs an NVIDIA GPU; this device is cpu, so set adamw$"
+    ):
+        require_optimizer(EIGHT, CPU)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(ConfigError, match=r"needs bitsandbytes \(.*\); uv pip install .* or set adamw$"):
-        refuse_optimizer(EIGHT, GPU)
+        require_optimizer(EIGHT, GPU)
 
 
 def test_eight_bits_are_bitsandbytes_own(monkeypatch):

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from augment.finetune.preview import write_strip
+from augment.diffusion.conditioning import encode_prompt
+from augment.diffusion.sample import SamplerConfig
+from augment.finetune import preview as module
+from augment.finetune.preview import preview_bytes, preview_latents, write_strip
 
 COLOURS = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200)], np.uint8)
 
@@ -15,3 +19,27 @@ def test_images_stand_side_by_side_in_order_made_small_but_never_larger(tmp_path
         assert (strip.format, strip.size) == ("JPEG", (3 * edge, edge))
         pixels = np.asarray(strip).astype(int)
     np.testing.assert_allclose(pixels[edge // 2, edge // 2 :: edge], COLOURS, atol=6)
+
+
+def test_a_preview_has_the_same_seeds_however_many_fit(pipe, monkeypatch):
+    prompt_embeds, negative_embeds = (encode_prompt(pipe, prompt) for prompt in ("dermoscopy", ""))
+    arguments = (pipe, prompt_embeds, negative_embeds, SamplerConfig(steps=1, batch_size=3), 32)
+    whole = preview_latents(*arguments)
+    assert whole.shape == (3, 8, 4, 4)
+    sampled, tried = module.sample_latents, []
+
+    def sample_latents(pipe, prompt_embeds, negative_embeds, seeds, config, size):
+        tried.append((len(seeds), config.batch_size))
+        if len(seeds) > 1:
+            raise torch.OutOfMemoryError
+        return sampled(pipe, prompt_embeds, negative_embeds, seeds, config, size)
+
+    monkeypatch.setattr(module, "sample_latents", sample_latents)
+    torch.testing.assert_close(preview_latents(*arguments), whole, atol=1e-4, rtol=1e-3)
+    assert tried == [(3, 3), (1, 1), (1, 1), (1, 1)]
+
+
+def test_a_strip_takes_no_more_of_the_disk_than_estimated(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    write_strip(noise, tmp_path / "strip.jpg")
+    assert (tmp_path / "strip.jpg").stat().st_size < preview_bytes(SamplerConfig(batch_size=3), 64)

@@ -9,33 +9,34 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from augment import device
+from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
-from augment.finetune import loop as together
-from augment.finetune.run import FinetuneConfig, finetune
-from augment.finetune.trainer import Training
-from augment.methods import apply_adapter
+from augment.finetune import loop
+from augment.finetune.run import adapter_bytes, finetune, finetune_checkpoint_bytes
+from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.lora import LoraConfig
+from augment.methods.record import RECORD, AdapterRecord
+from augment.methods.table import load_adapter
 from augment.prompts import PromptConfig
 from data.errors import ConfigError, DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig
-from data.store import read_json
 
-pytestmark = pytest.mark.numerical
-
-LORA = FinetuneConfig(steps=5, batch_size=4, rank=2, learning_rate=1e-2, warmup=1, checkpoint_every=1, preview_every=0)
-DREAM = dataclasses.replace(LORA, method="dreambooth", learning_rate=1e-3, prior_images=3)
-PIXELS = PixelConfig(size=32)
-WEIGHTS = {"lora": "pytorch_lora_weights.safetensors", "dreambooth": "unet/diffusion_pytorch_model.safetensors"}
+SETTINGS = {"steps": 5, "batch_size": 4, "lr_warmup_steps": 1, "checkpointing_steps": 1, "preview_every": 0}
+LORA = LoraConfig(rank=2, learning_rate=1e-2, **SETTINGS)
+PEFT = dataclasses.replace(LORA, text_encoder=True)
+DREAM = DreamBoothConfig(learning_rate=1e-3, num_class_images=3, **SETTINGS)
+CONTEXT = Context(pixels=PixelConfig(size=32), prompts=PromptConfig(), seed=0)
 
 
 @pytest.fixture(autouse=True)
 def loaded(pipe, request, monkeypatch):
-    """Loading is slow and tested elsewhere; one test here goes through the true door."""
-    if request.function is not test_a_class_does_not_depend_on_its_neighbours:
-        loaded_again(monkeypatch, pipe)
+    """Loading is slow and tested elsewhere; one test here loads the base itself."""
+    if request.function is not test_a_class_does_not_depend_on_the_others:
+        replace_load(monkeypatch, pipe)
 
 
-def loaded_again(monkeypatch, pipe):
+def replace_load(monkeypatch, pipe):
     monkeypatch.setattr("augment.finetune.run.load_base", lambda _base: copy.deepcopy(pipe))
 
 
@@ -44,27 +45,34 @@ class StopError(Exception):
 
 
 def stop_after(steps):
-    def progress(_label, done, _steps, _loss):
+    def progress(done, _total, _note=""):
         if done == steps:
             raise StopError
 
     return progress
 
 
-def train(base, shots, config, folder, labels=("df",), progress=None, seed=0, finished=lambda *_: None):
+def run(base, shots, config, folder, labels=("df",), progress=None, **context):
     out = {label: folder / label for label in labels}
-    finetune(base, {label: shots[label] for label in labels}, PIXELS, config, out, seed, progress, finished=finished)
-    return [out[label] / WEIGHTS[config.method] for label in labels]
+    few = {label: shots[label] for label in labels}
+    where = dataclasses.replace(CONTEXT, **context)
+    return finetune(base=base, shots=few, config=config, out=out, context=where, progress=progress)
 
 
-@pytest.mark.parametrize("config", [LORA, DREAM, dataclasses.replace(LORA, text_encoder=True)])
-def test_three_steps_and_two_resumed_are_five(base, shots, tmp_path, config):
+def train(base, shots, config, folder, labels=("df",), progress=None, **context):
+    """The files of the adapters' weights."""
+    list(run(base, shots, config, folder, labels, progress, **context))
+    return [folder / label / AdapterRecord.read(folder / label).weights for label in labels]
+
+
+@pytest.mark.parametrize("config", [LORA, PEFT, DREAM], ids=["lora", "peft", "dreambooth"])
+def test_a_resumed_training_ends_in_the_same_bytes(base, shots, tmp_path, config):
     (whole,) = train(base, shots, config, tmp_path / "whole")
     with pytest.raises(StopError):
         train(base, shots, config, tmp_path / "parts", progress=stop_after(4))
-    assert not (tmp_path / "parts" / "df" / "adapter.json").exists()
+    assert not (tmp_path / "parts" / "df" / RECORD).exists()
     counted = []
-    (parts,) = train(base, shots, config, tmp_path / "parts", progress=lambda *said: counted.append(said[1]))
+    (parts,) = train(base, shots, config, tmp_path / "parts", progress=lambda done, _total, _note: counted.append(done))
     assert counted == [5]
     assert parts.read_bytes() == whole.read_bytes()
     assert (parts.parents[whole.parents.index(tmp_path / "whole" / "df")] / "loss.csv").read_text() == (
@@ -73,15 +81,15 @@ def test_three_steps_and_two_resumed_are_five(base, shots, tmp_path, config):
     assert not (tmp_path / "parts" / "df" / "checkpoint").exists()
 
 
-def test_a_class_does_not_depend_on_its_neighbours(base, shots, tmp_path):
+def test_a_class_does_not_depend_on_the_others(base, shots, tmp_path):
     together = train(base, shots, LORA, tmp_path / "together", labels=("vasc", "df"))
     (alone,) = train(base, shots, LORA, tmp_path / "alone")
     other, own, expected = (load_file(path) for path in (*together, alone))
     assert own.keys() == expected.keys()
     assert all(torch.allclose(own[name], value, atol=1e-6, rtol=1e-4) for name, value in expected.items())
     assert not all(torch.allclose(other[name], value, atol=1e-6, rtol=1e-4) for name, value in expected.items())
-    record = read_json(tmp_path / "together" / "df" / "adapter.json")
-    assert record["together"] == ["vasc", "df"]
+    assert AdapterRecord.read(tmp_path / "together" / "df").trained_with == ["vasc", "df"]
+    assert AdapterRecord.read(tmp_path / "alone" / "df").trained_with == ["df"]
 
 
 def test_another_seed_gives_another_adapter(base, shots, tmp_path):
@@ -99,22 +107,21 @@ def test_the_loss_table_has_a_row_a_step(base, shots, tmp_path):
     assert float(rows[-1]["lr"]) < 2e-3
 
 
-def test_the_record_says_what_was_seen_and_made(base, shots, tmp_path, pipe):
+def test_the_record_says_what_was_seen_and_made(base, shots, tmp_path):
     config = dataclasses.replace(DREAM, preview_every=4, preview=SamplerConfig(steps=2, batch_size=3))
-    (weights,) = train(base, shots, config, tmp_path)
-    record = read_json(tmp_path / "df" / "adapter.json")
-    assert record["shots"]["image_ids"] == [f"df-{index}.png" for index in range(5)]
-    assert record["shots"]["group_ids"] == [f"g-df-{index}.png" for index in range(5)]
-    assert record["prompt"] == "dermoscopy of a sks dermatofibroma"
-    assert record["token"] in record["prompt"].split()
-    assert record["config"]["prior_images"] == 3
-    assert record["final_loss"] > 0
-    assert tmp_path / "df" / record["weights"] == weights
+    train(base, shots, config, tmp_path)
+    record = AdapterRecord.read(tmp_path / "df")
+    assert record.provenance.image_ids == {f"df-{index}.png" for index in range(5)}
+    assert record.provenance.group_ids == {f"g-df-{index}.png" for index in range(5)}
+    assert record.prompt == "dermoscopy of a sks dermatofibroma"
+    assert record.token in record.prompt.split()
+    assert record.config["num_class_images"] == 3
+    assert record.final_loss > 0
     strips = sorted(path.name for path in (tmp_path / "df" / "previews").iterdir())
     assert strips == ["step-000004.jpg", "step-000005.jpg"]
     with Image.open(tmp_path / "df" / "previews" / strips[0]) as strip:
         assert strip.size == (3 * 32, 32)
-    apply_adapter(pipe, tmp_path / "df", record["base"])
+    assert load_adapter(tmp_path / "df", record.base) == config.adapter(tmp_path / "df")
 
 
 def test_previews_change_nothing(base, shots, tmp_path):
@@ -130,59 +137,86 @@ def test_previews_change_nothing(base, shots, tmp_path):
 
 def spoilt(monkeypatch, label, at):
     """The class's loss is not a number at this step."""
-    real = together.class_losses
+    real = loop.class_losses
 
     def losses(group, batches):
-        spoil = [torch.nan if t.lesson.label == label and len(t.losses) + 1 == at else 1.0 for t in group]
+        spoil = [torch.nan if t.examples.label == label and len(t.losses) + 1 == at else 1.0 for t in group]
         return real(group, batches) * torch.tensor(spoil)
 
-    monkeypatch.setattr(together, "class_losses", losses)
+    monkeypatch.setattr(loop, "class_losses", losses)
 
 
 @pytest.mark.parametrize("base_config", [LORA, DREAM], ids=["lora", "dreambooth"])
-def test_a_loss_that_is_not_a_number_names_class_and_step_and_ends_that_class_alone(
+def test_a_loss_that_is_not_finite_names_class_and_step_and_ends_that_class_alone(
     base, pipe, shots, tmp_path, monkeypatch, base_config
 ):
-    config = dataclasses.replace(base_config, checkpoint_every=2)
+    config = dataclasses.replace(base_config, checkpointing_steps=2)
     written = []
     spoilt(monkeypatch, "df", at=4)
     with pytest.raises(TrainingError, match=r"^df: the loss is not a number at step 4 of 5 .* checkpoint of step 2 in"):
-        train(base, shots, config, tmp_path, ("df", "vasc"), finished=lambda label, _seconds: written.append(label))
-    assert written == ["vasc"]
-    assert not (tmp_path / "df" / "adapter.json").exists()
+        written.extend(label for label, _ in run(base, shots, config, tmp_path, ("df", "vasc")))
+    assert (tmp_path / "vasc" / RECORD).is_file()
+    assert not (tmp_path / "df" / RECORD).exists()
     (kept,) = (tmp_path / "df" / "checkpoint").iterdir()
     state = torch.load(kept, weights_only=True)
     assert state["step"] == 2
     assert all(torch.isfinite(value).all() for value in state["weights"]["parameters"].values())
     monkeypatch.undo()
-    loaded_again(monkeypatch, pipe)
-    (mended,) = train(base, shots, config, tmp_path)
+    replace_load(monkeypatch, pipe)
+    (resumed,) = train(base, shots, config, tmp_path)
     whole = train(base, shots, config, tmp_path / "whole", ("df", "vasc"))
-    alone = load_file(tmp_path / "vasc" / WEIGHTS[config.method])
-    for found, expected in ((load_file(mended), load_file(whole[0])), (alone, load_file(whole[1]))):
+    alone = load_file(tmp_path / "vasc" / AdapterRecord.read(tmp_path / "vasc").weights)
+    for found, expected in ((load_file(resumed), load_file(whole[0])), (alone, load_file(whole[1]))):
         assert all(torch.allclose(found[key], value, atol=1e-6, rtol=1e-3) for key, value in expected.items())
 
 
-def test_finished_classes_are_told_with_their_share_of_the_time(base, shots, tmp_path):
-    told = {}
+def test_finished_classes_come_with_their_share_of_the_time(base, shots, tmp_path):
     train(base, shots, LORA, tmp_path, ("df",))
-    train(base, shots, LORA, tmp_path, ("vasc", "df"), finished=told.__setitem__)
-    assert told["df"] == read_json(tmp_path / "df" / "adapter.json")["seconds"]
-    assert 0 < told["vasc"] == pytest.approx(read_json(tmp_path / "vasc" / "adapter.json")["seconds"], abs=0.01)
+    seconds = dict(run(base, shots, LORA, tmp_path, ("vasc", "df")))
+    assert seconds["df"] == AdapterRecord.read(tmp_path / "df").seconds
+    assert 0 < seconds["vasc"] == pytest.approx(AdapterRecord.read(tmp_path / "vasc").seconds, abs=0.01)
+
+
+@pytest.mark.parametrize("config", [LORA, DREAM], ids=["lora", "dreambooth"])
+def test_a_finished_class_stays_finished_if_the_caller_stops(base, shots, tmp_path, config):
+    running = run(base, shots, config, tmp_path, ("df", "vasc"))
+    label, _ = next(running)
+    running.close()
+    before = (tmp_path / label / RECORD).stat().st_mtime_ns
+    (other,) = {"df", "vasc"} - {label}
+    assert not (tmp_path / other / RECORD).exists()
+    assert [label for label, _ in run(base, shots, config, tmp_path, ("df", "vasc"))] == [label, other]
+    assert (tmp_path / label / RECORD).stat().st_mtime_ns == before
+
+
+def test_progress_counts_the_steps_of_all_classes(base, shots, tmp_path):
+    reported = []
+    train(base, shots, LORA, tmp_path, ("df", "vasc"), progress=lambda *given: reported.append(given))
+    assert [done for done, _, _ in reported] == list(range(1, 11))
+    assert {total for _, total, _ in reported} == {10}
+    rows = [(tmp_path / label / "loss.csv").read_text().splitlines()[-1] for label in ("df", "vasc")]
+    df, vasc = (float(row.split(",")[1]) for row in rows)
+    assert reported[-1][2] == f"loss df {df:.3f}, vasc {vasc:.3f}"
 
 
 def test_speed_alone_changes_no_key(base, shots, tmp_path):
     train(base, shots, LORA, tmp_path)
-    before = (tmp_path / "df" / "adapter.json").stat().st_mtime_ns
-    train(base, shots, dataclasses.replace(LORA, classes_at_once=1), tmp_path)
-    assert (tmp_path / "df" / "adapter.json").stat().st_mtime_ns == before
+    before = (tmp_path / "df" / RECORD).stat().st_mtime_ns
+    train(base, shots, dataclasses.replace(LORA, max_classes_per_batch=1, checkpointing_steps=2), tmp_path)
+    assert (tmp_path / "df" / RECORD).stat().st_mtime_ns == before
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(base, shots, tmp_path):
     with pytest.raises(StopError):
         train(base, shots, LORA, tmp_path, progress=stop_after(3))
     counted = []
-    train(base, shots, dataclasses.replace(LORA, clip=0.5), tmp_path, progress=lambda *said: counted.append(said[1]))
+    train(
+        base,
+        shots,
+        dataclasses.replace(LORA, max_grad_norm=0.5),
+        tmp_path,
+        progress=lambda done, _total, _note: counted.append(done),
+    )
     assert counted == [1, 2, 3, 4, 5]
 
 
@@ -196,85 +230,101 @@ def test_a_finished_class_is_left_alone(base, shots, tmp_path):
 
 
 def test_dreambooth_without_a_prior_trains_on_the_class_alone(base, shots, tmp_path):
-    (alone,) = train(base, shots, dataclasses.replace(DREAM, prior_images=0), tmp_path / "alone")
+    (alone,) = train(base, shots, dataclasses.replace(DREAM, num_class_images=0), tmp_path / "alone")
     (held,) = train(base, shots, DREAM, tmp_path / "held")
     first, second = load_file(alone), load_file(held)
     assert any(not torch.equal(value, second[key]) for key, value in first.items())
 
 
 @pytest.mark.parametrize("config", [LORA, DREAM], ids=["lora", "dreambooth"])
-def test_a_small_card_holds_only_what_each_stage_needs(base, shots, tmp_path, monkeypatch, config):
+def test_a_small_gpu_holds_only_what_each_stage_needs(base, shots, tmp_path, monkeypatch, config):
     module, events = sys.modules["augment.finetune.run"], []
 
-    def told(name, *said):
+    def record(name, *options_of_interest):
         """Note what a stage is called with, and call it."""
         real = getattr(module, name)
 
-        def call(*given, **options):
-            events.append((name, *(options[key] for key in said)))
-            return real(*given, **options)
+        def call(*args, **options):
+            events.append((name, *(options[key] for key in options_of_interest)))
+            return real(*args, **options)
 
         monkeypatch.setattr(module, name, call)
 
-    for name, *said in (("posteriors", "chunk"), ("Training",), ("train",)):
-        told(name, *said)
+    for name, *interest in (("encode_posteriors", "batch_size"), ("ClassTrainer",), ("train",)):
+        record(name, *interest)
     real = device.to_device_only
     monkeypatch.setattr(
-        device, "to_device_only", lambda *given: (events.append(("settle", *given[2:])), real(*given))[1]
+        device, "to_device_only", lambda *given: (events.append(("to device", *given[2:])), real(*given))[1]
     )
-    settings = {"steps": 1, "offload": True}
-    (small,) = train(base, shots, dataclasses.replace(config, **settings), tmp_path / "small")
-    assert events == [
-        ("settle",),  # and then the copy of the UNet that LoRA is trained on
-        ("settle", "vae"),
-        ("posteriors", 1),
-        ("settle", "text_encoder", *(() if config is LORA else ("unet",))),
-        ("Training",),
-        ("settle",),
+    real_offload = device.offload
+    monkeypatch.setattr(device, "offload", lambda pipe: (events.append(("offload",)), real_offload(pipe))[1])
+    (small,) = train(base, shots, dataclasses.replace(config, steps=1, cpu_offload=True), tmp_path / "small")
+    assert [event for event in events if event != ("to device",)] == [
+        ("offload",),  # and then the copy that is trained is made
+        ("to device", "vae"),
+        ("encode_posteriors", 1),
+        ("to device", "text_encoder"),
+        ("ClassTrainer",),
         ("train",),
     ]
+    assert events[-2:] == [("to device",), ("train",)]
     events.clear()
     (large,) = train(base, shots, dataclasses.replace(config, steps=1), tmp_path / "large")
-    assert events == [("posteriors", 8), ("Training",), ("train",)]
+    assert events == [("encode_posteriors", 8), ("ClassTrainer",), ("train",)]
     found, expected = load_file(small), load_file(large)
     assert all(torch.allclose(found[key], value, atol=1e-3, rtol=1e-3) for key, value in expected.items())
 
 
+def test_activations_are_computed_twice_only_if_asked_for(base, shots, tmp_path, monkeypatch):
+    checkpointed = []
+    real = loop.step
+    monkeypatch.setattr(
+        loop,
+        "step",
+        lambda group: (checkpointed.append(group[0].trainable.pipe.unet.is_gradient_checkpointing), real(group))[1],
+    )
+    for asked in (False, True):
+        train(base, shots, dataclasses.replace(LORA, steps=1, gradient_checkpointing=asked), tmp_path / str(asked))
+    assert checkpointed == [False, True]
+
+
 def test_bad_input_is_refused_in_words(base, shots, tmp_path):
-    empty = shots["df"].where(shots["df"].table["label"] == "mel")
+    empty = {"mel": shots["df"].where(shots["df"].table["label"] == "mel")}
     with pytest.raises(DataError, match="no images to learn mel from"):
-        finetune(base, {"mel": empty}, PIXELS, LORA, {"mel": tmp_path}, 0)
+        list(run(base, empty, LORA, tmp_path, ("mel",)))
     with pytest.raises(ConfigError, match=r"pixels\.size is 24"):
-        finetune(base, shots, PixelConfig(size=24), LORA, {"df": tmp_path, "vasc": tmp_path}, 0)
+        list(run(base, shots, LORA, tmp_path, pixels=PixelConfig(size=24)))
 
 
-def test_with_columns_an_image_s_prompt_tells_of_the_table(base, shots, tmp_path, monkeypatch):
-    lessons = []
-    real = Training.__init__
-    monkeypatch.setattr(Training, "__init__", lambda self, *given: (lessons.append(given[1]), real(self, *given))[1])
+def test_with_columns_prompts_tell_of_the_table_and_adapters_are_others(base, shots, tmp_path):
     table = shots["df"].table.assign(sex=["male", "", "female", "male", "unknown"])
     known = {"df": Manifest(table, shots["df"].roots)}
     config = dataclasses.replace(LORA, steps=1)
-    for name, wording in (("plain", PromptConfig()), ("told", PromptConfig(sex="sex"))):
-        finetune(base, known, PIXELS, config, {"df": tmp_path / name}, 0, None, wording)
-    plain, told = lessons
-    assert plain.prompts == ("dermoscopy of a dermatofibroma", "dermoscopy of a skin lesion", "")
-    assert told.prompts == (*plain.prompts, f"{plain.prompts[0]} of a man", f"{plain.prompts[0]} of a woman")
-    assert told.told.tolist() == [3, 0, 4, 3, 0]
-    assert read_json(tmp_path / "told" / "adapter.json")["prompt"] == plain.prompts[0]
-    keys = {read_json(tmp_path / name / "adapter.json")["key"] for name in ("plain", "told")}
-    assert len(keys) == 2
+    (plain,) = train(base, known, config, tmp_path / "plain")
+    (told,) = train(base, known, config, tmp_path / "columns", prompts=PromptConfig(sex="sex"))
+    assert plain.read_bytes() != told.read_bytes()
+    records = [AdapterRecord.read(tmp_path / name / "df") for name in ("plain", "columns")]
+    assert {record.prompt for record in records} == {"dermoscopy of a dermatofibroma"}
+    assert len({record.key for record in records}) == 2
 
 
-@pytest.mark.parametrize(
-    ("config", "said"), [(LORA, "x-ray of a fibrous nodule"), (DREAM, "x-ray of a sks fibrous nodule")]
-)
-def test_prompts_are_worded_as_the_study_says(base, shots, tmp_path, monkeypatch, config, said):
-    lessons = []
-    real = Training.__init__
-    monkeypatch.setattr(Training, "__init__", lambda self, *given: (lessons.append(given[1]), real(self, *given))[1])
-    wording = PromptConfig(modality="x-ray", superclass="lung", class_names={"df": "fibrous nodule"})
-    config = dataclasses.replace(config, steps=1)
-    finetune(base, {"df": shots["df"]}, PIXELS, config, {"df": tmp_path}, 0, None, wording)
-    assert lessons[0].prompts == (said, "x-ray of a lung", "")
-    assert read_json(tmp_path / "adapter.json")["prompt"] == said
+def test_what_is_written_takes_no_more_of_the_disk_than_estimated(base, shots, tmp_path):
+    for method in (LORA, DREAM):
+        config = dataclasses.replace(method, preview_every=1, preview=SamplerConfig(steps=1, batch_size=2))
+        folder = tmp_path / config.method
+        with pytest.raises(StopError):
+            train(base, shots, config, folder, progress=stop_after(3))
+        checkpoints = sum(path.stat().st_size for path in (folder / "df" / "checkpoint").iterdir())
+        (weights,) = train(base, shots, config, folder)
+        params = sum(tensor.numel() for tensor in load_file(weights).values())
+        assert checkpoints < finetune_checkpoint_bytes(config, params, 1)
+        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        assert 0.5 * params * config.bytes_per_param < written < adapter_bytes(config, params, 32)
+
+
+def test_checkpoints_are_those_of_the_classes_in_training():
+    one = finetune_checkpoint_bytes(LORA, 1000, 1)
+    assert finetune_checkpoint_bytes(LORA, 1000, 3) == 2 * one  # three and a new one, to one and a new one
+    assert finetune_checkpoint_bytes(DREAM, 1000, 3) == one
+    assert finetune_checkpoint_bytes(dataclasses.replace(LORA, checkpointing_steps=5), 1000, 3) == 0
+    assert finetune_checkpoint_bytes(LORA, 1000, 0) == 0

@@ -6,82 +6,89 @@ from safetensors.torch import save_file
 from torch import zeros
 
 from augment.generate.config import GenerateConfig
-from augment.generate.few_step import DraftConfig
+from augment.generate.few_step import FewStepConfig
 from data.config import parse
 from data.errors import BaseError, ConfigError
 
-DRAFT = DraftConfig(lora="lcm.safetensors")
+FEW_STEP = FewStepConfig(lora="lcm.safetensors")
 
 
-def said(**settings):
-    sampling = GenerateConfig(**settings).sampling()
-    return sampling.steps, sampling.guidance, sampling.guidance_until
+def sampling(**settings):
+    config = GenerateConfig(**settings).sampling()
+    return config.steps, config.guidance_scale, config.guidance_end
 
 
-def test_a_schedule_says_what_the_config_does_not():
-    assert said() == said(schedule="quality") == (20, 2.0, 1.0)
-    assert said(schedule="fast") == (10, 2.0, 0.5)
-    assert said(schedule="draft", draft=DRAFT) == (4, 1.0, 1.0)
-    assert said(schedule="fast", steps=12, guidance=3.0) == (12, 3.0, 0.5)
-    assert said(schedule="fast", guidance_until=0.0) == (10, 2.0, 0.0)
-    assert said(steps=12, guidance_until=0.4) == (12, 2.0, 0.4)
+def test_a_preset_gives_what_the_config_does_not_set():
+    assert sampling() == sampling(preset="quality") == (20, 2.0, 1.0)
+    assert sampling(preset="fast") == (10, 2.0, 0.5)
+    assert sampling(preset="few-step", few_step=FEW_STEP) == (4, 1.0, 1.0)
+    assert sampling(preset="fast", steps=12, guidance_scale=3.0) == (12, 3.0, 0.5)
+    assert sampling(preset="fast", guidance_end=0.0) == (10, 2.0, 0.0)
+    assert sampling(steps=12, guidance_end=0.4) == (12, 2.0, 0.4)
 
 
-def test_the_solver_follows_from_schedule_and_kind():
-    assert GenerateConfig(schedule="fast").levels == "fast"
-    assert GenerateConfig(schedule="draft", draft=dataclasses.replace(DRAFT, kind="tcd")).levels == "tcd"
+def test_the_solver_follows_from_preset_and_kind_of_few_step_lora():
+    assert GenerateConfig().solver == GenerateConfig(preset="fast").solver == "dpmsolver++2m"
+    for kind, solver in (("lcm", "lcm"), ("tcd", "tcd"), ("hyper-sd", "ddim")):
+        few_step = dataclasses.replace(FEW_STEP, kind=kind)
+        assert GenerateConfig(preset="few-step", few_step=few_step).solver == solver
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"schedule": "draft"}, r"generate: schedule draft needs an update .* draft: \{lora: FILE\}"),
-        ({"draft": {"lora": "lcm.safetensors"}}, "draft is for schedule: draft, not quality"),
-        ({"schedule": "draft", "draft": {"lora": "a"}, "steps": 20}, "draft takes up to 8 steps, not 20"),
-        ({"schedule": "fast", "steps": 80}, "fast takes up to 50 steps, not 80"),
-        ({"schedule": "fats"}, "schedule: Input should be 'quality', 'fast' or 'draft'"),
-        ({"schedule": "draft", "draft": {"lora": "a", "kind": "turbo"}}, r"draft\.kind: Input should be 'lcm'"),
+        ({"preset": "few-step"}, r"generate: preset few-step needs a LoRA .* few_step: \{lora: FILE\}"),
+        ({"few_step": {"lora": "lcm.safetensors"}}, "few_step is for preset: few-step, not quality"),
+        ({"preset": "few-step", "few_step": {"lora": "a"}, "steps": 20}, "few-step takes up to 8 steps, not 20"),
+        ({"preset": "fast", "steps": 80}, "fast takes up to 50 steps, not 80"),
+        ({"preset": "fats"}, "preset: Input should be 'quality', 'fast' or 'few-step'"),
+        ({"preset": "few-step", "few_step": {"lora": "a", "kind": "turbo"}}, r"few_step\.kind: Input should be 'lcm'"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused_in_a_line(settings, message):
+def test_settings_that_contradict_each_other_are_refused_in_a_line(settings, message):
     with pytest.raises(ConfigError, match=message) as refused:
         parse(GenerateConfig, settings, "study.yaml: generate")
     assert "\n" not in str(refused.value)
 
 
-def test_what_images_depend_on_is_what_it_was_before_there_were_schedules():
-    before = {
+def test_result_settings_are_those_that_change_images():
+    settings = GenerateConfig(steps=12).result_settings()
+    assert settings == {
+        "preset": "quality",
         "steps": 12,
-        "guidance": 2.0,
-        "guidance_until": 1.0,
+        "guidance_scale": 2.0,
+        "guidance_end": 1.0,
+        "few_step": None,
+        "taesd": None,
+        "precision": "auto",
         "format": "jpg",
-        "quality": 95,
+        "jpeg_quality": 95,
         "negative_prompt": "",
     }
-    assert GenerateConfig(steps=12).recipe() == before
-    assert GenerateConfig(steps=12, batch_size=4, decode_batch=2, compile=True).recipe() == before
-    assert GenerateConfig(schedule="fast", steps=12, guidance_until=1.0).recipe() == {**before, "schedule": "fast"}
-    assert GenerateConfig(steps=12, precision="fast").recipe() == {**before, "precision": "fast"}
+    assert GenerateConfig(steps=12, batch_size=4, vae_batch_size=2, compile=True).result_settings() == settings
+    assert GenerateConfig(steps=12, guidance_scale=2.0).result_settings() == settings  # as the preset has it
+    assert GenerateConfig(preset="fast", steps=12, guidance_end=1.0).result_settings() == {**settings, "preset": "fast"}
+    assert GenerateConfig(steps=12, precision="fast").result_settings() == {**settings, "precision": "fast"}
 
 
-def test_a_draft_is_told_by_its_files_bytes(tmp_path):
-    recipes = []
+def test_a_few_step_lora_is_identified_by_its_files_bytes(tmp_path):
+    found = []
     for fill in (0.0, 1.0):
         save_file({"x": zeros(1) + fill}, tmp_path / "lcm.safetensors")
-        draft = DraftConfig(lora=str(tmp_path / "lcm.safetensors"))
-        recipes.append(GenerateConfig(schedule="draft", draft=draft).recipe())
-    assert recipes[0] != recipes[1]
-    assert str(tmp_path) not in str(recipes)
+        few_step = FewStepConfig(lora=str(tmp_path / "lcm.safetensors"))
+        found.append(GenerateConfig(preset="few-step", few_step=few_step).result_settings())
+    assert found[0] != found[1]
+    assert str(tmp_path) not in str(found)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"schedule": "draft", "draft": DRAFT}, r"lcm\.safetensors: no such file; generate\.draft\.lora"),
-        ({"schedule": "draft", "draft": DraftConfig(lora=__file__)}, r"is no \.safetensors file"),
+        ({"preset": "few-step", "few_step": FEW_STEP}, r"lcm\.safetensors: no such file; generate\.few_step\.lora"),
+        ({"preset": "few-step", "few_step": FewStepConfig(lora=__file__)}, r"is no \.safetensors file"),
         ({"taesd": str(Path(__file__).parent)}, r"config\.json: no such file; generate\.taesd is the folder"),
     ],
 )
-def test_files_that_are_not_there_are_named(settings, message):
+def test_files_that_do_not_exist_are_named(settings, message):
     with pytest.raises(BaseError, match=message):
-        GenerateConfig(**settings).recipe()
+        GenerateConfig(**settings).result_settings()

@@ -4,43 +4,45 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
-from augment.diffusion.sample import decode
-from augment.generate.few_step import DraftConfig, decoder_identity, with_decoder, with_update
-from augment.methods import trained
-from augment.methods.lora import FILE, Lora
+from augment.diffusion.decode import decode
+from augment.generate.few_step import FewStepConfig, taesd_identity, with_few_step_lora, with_taesd
+from augment.methods.lora import LoraConfig
+from augment.methods.lora_files import FILE
 from data.errors import BaseError
 
 pytestmark = pytest.mark.numerical
 
 
+LORA = LoraConfig(rank=2)
+
+
 @pytest.fixture
-def update(pipe, tmp_path):
+def lora_file(pipe, tmp_path):
     """A LoRA of this base, as others would hand out one that was distilled."""
-    method = Lora(rank=2)
-    opened = method.open(pipe, 0)
+    trainable = LORA.trainable(pipe, pipe.device)
+    parameters = trainable.parameters(0)
     generator = torch.Generator().manual_seed(1)
-    for name, parameter in trained(opened).items():
-        if ".lora_B." in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
-    method.save(opened, tmp_path)
+    for parameter in parameters.values():
+        parameter.data += torch.randn(parameter.shape, generator=generator) * 0.2
+    trainable.save(parameters, tmp_path)
     return tmp_path / FILE
 
 
-def test_an_update_is_added_to_the_weights_by_its_scale_and_the_base_is_left_alone(pipe, update):
+def test_a_lora_is_merged_by_its_scale_and_the_base_is_left_alone(pipe, lora_file, with_adapter):
     before = {name: weight.clone() for name, weight in pipe.unet.state_dict().items()}
-    whole = Lora(rank=2).apply(pipe, update.parent).unet.state_dict()
-    half = with_update(pipe, DraftConfig(lora=str(update), scale=0.5)).unet.state_dict()
+    whole = with_adapter(pipe, LORA.adapter(lora_file.parent)).unet.state_dict()
+    half = with_few_step_lora(pipe, FewStepConfig(lora=str(lora_file), scale=0.5)).unet.state_dict()
     assert half.keys() == before.keys()
     for name, weight in before.items():
         torch.testing.assert_close(half[name], (weight + whole[name]) / 2, atol=1e-6, rtol=1e-5)
         assert torch.equal(pipe.unet.state_dict()[name], weight)
 
 
-def test_an_update_that_changes_nothing_is_refused(pipe, update):
-    spoilt = {key: torch.zeros_like(value) if "lora_B" in key else value for key, value in load_file(update).items()}
-    save_file(spoilt, update)
+def test_a_lora_that_changes_nothing_is_refused(pipe, lora_file):
+    zeroed = {key: torch.zeros_like(value) if "lora_B" in key else value for key, value in load_file(lora_file).items()}
+    save_file(zeroed, lora_file)
     with pytest.raises(BaseError, match="changes nothing in this base's UNet"):
-        with_update(pipe, DraftConfig(lora=str(update)))
+        with_few_step_lora(pipe, FewStepConfig(lora=str(lora_file)))
 
 
 def first_of(tensors, change):
@@ -55,17 +57,17 @@ def first_of(tensors, change):
         (lambda _tensor: torch.ones(2, 7), "does not fit this base"),
     ],
 )
-def test_an_update_of_another_base_or_of_no_numbers_is_refused_in_a_line(pipe, update, change, message):
-    save_file(first_of(load_file(update), change), update)
+def test_a_lora_of_another_base_or_of_no_numbers_is_refused_in_a_line(pipe, lora_file, change, message):
+    save_file(first_of(load_file(lora_file), change), lora_file)
     with pytest.raises(BaseError, match=message) as refused:
-        with_update(pipe, DraftConfig(lora=str(update)))
+        with_few_step_lora(pipe, FewStepConfig(lora=str(lora_file)))
     assert "\n" not in str(refused.value)
 
 
-def test_a_broken_file_is_refused(pipe, update):
-    update.write_bytes(update.read_bytes()[:100])
+def test_a_broken_file_is_refused(pipe, lora_file):
+    lora_file.write_bytes(lora_file.read_bytes()[:100])
     with pytest.raises(BaseError, match="cannot be read as safetensors"):
-        with_update(pipe, DraftConfig(lora=str(update)))
+        with_few_step_lora(pipe, FewStepConfig(lora=str(lora_file)))
 
 
 def decoder(folder, channels=8, levels=4):
@@ -84,7 +86,7 @@ def decoder(folder, channels=8, levels=4):
 
 def test_a_small_decoder_decodes_in_place_of_the_bases_own(pipe, tmp_path):
     made = decoder(tmp_path)
-    other = with_decoder(pipe, str(tmp_path))
+    other = with_taesd(pipe, str(tmp_path))
     assert other.unet is pipe.unet
     latents = torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -102,12 +104,12 @@ def test_a_small_decoder_decodes_in_place_of_the_bases_own(pipe, tmp_path):
 def test_a_decoder_of_other_latents_is_refused(pipe, tmp_path, made, message):
     decoder(tmp_path, **made)
     with pytest.raises(BaseError, match=message):
-        with_decoder(pipe, str(tmp_path))
+        with_taesd(pipe, str(tmp_path))
 
 
 def test_a_decoder_is_told_by_its_bytes(tmp_path):
     decoder(tmp_path / "one")
     decoder(tmp_path / "same")
     decoder(tmp_path / "other", levels=3)
-    one, same, other = (decoder_identity(str(tmp_path / name)) for name in ("one", "same", "other"))
+    one, same, other = (taesd_identity(str(tmp_path / name)) for name in ("one", "same", "other"))
     assert one == same != other

@@ -7,13 +7,13 @@ from PIL import Image
 from augment.generate.image_writer import ImageWriter
 
 
-def pictures(n):
+def random_images(n):
     return np.random.default_rng(0).integers(0, 256, (n, 24, 16, 3), dtype=np.uint8)
 
 
 def test_every_image_is_there_on_leaving_and_whole_to_the_bit(tmp_path):
-    images = pictures(30)
-    with ImageWriter(tmp_path, "png", quality=95, ahead=3) as writer:
+    images = random_images(30)
+    with ImageWriter(tmp_path, "png", jpeg_quality=95, max_pending=3) as writer:
         for n, image in enumerate(images):
             writer.add(f"{n}.png", image)
     assert writer.added == 30
@@ -28,7 +28,7 @@ def test_jpeg_keeps_full_colour_and_takes_the_quality_asked_for(tmp_path):
     edges[:, 1::2] = (0, 0, 255)
     sizes = []
     for quality in (40, 95):
-        with ImageWriter(tmp_path, "jpg", quality, ahead=1) as writer:
+        with ImageWriter(tmp_path, "jpg", quality, max_pending=1) as writer:
             writer.add(f"{quality}.jpg", edges)
         sizes.append((tmp_path / f"{quality}.jpg").stat().st_size)
     with Image.open(tmp_path / "95.jpg") as image:
@@ -52,11 +52,11 @@ def disk_full(monkeypatch):
     return tried
 
 
-def write(folder, names, ahead, added, *, fails=False):
-    """Write images of these names, and note how many were queued before a failure was heard."""
-    with ImageWriter(folder, "png", 95, ahead) as writer:
+def write(folder, names, max_pending, added, *, fails=False):
+    """Write images of these names, and note how many were queued before a failure was raised."""
+    with ImageWriter(folder, "png", 95, max_pending) as writer:
         for name in names:
-            writer.add(name, pictures(1)[0])
+            writer.add(name, random_images(1)[0])
             added.append(name)
         if fails:
             raise RuntimeError("the loss is nan")
@@ -77,7 +77,7 @@ def test_a_failure_stops_the_work_once_as_many_wait_as_may(tmp_path, disk_full):
     assert added == ["full.png", "0.png"]
 
 
-def test_the_computation_s_own_failure_is_the_one_that_is_heard(tmp_path, disk_full):
+def test_the_computation_s_own_failure_is_the_one_that_is_raised(tmp_path, disk_full):
     with pytest.raises(RuntimeError, match="the loss is nan"):
         write(tmp_path, ["full.png"], 8, [], fails=True)
 
@@ -93,8 +93,8 @@ def test_a_file_that_is_there_is_whole(tmp_path, monkeypatch):
         save(image, path, *given, **more)
 
     monkeypatch.setattr(Image.Image, "save", slow)
-    with ImageWriter(tmp_path, "png", 95, ahead=8) as writer:
-        writer.add("0.png", pictures(1)[0])
+    with ImageWriter(tmp_path, "png", 95, max_pending=8) as writer:
+        writer.add("0.png", random_images(1)[0])
         assert halfway.wait(10)
         assert not (tmp_path / "0.png").exists()
         go_on.set()

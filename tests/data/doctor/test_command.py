@@ -67,7 +67,7 @@ def study(tmp_path):
     return Study(tmp_path)
 
 
-def test_a_well_folder_is_told_and_nothing_stands_against_it(study, capsys):
+def test_a_valid_folder_is_summed_up_and_has_no_fault(study, capsys):
     study.rows[5][3] = study.rows[6][3] = ""
     study.rows[7][3] = "unknown"
     code, page = study.ask(capsys)
@@ -78,7 +78,7 @@ def test_a_well_folder_is_told_and_nothing_stands_against_it(study, capsys):
     assert next(row for row in rows if row[:1] == ["nv"])[:3] == ["nv", "48", "24"]
     test, validation, train = (int(next(row for row in rows if row[:1] == ["all"])[-n]) for n in (1, 2, 3))
     assert train + validation + test == 112
-    assert re.search(r"Nothing stands against a study\. Looked for \d+ s\.$", page)
+    assert re.search(r"No fault was found\. It took \d+ s\.$", page)
     assert "WRONG" not in page
 
 
@@ -106,27 +106,27 @@ FAULTS = [
     "row 8: no image 'im006' below",
     "row 9: no image 'im007' below",
     "im003.png (row 5): broken image",
-    "im005.png (row 7): not an image of a format that is read (JPEG, PNG, TIFF, WEBP, BMP) -> export it again as JPEG",
+    "im005.png (row 7): not an image that can be read -> export it again as JPEG or PNG",
     "im010.png (row 12) is 'nv' and im050.png (row 52) 'mel', but they are the same file",
     "im012.png (row 14) is 'nv' and im052.jpg (row 54) 'mel', but they show nearly the same photograph",
     "split.rare names 'bcc' twice -> name it once",
-    "split.rare names 'bcc', which no image bears -> labels: df, mel, nv, vasc",
+    "split.rare names 'bcc', which no image has -> labels: df, mel, nv, vasc",
     "'vasc' has 1 lesion group -> train, validation and test need at least one each",
 ]
 
 
-def test_all_faults_are_told_in_one_go_with_their_rows_and_mends(study, capsys):
+def test_all_faults_are_reported_in_one_go_with_their_rows_and_fixes(study, capsys):
     spoil(study)
     code, page = study.ask(capsys)
     assert code == 2
     assert [fault for fault in FAULTS if fault not in page] == []
     assert page.count(" -> ") == 12, "and no others"
-    assert "12 faults to mend before a study." in page
+    assert "12 faults to fix before a study." in page
     lines = [line for line in study.page.splitlines() if str(study.folder) not in line]
     assert max(map(len, lines)) <= 80, "but for paths, which cannot be broken"
 
 
-REMARKS = [
+WARNINGS = [
     "im020.png (row 22) and im021.png (row 23) are the same file -> it counts twice",
     "im022.png (row 24) and im025.jpg (row 27) are of two groups but show nearly the same photograph -> they are kept",
     "images of 3 sizes and different proportions: 80 x 80 (110), 20 x 16 (1), 200 x 100 (1)",
@@ -158,26 +158,18 @@ def test_what_is_odd_but_can_be_used_is_worth_knowing_and_no_fault(study, capsys
     study.settings["split"]["shots"] = 40
     code, page = study.ask(capsys)
     assert code == 0
-    assert [remark for remark in REMARKS if remark not in page] == []
+    assert [warning for warning in WARNINGS if warning not in page] == []
     lines = [line for line in study.page.splitlines() if str(study.folder) not in line]
     assert max(map(len, lines)) <= 80, "but for paths, which cannot be broken"
-
-
-def test_an_image_of_a_format_that_starts_a_program_is_a_fault_and_starts_none(study, capsys, eps):
-    study.path(5).write_bytes(eps)
-    code, page = study.ask(capsys)
-    assert code == 2
-    assert "im005.png (row 7): not an image of a format that is read (JPEG, PNG, TIFF, WEBP, BMP) -> export it" in page
-    assert "1 fault to mend before a study." in page
 
 
 def test_no_group_column_is_worth_knowing(study, capsys, caplog):
     del study.settings["data"]["columns"]["lesion"]
     code, page = study.ask(capsys, "data.columns.lesion=null")
     assert code == 0
-    assert "no group, patient or lesion is known, so photographs of one lesion can come to stand on both sides" in page
-    assert "-> name the column that tells under `columns`: lesion, patient or group" in page
-    assert not study.errors, "the warning is a remark, and is not said twice"
+    assert "no group, patient or lesion is known, so photographs of one lesion can be on both sides" in page
+    assert "-> name their column under `columns`: lesion, patient or group" in page
+    assert not study.errors, "the warning is on the page, and is not printed twice"
     assert logging.getLogger("data").propagate
 
 
@@ -203,15 +195,15 @@ def test_nothing_is_changed(study, capsys):
     assert changed <= written_by_the_test
 
 
-def test_a_table_that_cannot_be_used_says_what_is_known_and_that_there_may_be_more(study, capsys):
+def test_a_table_that_cannot_be_used_says_that_there_may_be_more(study, capsys):
     study.settings["data"]["columns"]["label"] = "diagnosis"
     code, page = study.ask(capsys)
     assert code == 2
     assert "no column 'diagnosis' -> it has image, dx, lesion, age: name one under `columns`" in page
-    assert "1 fault to mend before a study. What else there is can be told once that is mended." in page
+    assert "1 fault to fix before a study. Further checks need that fixed." in page
 
 
-def test_many_cases_of_one_kind_are_cut_short_unless_all_are_asked_for(study, capsys):
+def test_many_examples_of_one_kind_are_cut_short_unless_all_are_asked_for(study, capsys):
     for n in range(20, 32):
         study.path(n).unlink()
     _, page = study.ask(capsys)
@@ -224,11 +216,11 @@ def test_many_cases_of_one_kind_are_cut_short_unless_all_are_asked_for(study, ca
 
 
 def test_every_fold_is_tried(study, capsys):
-    code, page = study.ask(capsys, "split.folds=4", "split.fold=2", "split.shots=13")
+    code, page = study.ask(capsys, "split.n_splits=4", "split.fold=2", "split.shots=13")
     assert code == 0
     for fold in range(4):
         assert f"fold {fold}: 'df' has 4 lesion groups to be tested on" in page
-    code, page = study.ask(capsys, "split.folds=17")
+    code, page = study.ask(capsys, "split.n_splits=17")
     assert code == 2
     assert "'df' has 16 lesion groups 'mel' has 16 lesion groups -> the test parts of 17 folds need" in page
 
@@ -242,7 +234,7 @@ def test_a_rare_class_that_is_not_rare_is_worth_knowing(study, capsys):
     assert "no synthetic image" not in page
 
 
-def made_elsewhere(folder, numbers):
+def made_externally(folder, numbers):
     """Images of another program for the class df, drawn from these seeds, and the arm that they are."""
     (folder / "df").mkdir(parents=True, exist_ok=True)
     for n in numbers:
@@ -250,24 +242,24 @@ def made_elsewhere(folder, numbers):
     return [f"arms=[real, {{folder: {folder}, name: theirs}}]", "fill_to=19"]
 
 
-def test_images_made_elsewhere_are_looked_at_too(study, capsys, tmp_path_factory):
-    asked = made_elsewhere(tmp_path_factory.mktemp("made"), [901, 902, 903])
+def test_external_images_are_checked_too(study, capsys, tmp_path_factory):
+    asked = made_externally(tmp_path_factory.mktemp("made"), [901, 902, 903])
     code, page = study.ask(capsys, *asked)
     assert (code, "theirs" in page) == (0, False)
     code, page = study.ask(capsys, *asked[:1], "fill_to=30")
     assert (code, "'df' needs 14 images, as many as the other arms add, but 3 are there" in page) == (2, True)
     code, page = study.ask(capsys, "arms=[real, {folder: nowhere}]")
-    assert (code, "nowhere: no such folder -> arm 'elsewhere' must name" in page) == (2, True)
+    assert (code, "nowhere: no such folder -> arm 'external' must name" in page) == (2, True)
 
 
-def test_made_images_that_are_broken_or_copies_of_what_judges_are_faults(study, capsys, tmp_path_factory):
+def test_external_images_that_are_broken_or_copies_of_evaluation_images_are_faults(study, capsys, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    asked = made_elsewhere(folder, [*range(len(study.rows) - 1), 901, 902, 903])  # a copy of every photograph
+    asked = made_externally(folder, [*range(len(study.rows) - 1), 901, 902, 903])  # a copy of every photograph
     (folder / "df" / "903.png").write_bytes(b"no picture")
     code, page = study.ask(capsys, asked[0], "fill_to=120")
     assert code == 2
-    assert "903.png: not an image of a format that is read" in page
-    assert re.search(r"arm 'theirs': \d+\.png shows nearly the same as im\d+\.png \(row \d+\) of the test part", page)
+    assert "903.png: not an image that can be read" in page
+    assert re.search(r"arm 'theirs': \d+\.png: shows nearly the same as im\d+\.png \(row \d+\) of the test part", page)
     assert re.search(r"shows nearly the same as im\d+\.png \(row \d+\) of the validation part", page)
     assert "the train part" not in re.sub("from the train part alone", "", page.split("WRONG")[1].split("worth")[0])
 
@@ -277,26 +269,28 @@ def test_made_images_that_are_broken_or_copies_of_what_judges_are_faults(study, 
     [
         ("splitt.rare=[df]", "splitt: unknown key; did you mean 'split'"),
         ("data.tabel=x", "data.tabel: unknown key; did you mean 'table'"),
-        ("split.test=2", "split.test"),
+        ("split.test_size=2", "split.test_size"),
+        ("split.folds=3", "split.folds: unknown key; it is called split.n_splits now"),
+        ("runs=there", "runs: unknown key; it is called output_dir now"),
     ],
 )
-def test_a_config_that_cannot_be_meant_is_refused_in_one_line(study, capsys, argument, words):
+def test_an_invalid_config_is_refused_in_one_line(study, capsys, argument, words):
     code, _ = study.ask(capsys, argument)
     assert code == 2
     assert words in study.errors
     assert study.errors.count("\n") == 1
 
 
-def test_phantoms_are_well(tmp_path, capsys):
+def test_phantoms_have_no_fault(tmp_path, capsys):
     config = tmp_path / "c.yaml"
     config.write_text("data: {phantom: {images: 140, balanced: true, width: 64, height: 64}}\nsplit: {rare: [df]}")
-    assert doctor.main([str(config), f"runs={tmp_path / 'runs'}"]) == 0
+    assert doctor.main([str(config), f"output_dir={tmp_path / 'runs'}"]) == 0
     assert "140 images" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not HAM10000.is_dir(), reason="HAM10000 is not here; name its folder in $HAM10000")
-def test_the_real_ham10000_is_well_but_for_images_that_are_there_twice(tmp_path, capsys):
+def test_the_real_ham10000_has_no_fault_but_warns_of_images_that_are_there_twice(tmp_path, capsys):
     config = tmp_path / "c.yaml"
     config.write_text(f"data: {{source: ham10000, folder: {HAM10000}}}")
     assert doctor.main([str(config)]) == 0

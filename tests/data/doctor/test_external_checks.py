@@ -1,16 +1,16 @@
-"""The doctor's look at images made elsewhere: by name, and only at those that a study would take."""
+"""External images are checked by name, and only those that a study would take."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from data.doctor.checks import Notes
-from data.doctor.examination import examine
-from data.doctor.external_checks import Photographs, check_arm
+from data.doctor.examination import read_infos
+from data.doctor.external_checks import StudyImages, check_arm
+from data.doctor.findings import Findings
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig
-from data.sources.external import FolderArm
+from data.sources.external import ExternalArm
 from data.splits.split import Split
 
 GEOMETRY = PixelConfig(size=32)
@@ -38,17 +38,17 @@ def ask(tmp_path):
     whole = Manifest(table, {"r": tmp_path / "real"})
     parts = [whole.where(table["image_id"].str.startswith(name)) for name in PARTS[:3]]
     split = Split(*parts, left_out=frozenset(ids[-2:]))
-    _, _, pixels = examine(whole, GEOMETRY, quiet, pytest.fail)
+    _, _, pixels = read_infos(whole, GEOMETRY, quiet, pytest.fail)
     for seed in range(2):
         picture(tmp_path / "made" / "df" / f"{seed}.png", 100 + seed)
-    arm = FolderArm(folder=str(tmp_path / "made"), name="theirs")
+    arm = ExternalArm(folder=str(tmp_path / "made"), name="theirs")
 
     def asked(n=2, seed=0):
-        notes = Notes()
-        photographs = Photographs(manifest=whole, pixels=pixels)
-        check_arm(arm, photographs, split, {"df": n}, seed, GEOMETRY, quiet, notes)
-        assert notes.remarks == []
-        return [str(fault) for fault in notes.faults]
+        findings = Findings()
+        study = StudyImages(manifest=whole, pixels=pixels, split=split, geometry=GEOMETRY, seed=seed)
+        check_arm(arm, study, {"df": n}, quiet, findings)
+        assert findings.warnings == []
+        return [str(fault) for fault in findings.faults]
 
     return asked
 
@@ -58,21 +58,21 @@ def copied(tmp_path, name):
         image.rotate(90).save(tmp_path / "made" / "df" / "1.png")
 
 
-def test_images_of_a_generator_s_own_are_well(ask):
+def test_new_images_have_no_faults(ask):
     assert ask() == []
 
 
 @pytest.mark.parametrize(
     ("name", "part"), [("validation-0.png", "validation"), ("test-1.png", "test"), ("left-0.png", "left-out")]
 )
-def test_a_turned_copy_of_what_judges_is_a_fault_by_both_names(ask, tmp_path, name, part):
+def test_a_turned_copy_of_an_evaluation_image_is_a_fault_by_both_names(ask, tmp_path, name, part):
     copied(tmp_path, name)
     (fault,) = ask()
-    assert fault.startswith(f"arm 'theirs': 1.png shows nearly the same as {name} of the {part} part; ")
+    assert fault.startswith(f"arm 'theirs': 1.png: shows nearly the same as {name} of the {part} part; ")
     assert "make the images anew from the train part alone" in fault
 
 
-def test_a_copy_of_a_training_image_is_none(ask, tmp_path):
+def test_a_copy_of_a_training_image_is_no_fault(ask, tmp_path):
     copied(tmp_path, "train-0.png")
     assert ask() == []
 
@@ -90,7 +90,7 @@ def test_only_images_that_a_study_takes_are_compared(ask, tmp_path):
     assert ask(n=0) == []
 
 
-def test_too_few_and_broken_images_are_faults_with_their_mend(ask, tmp_path):
+def test_too_few_and_broken_images_are_faults_with_their_fix(ask, tmp_path):
     (tmp_path / "made" / "df" / "1.png").write_bytes(b"no image")
     broken, few = ask()
     assert broken.startswith("1.png: ")

@@ -1,4 +1,4 @@
-"""A zip stands in for the folder that it would unpack to, and says in one line what is wrong with it."""
+"""A zip is read as the folder that it would unpack to, and refused in one line if it is broken."""
 
 import zipfile
 

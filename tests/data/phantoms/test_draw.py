@@ -1,4 +1,4 @@
-"""Skin and camera; what the whole photograph must show stands in test_phantom.py."""
+"""Skin and camera; the whole image is tested in test_table.py."""
 
 import numpy as np
 import pytest

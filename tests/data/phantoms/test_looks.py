@@ -1,4 +1,4 @@
-"""The seven lesions on bare skin, before any camera; whether classes can be told apart stands in test_phantom.py."""
+"""The seven lesions on bare skin, without a camera; whether classes can be distinguished: test_table.py."""
 
 import numpy as np
 import pytest

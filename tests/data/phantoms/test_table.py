@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from data.phantoms.ham10000 import IMAGES, LESIONS
 from data.phantoms.table import (
     CODES,
-    HAM10000_IMAGES,
-    HAM10000_LESIONS,
     PhantomConfig,
     draw,
     draw_table,
@@ -52,15 +51,15 @@ def test_the_columns_are_those_of_ham10000_and_the_patient(table: pd.DataFrame) 
 
 
 def test_the_classes_stand_in_the_proportions_of_ham10000(table: pd.DataFrame) -> None:
-    whole = sum(HAM10000_IMAGES.values())
+    whole = sum(IMAGES.values())
     assert len(table) == 2500
     for dx, count in table.dx.value_counts().items():
-        assert count == pytest.approx(2500 * HAM10000_IMAGES[str(dx)] / whole, abs=1)
+        assert count == pytest.approx(2500 * IMAGES[str(dx)] / whole, abs=1)
 
 
 def test_lesions_have_as_many_photographs_as_in_ham10000(table: pd.DataFrame) -> None:
     for dx, rows in table.groupby("dx"):
-        expected = HAM10000_IMAGES[str(dx)] / HAM10000_LESIONS[str(dx)]
+        expected = IMAGES[str(dx)] / LESIONS[str(dx)]
         assert len(rows) / rows.lesion_id.nunique() == pytest.approx(expected, rel=0.05)
     assert table.lesion_id.value_counts().max() > 2
 
@@ -220,14 +219,14 @@ def test_a_lesion_is_the_same_in_a_table_of_other_codes(tmp_path: Path) -> None:
 
 
 def test_the_folder_holds_every_image_and_the_table_of_draw_table(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    path = write_phantoms(tmp_path, SMALL, progress=lambda done, of: seen.append((done, of)))
+    calls: list[tuple[int, int]] = []
+    path = write_phantoms(tmp_path, SMALL, progress=lambda done, total, note="": calls.append((done, total)))
     assert path == tmp_path / "metadata.csv"
     read = pd.read_csv(path)
     pd.testing.assert_frame_equal(read, draw_table(SMALL), check_dtype=False)
     assert {file.stem for file in (tmp_path / "images").iterdir()} == set(read.image_id)
     assert all(file.suffix == ".jpg" for file in (tmp_path / "images").iterdir())
-    assert seen == [(done, 60) for done in range(1, 61)]
+    assert calls == [(done, 60) for done in range(1, 61)]
 
 
 def test_a_crash_leaves_no_table(tmp_path: Path) -> None:

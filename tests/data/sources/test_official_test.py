@@ -1,4 +1,4 @@
-"""An official test set is the test part as it stands, in either form that ISIC 2018's is published in."""
+"""An official test set is the test part unchanged, in either form that ISIC 2018's is published in."""
 
 import shutil
 import zipfile
@@ -81,13 +81,13 @@ def test_the_challenge_s_form_gets_ham10000_s_codes(folder):
     assert manifest.table["lesion_id"].tolist()[4:] == ["", ""]
 
 
-def test_a_test_set_may_lie_elsewhere_and_have_columns_of_its_own(folder, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    write_images(elsewhere, ["a", "b"])
-    (elsewhere / "t.csv").write_text("file;class\na;nv\nb;df\n")
-    test = {"table": "t.csv", "folder": str(elsewhere), "columns": {"image": "file", "label": "class"}}
+def test_a_test_set_may_lie_in_another_folder_and_have_columns_of_its_own(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    write_images(other, ["a", "b"])
+    (other / "t.csv").write_text("file;class\na;nv\nb;df\n")
+    test = {"table": "t.csv", "folder": str(other), "columns": {"image": "file", "label": "class"}}
     manifest = load(folder, DATAVERSE, test)
-    assert manifest.paths()[4] == elsewhere / "a.jpg"
+    assert manifest.paths()[4] == other / "a.jpg"
     assert manifest.table["part"].tolist()[4:] == ["test", "test"]
 
 
@@ -99,13 +99,14 @@ def test_an_image_that_the_data_set_has_already_is_marked_and_keeps_its_lesion(f
 
 
 def test_an_image_with_another_label_than_in_the_data_set_is_refused(folder):
-    with pytest.raises(DataError, match=r"row 2: 'ISIC_21' is 'nv' here and 'df' in the data set; mend one"):
+    with pytest.raises(DataError, match=r"row 2: 'ISIC_21' is 'nv' here and 'df' in the data set; correct one"):
         load(folder, DATAVERSE.replace("ISIC_8", "ISIC_21"))
 
 
 def test_a_label_that_nothing_can_be_trained_on_is_refused(folder):
     with pytest.raises(
-        DataError, match=r"row 3 is 'unk', a label that nothing can be .*; `rename` it, .* labels there: df, nv"
+        DataError,
+        match=r"row 3 is 'unk', a label that nothing .*; rename it in `label_map`, .* labels there: df, nv",
     ):
         load(folder, DATAVERSE.replace(",df,", ",unk,"))
 
@@ -116,7 +117,7 @@ def test_all_faults_of_a_test_set_can_be_had_at_once_and_the_rows_without(folder
     config = DataConfig(source="ham10000", folder=str(folder), test=OfficialTest(table=TABLE))
     faults = []
     manifest = load_manifest(config, folder, on_fault=faults.append)
-    assert [fault.cases for fault in faults] == [
+    assert [fault.examples for fault in faults] == [
         ("row 5 is 'unk', a label that nothing can be trained on here",),
         ("row 4: 'ISIC_21' is 'nv' here and 'df' in the data set",),
         (f"row 6: no image 'ISIC_77' below {folder}",),
@@ -128,14 +129,14 @@ def test_a_row_without_its_image_is_refused_until_it_is_left_out(folder):
     table = DATAVERSE + "HAMTEST_3,ISIC_0035068,nv,histo,,,,x\n"
     with pytest.raises(DataError, match=r"row 4: no image 'ISIC_0035068' below"):
         load(folder, table)
-    assert len(load(folder, table, {"leave_out": ("ISIC_0035068",)})) == 6
-    with pytest.raises(DataError, match="has no image 'ISIC_35068'; take it out of `leave_out`"):
-        load(folder, table, {"leave_out": ("ISIC_35068",)})
+    assert len(load(folder, table, {"exclude_ids": ("ISIC_0035068",)})) == 6
+    with pytest.raises(DataError, match="has no image 'ISIC_35068'; take it out of `exclude_ids`"):
+        load(folder, table, {"exclude_ids": ("ISIC_35068",)})
 
 
 def test_an_image_that_the_data_set_leaves_out_is_not_tested_either(folder):
     table = DATAVERSE.replace("ISIC_8", "ISIC_20")
-    manifest = load(folder, table, leave_out=("ISIC_20",))
+    manifest = load(folder, table, exclude_ids=("ISIC_20",))
     assert manifest.table["image_id"].tolist() == ["ISIC_21", "ISIC_22", "ISIC_23", "ISIC_9"]
 
 

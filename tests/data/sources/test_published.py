@@ -93,7 +93,7 @@ def test_an_isic_archive_export_is_read_in_its_newer_form(tmp_path):
     rows += [f"ISIC_2,V,CC-BY-NC,Benign,{vascular},,IL_2,male"]
     archive(tmp_path, header, rows)
     assert load("isic", tmp_path).counts() == {"Nevus": 1, vascular: 1}
-    assert load("isic", tmp_path, rename={"Nevus": "nv", vascular: "vasc"}).counts() == {"nv": 1, "vasc": 1}
+    assert load("isic", tmp_path, label_map={"Nevus": "nv", vascular: "vasc"}).counts() == {"nv": 1, "vasc": 1}
 
 
 def test_what_the_config_names_goes_before_what_is_known_of_a_data_set(tmp_path):
@@ -128,7 +128,7 @@ def test_isic_2018_is_read_as_published_with_ham10000_s_codes(isic2018, packed):
 
 def test_isic_2018_without_its_lesion_groupings_is_refused(isic2018):
     (isic2018 / "ISIC2018_Task3_Training_LesionGroupings.csv").unlink()
-    with pytest.raises(DataError, match=r"no ISIC2018_Task3_Training_LesionGroupings\.csv here; it tells which images"):
+    with pytest.raises(DataError, match=r"no ISIC2018_Task3_Training_LesionGroupings\.csv here; it lists which images"):
         load("isic2018", isic2018)
 
 
@@ -142,5 +142,5 @@ def test_isic_2019_is_read_as_published(tmp_path):
     manifest = load("isic2019", tmp_path)
     assert manifest.labels == ("ak", "bcc", "bkl", "df", "mel", "nv", "scc", "vasc")
     assert manifest.table["group_id"].tolist()[:2] == ["image ISIC_0", "lesion BCN_1"]
-    merged = load("isic2019", tmp_path, rename={"ak": "akiec", "scc": "akiec"})
+    merged = load("isic2019", tmp_path, label_map={"ak": "akiec", "scc": "akiec"})
     assert merged.counts()["akiec"] == 2

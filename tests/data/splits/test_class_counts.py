@@ -3,7 +3,7 @@ import pytest
 
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
-from data.splits.class_counts import fill_counts, level
+from data.splits.class_counts import fill_counts, target_count
 
 
 def train(tmp_path, **counts):
@@ -15,19 +15,19 @@ def train(tmp_path, **counts):
 
 def test_rare_classes_are_filled_up_to_the_median_class(tmp_path):
     images = train(tmp_path, nv=20, mel=9, bkl=7, df=2, vasc=1)
-    assert level(images) == 7
+    assert target_count(images) == 7
     assert fill_counts(images, ("df", "vasc")) == {"df": 5, "vasc": 6}
 
 
 def test_between_two_middle_classes_the_median_is_rounded_down(tmp_path):
     images = train(tmp_path, nv=20, mel=8, bkl=5, df=2)
-    assert level(images) == 6
+    assert target_count(images) == 6
     assert fill_counts(images, ("df",)) == {"df": 4}
 
 
 def test_a_number_that_was_asked_for_stands_in_the_median_s_place_and_none_is_taken_away(tmp_path):
     images = train(tmp_path, nv=20, mel=9, df=2)
-    assert level(images, 8) == 8
+    assert target_count(images, 8) == 8
     assert fill_counts(images, ("df", "mel"), 8) == {"df": 6, "mel": 0}
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
-from data.splits.random_split import CarelessSplit, divide_carelessly
+from data.splits.random_split import RandomSplit, random_split
 from data.splits.split import Split
 
 
@@ -23,28 +23,27 @@ def split(tmp_path):
 
 
 def test_the_same_images_are_dealt_out_anew_as_many_of_each_class_in_each_part(split):
-    careless = divide_carelessly(split, seed=0)
-    dealt = (careless.learnt, careless.chosen_by, careless.asked)
+    divided = random_split(split, seed=0)
+    dealt = (divided.train, divided.validation, divided.test)
     assert [p.counts() for p in dealt] == [p.counts() for p in split.parts().values()]
     ids = [image for p in dealt for image in p.table["image_id"]]
     assert sorted(ids) == sorted(image for p in split.parts().values() for image in p.table["image_id"])
-    assert divide_carelessly(split, seed=0).asked.digest() == careless.asked.digest()
-    assert divide_carelessly(split, seed=1).asked.digest() != careless.asked.digest()
+    assert random_split(split, seed=0).test.digest() == divided.test.digest()
+    assert random_split(split, seed=1).test.digest() != divided.test.digest()
 
 
 def test_it_leaks_and_counts_what_leaks(split, tmp_path):
-    careless = divide_carelessly(split, seed=0)
-    learnt = set(careless.learnt.table["group_id"])
-    leaked = [group for group in careless.asked.table["group_id"] if group in learnt]
-    assert careless.leaked == len(leaked) > 5
+    divided = random_split(split, seed=0)
+    trained = set(divided.train.table["group_id"])
+    leaked = [group for group in divided.test.table["group_id"] if group in trained]
+    assert divided.leaked == len(leaked) > 5
     alone = Split(*(part(name, tmp_path, {"nv": 9, "df": 5}, images_a_group=1) for name in "abc"))
-    assert divide_carelessly(alone, seed=0).leaked == 0
+    assert random_split(alone, seed=0).leaked == 0
 
 
 def test_no_split_can_be_built_of_its_parts_and_it_cannot_be_taken_for_one(split):
-    careless = divide_carelessly(split, seed=0)
+    divided = random_split(split, seed=0)
     with pytest.raises(DataError, match="leakage groups stand in both train and"):
-        Split(careless.learnt, careless.chosen_by, careless.asked)
-    assert not isinstance(careless, Split)
-    assert not {"train", "validation", "test", "parts", "refuse_seen"} & set(dir(CarelessSplit)) - set(dir(object))
-    assert not {"train", "validation", "test"} & set(vars(careless))
+        Split(divided.train, divided.validation, divided.test)
+    assert not isinstance(divided, Split)
+    assert not {"parts", "refuse_seen"} & set(dir(RandomSplit))

@@ -1,6 +1,5 @@
-"""No leakage group stands on two sides, whatever the table."""
+"""No leakage group is on two sides of a split, whatever the table."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,25 +12,20 @@ from hypothesis import strategies as st
 from data.config import parse
 from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS, Manifest
-from data.sources.load import DataConfig, load_manifest
 from data.splits.duplicates import link
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 from data.splits.split import (
     Split,
     SplitConfig,
     check_classes,
-    expected_leakage,
     few_shot,
     make_folds,
     make_split,
-    random_split_leakage,
 )
 
-HAM10000 = Path(os.environ.get("HAM10000", "../shared/ham10000"))
 
-
-def seen(**ids: Iterable[str]) -> SeenIds:
-    return SeenIds(**{name: frozenset(found) for name, found in ids.items()})
+def provenance(**ids: Iterable[str]) -> Provenance:
+    return Provenance(**{name: frozenset(found) for name, found in ids.items()})
 
 
 def manifest(labels: list[str], groups: list[str], source: str = "real") -> Manifest:
@@ -88,7 +82,7 @@ def linked(rows: list[tuple[str, int, int]], duplicates: list[tuple[int, int]]) 
 
 
 def assert_nothing_is_shared(split: Split, duplicates: list[tuple[int, int]]) -> None:
-    """Held against the table's own columns and the pairs, not against the groups made of them."""
+    """Checked by the table's own columns and the pairs, not by the groups made of them."""
     part_of = {image: name for name, part in split.parts().items() for image in part.table["image_id"]}
     for column in ("lesion_id", "patient_id", "group_id"):
         held = [set(part.table[column]) - {""} for part in split.parts().values()]
@@ -103,7 +97,7 @@ def test_no_lesion_patient_or_duplicate_crosses_any_fold_and_each_image_is_teste
 ):
     whole = linked(rows, duplicates)
     try:
-        splits = list(make_folds(whole, SplitConfig(rare=(), folds=folds), seed))
+        splits = list(make_folds(whole, SplitConfig(rare=(), n_splits=folds), seed))
     except DataError as fault:
         assert "got no image" in str(fault) or "need at least one each" in str(fault)  # noqa: PT017 - no other refusal
         return
@@ -142,7 +136,7 @@ def test_no_image_can_be_moved_away_from_its_group(seed: int, sizes: list[int], 
 
 def test_folds_have_the_share_of_each_class():
     whole = drawn({"nv": 100, "mel": 30, "df": 10})
-    splits = list(make_folds(whole, SplitConfig(rare=("df",), folds=5, validation=0.2), 0))
+    splits = list(make_folds(whole, SplitConfig(rare=("df",), n_splits=5, val_size=0.2), 0))
     assert len(splits) == 5
     for split in splits:
         assert split.test.counts() == {"df": 4, "mel": 12, "nv": 40}
@@ -153,8 +147,8 @@ def test_folds_have_the_share_of_each_class():
 
 def test_a_fold_is_the_same_wherever_it_is_made():
     whole = drawn({"nv": 30, "df": 10})
-    config = SplitConfig(rare=("df",), folds=4, fold=2)
-    folds = [split.test.digest() for split in make_folds(whole, SplitConfig(rare=("df",), folds=4), 7)]
+    config = SplitConfig(rare=("df",), n_splits=4, fold=2)
+    folds = [split.test.digest() for split in make_folds(whole, SplitConfig(rare=("df",), n_splits=4), 7)]
     assert len(set(folds)) == 4
     assert make_split(whole, config, 7).test.digest() == folds[2]
 
@@ -172,9 +166,9 @@ def test_one_split_is_as_it_was_before_there_were_folds(seed: int, digests: list
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"folds": 5, "fold": 5}, "there is no fold 5: the last of 5 is 4"),
-        ({"fold": 1}, "there is no fold 1: `folds` is not set"),
-        ({"folds": 1}, "folds: .* greater than or equal to 2"),
+        ({"n_splits": 5, "fold": 5}, "there is no fold 5: the last of 5 is 4"),
+        ({"fold": 1}, "there is no fold 1: `n_splits` is not set"),
+        ({"n_splits": 1}, "n_splits: .* greater than or equal to 2"),
     ],
 )
 def test_a_fold_that_cannot_be_is_refused(settings: dict[str, float], message: str):
@@ -182,7 +176,7 @@ def test_a_fold_that_cannot_be_is_refused(settings: dict[str, float], message: s
         parse(SplitConfig, settings, "split")
 
 
-@pytest.mark.parametrize("shares", [{"test": 0.5, "validation": 0.5}, {"folds": 2, "validation": 0.6}])
+@pytest.mark.parametrize("shares", [{"test_size": 0.5, "val_size": 0.5}, {"n_splits": 2, "val_size": 0.6}])
 def test_shares_that_leave_nothing_to_train_on_are_refused(shares: dict[str, float]):
     with pytest.raises(DataError, match=r"test 0.5 \+ validation 0.. leaves nothing to train on"):
         make_split(drawn({"nv": 9, "df": 9}), SplitConfig(rare=("df",), **shares), 0)
@@ -190,7 +184,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(shares: dict[str, flo
 
 def test_shares_and_classes_come_out_as_asked():
     whole = drawn({"nv": 300, "mel": 60, "df": 20})
-    split = make_split(whole, SplitConfig(rare=("df",), test=0.3, validation=0.2), 0)
+    split = make_split(whole, SplitConfig(rare=("df",), test_size=0.3, val_size=0.2), 0)
     for part, share in zip(split.parts().values(), (0.5, 0.2, 0.3), strict=True):
         for label, n in whole.counts().items():
             assert part.counts()[label] / n == pytest.approx(share, abs=0.06)
@@ -204,13 +198,13 @@ def with_official(whole: Manifest, held: set[str]) -> Manifest:
 def test_an_official_test_set_is_the_test_part_as_it_stands(caplog: pytest.LogCaptureFixture):
     whole = drawn({"nv": 60, "df": 20}, images_a_group=2)
     held = {"real0", "real1", "real3", "real120", "real121"}  # of the second mole, a twin stays behind
-    split = make_split(with_official(whole, held), SplitConfig(rare=("df",), test=0.85, validation=0.3), 0)
+    split = make_split(with_official(whole, held), SplitConfig(rare=("df",), test_size=0.85, val_size=0.3), 0)
     assert set(split.test.table["image_id"]) == held
     rest = {*split.train.table["image_id"], *split.validation.table["image_id"]}
     assert rest == set(whole.table["image_id"]) - held - {"real2"}
     assert split.left_out == {"real2"}
     with pytest.raises(DataError, match=r"a base has seen 1 images that share a leakage group with the test part"):
-        split.refuse_seen(seen(group_ids=["called otherwise"], image_ids=["real2"]), "a base")
+        split.refuse_seen(provenance(group_ids=["called otherwise"], image_ids=["real2"]), "a base")
     assert "1 images share a leakage group with the official test set and are left out" in caplog.text
     assert "first real2" in caplog.text
     assert len(split.validation) / len(rest) == pytest.approx(0.3, abs=0.05)
@@ -255,14 +249,14 @@ def test_synthetic_images_are_for_training_alone():
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_what_has_seen_a_group_that_it_is_judged_by_is_refused(part: str):
+def test_a_model_trained_on_an_evaluation_group_is_refused(part: str):
     split = make_split(drawn({"nv": 30, "df": 10}), SplitConfig(rare=("df",)), 0)
-    split.refuse_seen(seen(group_ids=split.train.table["group_id"]), "an adapter")
+    split.refuse_seen(provenance(group_ids=split.train.table["group_id"]), "an adapter")
     leaked = split.parts()[part].table["group_id"].iloc[0]
     with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
-        split.refuse_seen(seen(group_ids=[*split.train.table["group_id"], leaked]), "an adapter")
+        split.refuse_seen(provenance(group_ids=[*split.train.table["group_id"], leaked]), "an adapter")
     other = "test" if part == "validation" else "validation"
-    split.refuse_seen(seen(group_ids=[leaked]), "what is not judged by that part", judges=(other,))
+    split.refuse_seen(provenance(group_ids=[leaked]), "a model that is not evaluated on that part", judges=(other,))
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
@@ -272,10 +266,10 @@ def test_an_image_lesion_or_patient_that_was_seen_stands_for_its_group_whatever_
     groups = whole.table["group_id"]
     known = whole.table.assign(lesion_id="lesion " + groups, patient_id="patient " + groups)
     split = make_split(Manifest(known, whole.roots), SplitConfig(rare=("df",)), 0)
-    split.refuse_seen(seen(group_ids=["another study's"], **{f"{name}s": split.train.table[name]}), "an adapter")
+    split.refuse_seen(provenance(group_ids=["another study's"], **{f"{name}s": split.train.table[name]}), "an adapter")
     shown, group = split.parts()[part].table[[name, "group_id"]].iloc[0]
     with pytest.raises(DataError, match=rf"has seen 1 leakage groups of the {part} part, first \['{group}'\]"):
-        split.refuse_seen(seen(group_ids=["another study's"], **{f"{name}s": [shown]}), "an adapter")
+        split.refuse_seen(provenance(group_ids=["another study's"], **{f"{name}s": [shown]}), "an adapter")
 
 
 def test_a_class_with_too_few_lesions_is_named():
@@ -283,30 +277,30 @@ def test_a_class_with_too_few_lesions_is_named():
         make_split(drawn({"nv": 9, "df": 2}), SplitConfig(rare=("df",)), 0)
 
 
-def test_a_rare_class_that_no_image_bears_is_named():
-    with pytest.raises(DataError, match="'vasc', which no image bears"):
+def test_a_rare_class_that_no_image_has_is_named():
+    with pytest.raises(DataError, match="'vasc', which no image has"):
         make_split(drawn({"nv": 9, "df": 9}), SplitConfig(rare=("vasc",)), 0)
 
 
 def test_a_class_with_fewer_groups_than_folds_is_named():
     with pytest.raises(DataError, match="'df' has 4 lesion groups; the test parts of 5 folds need at least one each"):
-        make_split(drawn({"nv": 9, "df": 4}), SplitConfig(rare=("df",), folds=5), 0)
+        make_split(drawn({"nv": 9, "df": 4}), SplitConfig(rare=("df",), n_splits=5), 0)
 
 
 def test_an_official_test_set_and_folds_exclude_each_other():
     official = drawn({"nv": 9, "df": 9})
     official = Manifest(official.table.assign(part=["test" if n % 6 < 2 else "" for n in range(36)]), official.roots)
     assert make_split(official, SplitConfig(rare=("df",)), 0).test.table["part"].eq("test").all()
-    with pytest.raises(DataError, match=r"split.folds is 3, but `data.test` holds the test part; take one of the two"):
-        make_split(official, SplitConfig(rare=("df",), folds=3), 0)
+    with pytest.raises(DataError, match=r"split.n_splits is 3, but `data.test` is the test part; take one of the two"):
+        make_split(official, SplitConfig(rare=("df",), n_splits=3), 0)
 
 
 def test_all_that_is_wrong_with_the_classes_can_be_had_at_once():
     faults = []
     whole = drawn({"nv": 9, "df": 2, "mel": 1})
     check_classes(whole, SplitConfig(rare=("vasc", "df", "akiec")), faults.append)
-    assert [fault.cases for fault in faults] == [
-        ("split.rare names 'akiec', which no image bears", "split.rare names 'vasc', which no image bears"),
+    assert [fault.examples for fault in faults] == [
+        ("split.rare names 'akiec', which no image has", "split.rare names 'vasc', which no image has"),
         ("'df' has 2 lesion groups", "'mel' has 1 lesion group"),
     ]
 
@@ -323,36 +317,3 @@ def test_shots_come_from_distinct_lesions():
 def test_one_lesion_is_no_class_to_learn():
     with pytest.raises(DataError, match="at least 2"):
         few_shot(drawn({"df": 1}), "df", 8, seed=0)
-
-
-def test_what_a_random_split_leaks_is_what_the_groups_say():
-    twins = random_split_leakage(drawn({"df": 2000}, images_a_group=2), test=0.2, seed=0)
-    alone = random_split_leakage(drawn({"df": 500}, images_a_group=1), test=0.2, seed=0)
-    assert float(twins["share"].iloc[0]) == pytest.approx(0.8, abs=0.04)  # the twin is in train with chance 0.8
-    assert list(twins["label"]) == ["df", "all"]
-    assert np.all(alone["leaked"] == 0)
-
-
-def test_what_random_splits_leak_on_average_is_what_they_leak_one_by_one():
-    table = Manifest.concat(
-        drawn({"df": 40, "nv": 30}, images_a_group=3), manifest(["mel"] * 50, list("abcde") * 10, "synthetic")
-    )
-    table = table.where(~table.table["image_id"].isin(["real5", "synthetic3"]))
-    expected = expected_leakage(table, test=0.25)
-    draws = [random_split_leakage(table, 0.25, seed).set_index("label") for seed in range(400)]
-    for label, share in expected.items():
-        leaked, images = (sum(draw.loc[label, name] for draw in draws) for name in ("leaked", "images"))
-        assert leaked / images == pytest.approx(share, abs=0.02)
-    assert expected["df"] == pytest.approx(1 - 0.25**2, abs=0.005)  # two others, both in test with chance 1/16
-
-
-@pytest.mark.skipif(not HAM10000.is_dir(), reason="HAM10000 is not here; name its folder in $HAM10000")
-def test_a_random_split_of_ham10000_leaks_two_thirds_of_the_melanomas(tmp_path):
-    ham10000 = load_manifest(DataConfig(source="ham10000", folder=str(HAM10000)), tmp_path)
-    assert (len(ham10000), ham10000.table["group_id"].nunique()) == (10015, 7470)
-    expected = expected_leakage(ham10000, test=0.2)
-    assert expected["mel"] == pytest.approx(0.68, abs=0.01)
-    assert expected["all"] == pytest.approx(0.39, abs=0.01)
-    draws = [random_split_leakage(ham10000, 0.2, seed).set_index("label")["share"] for seed in range(8)]
-    assert np.mean([draw["mel"] for draw in draws]) == pytest.approx(0.68, abs=0.05)
-    assert np.mean([draw["all"] for draw in draws]) == pytest.approx(0.39, abs=0.02)

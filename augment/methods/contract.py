@@ -1,0 +1,138 @@
+"""What a way of personalising a base consists of: its settings, a `Trainable`, an `Adapter`.
+
+A method is one file: a subclass of `FinetuneSettings`, which is its section of the YAML, makes the trainable that
+fine-tuning trains and opens the adapter that was saved. `augment.methods.table` lists the methods.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+
+import torch
+from diffusers import StableDiffusionPipeline
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from augment.diffusion.conditioning import Denoise
+from augment.diffusion.sample import SamplerConfig
+from data.config import STRICT
+
+if TYPE_CHECKING:
+    from augment.base.param_count import BaseParts
+
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+NO_EFFECT = "changes no result beyond rounding"  # marks a setting that the adapter does not depend on
+
+
+class Trainable(Protocol):
+    """A pipeline prepared for training; the base that it was made from is never changed."""
+
+    @property
+    def pipe(self) -> StableDiffusionPipeline:
+        """The pipeline with the bound classes' parameters; its text encoder encodes the prompts."""
+
+    @property
+    def denoise(self) -> Denoise:
+        """The denoiser with the bound classes' parameters."""
+
+    @property
+    def max_classes(self) -> int | None:
+        """Most classes in one batch; None: no limit, 1: one class at a time."""
+
+    def parameters(self, seed: int) -> dict[str, nn.Parameter]:
+        """One class's own parameters as training starts, in float32."""
+
+    def bind(self, classes: Sequence[Mapping[str, nn.Parameter]]) -> None:
+        """Use these classes' parameters for the batches to come, whose equal parts are the classes' in this order."""
+
+    def save(self, parameters: Mapping[str, nn.Parameter], folder: Path) -> Path:
+        """Write one class's parameters; returns the file whose SHA-256 identifies the adapter."""
+
+
+class Adapter(Protocol):
+    """A saved class: which weights of the base it changes, and to what."""
+
+    def target_weights(self, pipe: StableDiffusionPipeline) -> list[str]:
+        """Names, such as unet.conv_in.weight, of the weights that it changes."""
+
+    def merge(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The fine-tuned weights, from the base's own in float32. Raises BaseError for a file that does not fit."""
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class PriorPreservation:
+    """Images of any class that the base itself generates, trained on beside the class's. Ruiz et al. 2023, eq. 2."""
+
+    num_class_images: int
+    loss_weight: float
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FinetuneSettings(ABC):
+    """Settings that all methods share. Defaults suit Stable Diffusion 1.5 at 512 px on one GPU."""
+
+    display_name: ClassVar[str]
+    token: ClassVar[str | None] = None  # the rare word of the prompt; each class has its own adapter, so one is enough
+    bytes_per_param: ClassVar[int] = 4  # of the saved adapter
+
+    method: str
+    steps: Annotated[int, Field(ge=1)] = 400
+    batch_size: Annotated[int, Field(ge=1)] = 8  # images of the class a step; prior preservation adds as many
+    learning_rate: LearningRate
+    lr_warmup_steps: Annotated[int, Field(ge=0)] = 20  # then half a cosine down to 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    dihedral: bool = True  # the eight rotations and reflections of each image
+    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability that a sample's prompt is the empty one
+    min_snr_gamma: Annotated[float, Field(gt=0)] | None = None  # None: each noise level has the same weight
+    text_encoder: bool = False  # True: trained too, and prompts are encoded at every step
+    checkpointing_steps: Annotated[int, Field(ge=1), NO_EFFECT] = 100
+    preview_every: Annotated[int, Field(ge=0)] = 100  # steps; 0 = no previews
+    preview: SamplerConfig = SamplerConfig(steps=12, batch_size=8)  # a preview shows one batch
+    # for GPUs with little memory
+    gradient_accumulation_steps: Annotated[int, Field(ge=1), NO_EFFECT] = 1  # equal parts of a batch, one after another
+    gradient_checkpointing: Annotated[bool, NO_EFFECT] = False  # the UNet's activations are computed twice, not kept
+    cpu_offload: Annotated[bool, NO_EFFECT] = (
+        False  # modules that are not trained stay in main memory, but for previews
+    )
+    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # 8-bit: the extra `eight-bit`, and an NVIDIA GPU
+
+    def __post_init__(self) -> None:
+        """Refuse a batch that cannot be divided into equal parts."""
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ValueError(
+                f"gradient_accumulation_steps is {self.gradient_accumulation_steps}, which does not divide "
+                f"batch_size, {self.batch_size}"
+            )
+
+    @abstractmethod
+    def trainable(self, pipe: StableDiffusionPipeline, device: torch.device) -> Trainable:
+        """Make what is trained, on the device, from a frozen pipeline wherever that is."""
+
+    @abstractmethod
+    def adapter(self, folder: Path) -> Adapter:
+        """Open what a trainable of these settings saved."""
+
+    @abstractmethod
+    def trained_params(self, parts: BaseParts) -> int:
+        """How many parameters of one class are trained."""
+
+    @property
+    def max_classes(self) -> int | None:
+        """Most classes in one batch; None: no limit, 1: one class at a time."""
+        return 1
+
+    @property
+    def prior_preservation(self) -> PriorPreservation | None:
+        """None: the class's images alone are trained on."""
+        return None
+
+    @property
+    def vae_batch_size(self) -> int:
+        """Images that the VAE encodes or decodes at a time; fewer where they do not fit the device's memory."""
+        return 1 if self.cpu_offload else 8

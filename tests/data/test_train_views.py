@@ -1,0 +1,48 @@
+import time
+
+import numpy as np
+
+from data.train_views import train_augmentation
+
+NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+def test_the_same_seed_gives_the_same_views_and_another_gives_others():
+    image = NOISE[:, :48]
+    views = [[train_augmentation(32, seed)(image) for _ in range(1)] for seed in (3, 3, 4)]
+    assert (np.array(views[0]) == np.array(views[1])).all()
+    assert (np.array(views[0]) != np.array(views[2])).any()
+    one, other = train_augmentation(32, 5), train_augmentation(32, 5)
+    series = [(one(image), other(image)) for _ in range(20)]
+    assert all((a == b).all() for a, b in series)
+    assert len({a.tobytes() for a, _ in series}) == 20
+    assert series[0][0].shape == (32, 32, 3)
+    assert series[0][0].dtype == np.uint8
+
+
+def test_global_seeds_do_not_reach_the_views():
+    image = NOISE[:, :48]
+    view = train_augmentation(48, 7)(image)
+    np.random.seed(1)  # noqa: NPY002 - that it has no effect is the point
+    assert (train_augmentation(48, 7)(image) == view).all()
+
+
+def test_views_stay_mild():
+    image = np.full((64, 64, 3), (180, 120, 100), np.uint8)
+    views = train_augmentation(64, 0)
+    means = np.array([views(image).mean((0, 1)) for _ in range(100)])
+    assert np.abs(means - image[0, 0]).max() < 50
+    assert means.std(0).min() > 1
+
+
+def test_a_view_of_64_pixels_takes_less_than_a_third_of_a_millisecond():
+    views, image = train_augmentation(64, 0), NOISE[:48, :48]
+    views(image)
+    fastest = min(_seconds(lambda: [views(image) for _ in range(100)]) for _ in range(5)) / 100
+    assert fastest < 0.3e-3
+
+
+def _seconds(work):
+    start = time.process_time()
+    work()
+    return time.process_time() - start
