@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from classify.weights import refuse_weights
-from data.files.contents import contents_of
-from data.splits.leakage import read_split
-
 from augment.base.config import require_base
 from augment.base.hub import resolve_revision
 from augment.prompts import require_labels
 from classify.model import build
+from classify.weights import refuse_weights
+from data.manifest import contents_of
 from data.progress import Progress
 from data.sources.load import load_manifest
+from data.splits.leakage import read_split
 from flows.execute import make_artefact
 from flows.prepared import Images, Prepared
 from flows.stages import split

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from augment.context import Context
-from data.files.contents import identity_of
-
 from classify.arms import limit_to_shots
-from data.manifest import Manifest
+from data.manifest import Manifest, identity_of
 from data.splits.class_counts import fill_counts
 from data.splits.split import Split, few_shot
 from flows.steps import StepResult

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from augment.base.provenance import base_provenance, base_training_record
 from augment.generate.record import GeneratedImages
-from classify.weights import weights_name, weights_provenance
-
 from classify.arms import Arm
+from classify.weights import weights_name, weights_provenance
 from data.manifest import Manifest
 from data.sources.external import external_provenance
+from data.splits.leakage import expected_leakage
 from data.splits.provenance import Provenance
-from data.splits.split import Split, expected_leakage
+from data.splits.split import Split
 from data.store import digest, write_json
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _generators(plan: Plan) -> list[Row]:
 
 def _external(plan: Plan) -> list[Row]:
     return [
-        Row(kind="external", name=arm.name, seen=external_provenance(arm.path))
+        Row(kind="external", name=arm.name, seen=external_provenance(Path(arm.folder)))
         for arm in plan.prepared.study.external_arms
     ]
 

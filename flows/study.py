@@ -10,8 +10,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from augment.base.config import BaseConfig
-from augment.finetune.config import FinetuneConfig, default_finetune
+from augment.finetune.config import FinetuneConfig
 from augment.generate.config import GenerateConfig
+from augment.methods.lora import LoraConfig
 from augment.prompts import PromptConfig
 from classify.arms import ARMS, Arm, external_arm
 from classify.config import ClassifierConfig
@@ -46,7 +47,7 @@ class StudyConfig:
     split: SplitConfig = SplitConfig()
     base: BaseConfig = BaseConfig()
     prompts: PromptConfig = PromptConfig()
-    finetune: FinetuneConfig = default_finetune()
+    finetune: FinetuneConfig = LoraConfig()
     generate: GenerateConfig = GenerateConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     arms: tuple[ArmEntry, ...] = ("real", "oversampled", "synthetic")

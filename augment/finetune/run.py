@@ -170,15 +170,14 @@ def adapter_bytes(config: FinetuneSettings, params: int, size: int) -> int:
     return weights + strips * preview_bytes(config.preview, size) + 64 * config.steps + _MIB // 4
 
 
-def finetune_checkpoint_bytes(config: FinetuneSettings, params: int, classes: int) -> int:
-    """Bytes on disk of the checkpoints of all classes in training, at most; 0 if none is written.
+def checkpoint_bytes(params: int) -> int:
+    """Bytes on disk of one class's checkpoint, at most: its parameters and AdamW's two moments."""
+    return 3 * 4 * params + _MIB
 
-    Parameters and AdamW's two moments of each, and of one more while it is replaced.
-    """
-    saves = (config.steps - 1) // config.checkpointing_steps
-    training = min(1, classes) if config.max_classes == 1 else classes
-    files = training + (1 if saves > 1 else 0) if saves and training else 0
-    return files * (3 * 4 * params + _MIB)
+
+def checkpoint_saves(config: FinetuneSettings) -> int:
+    """How many checkpoints a class's training saves; from the second on, a new one is written beside the old."""
+    return (config.steps - 1) // config.checkpointing_steps
 
 
 def _step_reporter(progress: Progress | None, finished: int, classes: int) -> OnStep:

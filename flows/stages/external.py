@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.files.contents import contents_of, identity_of
-
-from data.manifest import Manifest
+from data.manifest import Manifest, contents_of, identity_of
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.sources.external import (
@@ -80,9 +78,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
             "images": len(chosen),
             "different": len(set(contents.values())),
             "seen": sorted(seen.group_ids) if seen.is_complete else None,
-            "copies_of_train": [
-                (str(chosen.paths()[one]), str(train_ids.iloc[other])) for one, other in found["train"]
-            ],
+            "copies_of_train": [copy_names(chosen, compared["train"], pair) for pair in found["train"]],
         },
     )
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augment.base.param_count import base_parts
-
 from augment.finetune.config import result_settings
 from augment.finetune.run import adapter_bytes, checkpoint_bytes, checkpoint_saves, finetune
 from data.progress import Progress
@@ -48,7 +47,7 @@ def _step(prepared: Prepared, label: str, own: Sequence[Step], disk: DiskUse) ->
         folder=study.folder / "finetune" / label,
         inputs=depends,
         needs=base.ids(own),
-        group="fine-tune" if study.finetune.classes_share_batch else "",
+        group="" if study.finetune.max_classes == 1 else "fine-tune",
         disk=disk,
     )
 

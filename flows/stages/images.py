@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augment.generate.record import GeneratedImages
-from augment.methods.record import AdapterRecord
-
 from augment.generate.run import ImageRequest, generate, generated_image_bytes, synthetic_manifest
+from augment.methods.record import AdapterRecord
 from augment.prompts import Attributes, attributes_of
 from data.manifest import Manifest
 from data.progress import Progress

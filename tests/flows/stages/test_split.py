@@ -90,7 +90,7 @@ def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch):
     def locked(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("data.files.contents.sha256_of", locked)
+    monkeypatch.setattr("data.manifest.sha256_of", locked)
     with pytest.raises(DataError, match=r"\.jpg: cannot be read \(Permission denied\); restore it, or its rights"):
         read_images(study(folder[0], tmp_path / "runs"), quiet)
 
