@@ -46,9 +46,7 @@ class Evaluation:
 
     def balanced_accuracy(self, arm: str) -> Score:
         """Balanced accuracy of an arm."""
-        found = estimate_arm(
-            self.truth, self.predicted[arm], self.groups, len(self.classes), spread=self.seed_variance
-        )
+        found = estimate_arm(self.truth, self.predicted[arm], self.groups, len(self.classes), spread=self.seed_variance)
         return self._score(found.balanced_accuracy, found.by_seed)
 
     def weighted_recall(self, arm: str) -> Score:

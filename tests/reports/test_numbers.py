@@ -38,9 +38,16 @@ def test_an_interval_is_not_broken_over_two_lines():
 
 
 def test_names_are_listed_as_in_a_sentence():
-    assert [numbers.listing(names) for names in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == ["", "a", "a and b", "a, b and c"]
+    assert [numbers.listing(names) for names in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
 
 
-@pytest.mark.parametrize(("n", "is_complete", "written"), [(8, True, "8"), (8, False, "8 + ?"), (0, False, "?"), (0, True, "0")])
+@pytest.mark.parametrize(
+    ("n", "is_complete", "written"), [(8, True, "8"), (8, False, "8 + ?"), (0, False, "?"), (0, True, "0")]
+)
 def test_a_number_of_groups_is_marked_where_there_may_be_more(n, is_complete, written):
     assert numbers.group_count(n, is_complete) == written

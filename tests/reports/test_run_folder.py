@@ -22,7 +22,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         RunFolder.open(tmp_path)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("{", "is not readable as JSON"), ("[]", "lacks"), ("{}", "lacks name")])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("{", "is not readable as JSON"), ("[]", "lacks"), ("{}", "lacks name")]
+)
 def test_a_broken_record_is_refused(tmp_path, text, expected):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(InputError, match=expected):

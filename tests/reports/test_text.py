@@ -9,7 +9,6 @@ import pytest
 from reports import text
 from reports.evaluation import verdict
 from reports.numbers import points
-from reports.schema import Difference
 from reports.summary import summarise
 
 
