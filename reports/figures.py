@@ -25,7 +25,7 @@ _SHAPES: dict[Mark, Markup] = {
     "diamond": Markup('<path d="M0-7.2 7.2 0 0 7.2-7.2 0Z"/>'),
     "cross": Markup('<path d="M-6-3.5-3.5-6 0-2.5 3.5-6 6-3.5 2.5 0 6 3.5 3.5 6 0 2.5-3.5 6-6 3.5-2.5 0Z"/>'),
     "triangle": Markup('<path d="M0-6.5 6.4 5H-6.4Z"/>'),
-    "hexagon": Markup('<path d="M-3.2-5.6H3.2L6.4 0 3.2 5.6H-3.2L-6.4 0Z"/>'),
+    "hexagon": Markup('<path d="M0-7.2 6.2-3.6V3.6L0 7.2-6.2 3.6V-3.6Z"/>'),
 }
 
 

@@ -10,6 +10,8 @@ from reports.arms import arms_of
 from reports.numbers import count, listing, point_interval, points, share
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from classify.arms import Arm
     from reports.schema import Difference, Summary
 
@@ -142,9 +144,14 @@ def class_title(summary: Summary, label: str) -> str:
     return f"{label} ({name})" if name else label
 
 
-def origin(arm: Arm, source: str) -> str:
-    """What an arm's training images of one source are, in a word; synthetic ones by what the arm fills up with."""
-    return arm.source if source == "synthetic" and arm.source != "external" else source
+def origins(arm: Arm, counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """Source, its name in this arm and number of a class's training images, where there are any; repeated ones last.
+
+    Images that are not real are named by what the arm fills up with.
+    """
+    made = "synthetic" if arm.source == "external" else arm.source
+    rows = [(source, made if source == "synthetic" else source, n) for source, n in counts.items() if n]
+    return sorted(rows, key=lambda row: row[0] == "repeated")
 
 
 def method_name(method: str) -> str:

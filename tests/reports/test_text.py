@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from classify.arms import ARMS, external_arm
 from reports import text
 from reports.evaluation import verdict
 from reports.numbers import points
@@ -112,3 +113,18 @@ def test_the_caveat_says_where_one_seed_leaves_chance_out(make_run):
     assert "another classifier seed would change is not in the interval" in one
     assert "2 classifiers an arm" in two
     assert "another classifier seed" not in two
+
+
+@pytest.mark.parametrize(
+    ("arm", "counts", "expected"),
+    [
+        (ARMS["oversampled"], {"real": 8, "repeated": 3, "synthetic": 0}, ["real", "repeated"]),
+        (ARMS["synthetic"], {"real": 8, "repeated": 0, "synthetic": 3}, ["real", "synthetic"]),
+        (ARMS["autoencoded"], {"real": 8, "repeated": 2, "synthetic": 8}, ["real", "autoencoded", "repeated"]),
+        (external_arm("theirs"), {"real": 8, "repeated": 0, "synthetic": 3}, ["real", "synthetic"]),
+    ],
+)
+def test_training_images_are_named_by_what_the_arm_fills_up_with(arm, counts, expected):
+    origins = text.origins(arm, counts)
+    assert [origin for _, origin, _ in origins] == expected
+    assert sum(n for _, _, n in origins) == sum(counts.values())
