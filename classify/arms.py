@@ -29,7 +29,7 @@ class Arm:
     name: str
     source: Source
     rows: Rows | None  # how the rows that are added are taken from the source's images; None: nothing is added
-    compared_with: tuple[str, ...]  # arms that it is compared with; the first comparison of the last arm is the headline
+    compared_with: tuple[str, ...]  # arms that it is compared with, the most telling first
     mark: Mark
     note: str  # what it trains on, in words
     subject: str  # of a sentence that says what the arm did

@@ -1,7 +1,7 @@
-"""The random views of `data.pixels.train_augmentation` as operations on a whole batch, for devices that are fast at it.
+"""The augmentation of `data.pixels.train_augmentation` as operations on a whole batch, for devices that are fast at it.
 
-Same operations, same distributions, another stream of random numbers. What is done to an image is drawn on the
-processor, so that a seed means the same views on every device, up to a level here and there.
+Same operations, same distributions, another stream of random numbers. Its parameters are sampled on the
+CPU, so that a seed means the same images on every device, up to a grey level here and there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TRIES = 10  # of a crop that fits; then the whole image is taken
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class Parameters:
     """What is done to each image of a batch, a row an image."""
 
     turned: Bool[Tensor, "n 3"]  # transposed; then upside down; then left to right
@@ -31,18 +31,18 @@ class Drawn:
     hue: Float[Tensor, " n"]  # added, of 180 as OpenCV counts
     saturation: Float[Tensor, " n"]  # whole levels added
 
-    def to(self, on: torch.device) -> Drawn:
+    def to(self, device: torch.device) -> Parameters:
         """The same on a device."""
-        return Drawn(**{field.name: getattr(self, field.name).to(on) for field in dataclasses.fields(self)})
+        return Parameters(**{field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)})
 
 
-def draw(n: int, size: int, generator: torch.Generator) -> Drawn:
-    """Draw the views of `n` images of `size` pixels a side."""
+def sample_parameters(n: int, size: int, generator: torch.Generator) -> Parameters:
+    """Sample the parameters of `n` images of `size` pixels a side."""
     lit = torch.rand(n, generator=generator) < LIGHT_CHANCE
     coloured = torch.rand(n, generator=generator) < COLOUR_CHANCE
     contrast = _between(-CONTRAST, CONTRAST, (n,), generator)
     brightness = _between(-BRIGHTNESS, BRIGHTNESS, (n,), generator)
-    return Drawn(
+    return Parameters(
         turned=torch.rand(n, 3, generator=generator) < 0.5,  # noqa: PLR2004 - each of the eight alike
         box=_boxes(n, size, generator),
         contrast=1 + contrast * lit,
@@ -52,19 +52,19 @@ def draw(n: int, size: int, generator: torch.Generator) -> Drawn:
     )
 
 
-def views(images: UInt8[Tensor, "n size size 3"], drawn: Drawn) -> Float[Tensor, "n 3 size size"]:
+def augment(images: UInt8[Tensor, "n size size 3"], parameters: Parameters) -> Float[Tensor, "n 3 size size"]:
     """Turn, crop and colour a batch; gives whole levels from 0 to 255."""
-    return coloured(placed(images, drawn), drawn)
+    return jitter_colour(crop(images, parameters), parameters)
 
 
-def placed(images: UInt8[Tensor, "n size size 3"], drawn: Drawn) -> Float[Tensor, "n 3 size size"]:
-    """Turn and crop in one bilinear sampling: each pixel of a view is asked where it lies in the image."""
+def crop(images: UInt8[Tensor, "n size size 3"], parameters: Parameters) -> Float[Tensor, "n 3 size size"]:
+    """Turn and crop in one bilinear sampling: each output pixel is looked up where it lies in the image."""
     size = images.shape[1]
-    top, left, height, width = drawn.box[:, :, None].unbind(1)
+    top, left, height, width = parameters.box[:, :, None].unbind(1)
     centres = (torch.arange(size, device=images.device) + 0.5) / size
     down = top + (centres * height - 0.5).clamp_min(0).minimum(height - 1)  # edges repeat at the crop's, not beyond
     right = left + (centres * width - 0.5).clamp_min(0).minimum(width - 1)
-    transposed, flipped, mirrored = drawn.turned[:, :, None].unbind(1)
+    transposed, flipped, mirrored = parameters.turned[:, :, None].unbind(1)
     down, right = torch.where(flipped, size - 1 - down, down), torch.where(mirrored, size - 1 - right, right)
     rows, columns = down[:, :, None].expand(-1, -1, size), right[:, None, :].expand(-1, size, -1)
     place = torch.where(
@@ -75,10 +75,11 @@ def placed(images: UInt8[Tensor, "n size size 3"], drawn: Drawn) -> Float[Tensor
     return functional.grid_sample(levels, grid, padding_mode="border", align_corners=True).round()
 
 
-def coloured(levels: Float[Tensor, "n 3 h w"], drawn: Drawn) -> Float[Tensor, "n 3 h w"]:
+def jitter_colour(levels: Float[Tensor, "n 3 h w"], parameters: Parameters) -> Float[Tensor, "n 3 h w"]:
     """Change contrast and brightness, then hue and saturation; grey stays grey."""
     contrast, brightness, hue, saturation = (
-        each[:, None, None, None] for each in (drawn.contrast, drawn.brightness, drawn.hue, drawn.saturation)
+        each[:, None, None, None]
+        for each in (parameters.contrast, parameters.brightness, parameters.hue, parameters.saturation)
     )
     lit = (levels * contrast + brightness).clamp(0, 255).floor()  # as albumentations rounds
     value, chroma = lit.amax(1, keepdim=True), lit.amax(1, keepdim=True) - lit.amin(1, keepdim=True)
@@ -100,7 +101,7 @@ def _sector(
 
 
 def _boxes(n: int, size: int, generator: torch.Generator) -> Float[Tensor, "{n} 4"]:
-    """A crop each: area and shape are drawn until they fit, then the place."""
+    """A crop each: area and shape are parameters until they fit, then the position."""
     area = _between(AREA[0], AREA[1], (n, _TRIES), generator) * size**2
     ratio = _between(math.log(RATIO[0]), math.log(RATIO[1]), (n, _TRIES), generator).exp()
     whole = torch.full((n, 1), float(size))

@@ -1,4 +1,4 @@
-"""How the images of a training come to the network: by albumentations one after another, or in batches on the device.
+"""Batches of augmented training images: by albumentations one image after another, or whole batches on the device.
 
 Images stay what the cache holds, bytes: a map of its file, or on a GPU with the room, its memory.
 """
@@ -22,60 +22,62 @@ Batch = Callable[[Int[np.ndarray, " n"]], Float[Tensor, "n 3 size size"]]
 _ROOM = 0.5  # share of the free memory that images may take
 
 
-class Views(Protocol):
-    """Random views of a training's images."""
+class AugmentedBatches(Protocol):
+    """Augmented batches of a training's images."""
 
     def seeded(self, seed: int) -> Batch:
-        """Give what makes batches of views from now on: the n-th batch after a seed is always the same."""
+        """A function from rows to a batch; its n-th batch after a seed is always the same."""
 
 
-def augmented_batches(pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, where: Place, *, compiled: bool) -> Views:
-    """Choose how views are made for a network on its device; "auto" is the processor where there is no other."""
-    on = next(network.parameters()).device
-    if where == "device" or (where == "auto" and on.type != "cpu"):
+def augmented_batches(
+    pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, place: Place, *, compiled: bool
+) -> AugmentedBatches:
+    """Choose how batches are augmented for a network on its device; "auto" is the CPU where there is no other."""
+    device = next(network.parameters()).device
+    if place == "device" or (place == "auto" and device.type != "cpu"):
         return GpuAugment(pixels, network, compiled=compiled)
     return CpuAugment(pixels, network)
 
 
 class CpuAugment:
-    """Views by albumentations, on the processor."""
+    """Augmented by albumentations, on the CPU."""
 
     def __init__(self, pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module) -> None:
         self.pixels, self.network = pixels, network
 
     def seeded(self, seed: int) -> Batch:
-        """Begin a stream of views."""
-        view = train_augmentation(self.pixels.shape[1], seed)
-        return lambda rows: normalise(np.stack([view(self.pixels[row]) for row in rows]), self.network)
+        """Begin a stream of batches."""
+        augment = train_augmentation(self.pixels.shape[1], seed)
+        return lambda rows: normalise(np.stack([augment(self.pixels[row]) for row in rows]), self.network)
 
 
 class GpuAugment:
-    """Views in batches, where the network is; the images too, if there is room."""
+    """Augmented in batches, where the network is; the images lie there too, if there is room."""
 
     def __init__(
         self, pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, *, compiled: bool = False
     ) -> None:
-        self.on = next(network.parameters()).device
+        self.device = next(network.parameters()).device
         held = torch.from_numpy(np.ascontiguousarray(pixels))
-        self.images = held.to(self.on) if _fits(held, self.on) else held
+        self.images = held.to(self.device) if _fits(held, self.device) else held
         own = cast("Any", network).pretrained_cfg
-        mean, deviation = (torch.tensor(own[name], device=self.on)[:, None, None] for name in ("mean", "std"))
+        mean, deviation = (torch.tensor(own[name], device=self.device)[:, None, None] for name in ("mean", "std"))
         self._scale, self._shift = 1 / (255 * deviation), -mean / deviation
-        self._views = torch.compile(augmentation.views) if compiled else augmentation.views
+        self._augment = torch.compile(augmentation.augment) if compiled else augmentation.augment
 
     def seeded(self, seed: int) -> Batch:
-        """Begin a stream of views."""
+        """Begin a stream of batches."""
         generator, size = torch.Generator().manual_seed(seed), self.images.shape[1]
 
         def batch(rows: Int[np.ndarray, " n"]) -> Float[Tensor, "n 3 size size"]:
-            drawn = augmentation.draw(len(rows), size, generator).to(self.on)
-            chosen = self.images[torch.from_numpy(rows).to(self.images.device)].to(self.on, non_blocking=True)
-            levels = self._views(chosen, drawn)
+            parameters = augmentation.sample_parameters(len(rows), size, generator).to(self.device)
+            chosen = self.images[torch.from_numpy(rows).to(self.images.device)].to(self.device, non_blocking=True)
+            levels = self._augment(chosen, parameters)
             return torch.addcmul(self._shift, levels, self._scale).contiguous(memory_format=torch.channels_last)
 
         return batch
 
 
-def _fits(images: Tensor, on: torch.device) -> bool:
-    free = free_bytes(on)
+def _fits(images: Tensor, device: torch.device) -> bool:
+    free = free_bytes(device)
     return free is None or images.nbytes <= _ROOM * free

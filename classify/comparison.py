@@ -1,9 +1,9 @@
 """How sure one can be: cluster bootstrap of an arm's balanced accuracy and of the paired difference between two arms.
 
 Images of one leakage group (a patient, a lesion, near-duplicates) err together, so whole groups are drawn. Predictions
-of several seeds of an arm are averaged; where the seeds' `SeedVariance` is given, each draw is also moved by what other seeds
-might have given. That counts an image's own chance twice, in the groups and in the spread, so intervals are rather too
-long than too short. They do not say what another split, few-shot subset or generator would have given:
+of several seeds of an arm are averaged; where a `SeedVariance` is given, each draw is also moved by what other seeds
+might have given. That counts an image's own chance twice, in the groups and in the seeds, so intervals are rather
+too long than too short. They do not say what another split, few-shot subset or generator would have given:
 `Estimate.varied` says so beside every figure.
 """
 
@@ -67,13 +67,13 @@ def estimate_arm(
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
     *,
-    spread: SeedVariance | None = None,
+    seed_variance: SeedVariance | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Estimates:
     """Balanced accuracy and recalls averaged over the arm's seeds; intervals from resampled groups, and seeds."""
-    chance = _Chance(spread, 1 / len(predicted), least=0.0)
+    chance = _Chance(seed_variance, 1 / len(predicted), least=0.0)
     return _estimate(
-        _hits(truth, predicted), truth, groups, n_classes, chance, bootstrap, _varied(len(predicted), spread)
+        _hits(truth, predicted), truth, groups, n_classes, chance, bootstrap, _varied(len(predicted), seed_variance)
     )
 
 
@@ -84,15 +84,15 @@ def estimate_difference(
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
     *,
-    spread: SeedVariance | None = None,
+    seed_variance: SeedVariance | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Estimates:
     """Second minus first. Both are judged on the same resampled groups, so what they share cancels; seeds do not."""
     before, after = _hits(truth, first), _hits(truth, second)
     pairs = min(len(before), len(after))
     mean = after.mean(axis=0) - before.mean(axis=0)
-    chance = _Chance(spread, 1 / len(before) + 1 / len(after), least=-1.0)
-    varied = _varied(max(len(before), len(after)), spread)
+    chance = _Chance(seed_variance, 1 / len(before) + 1 / len(after), least=-1.0)
+    varied = _varied(max(len(before), len(after)), seed_variance)
     whole = _estimate(mean[None], truth, groups, n_classes, chance, bootstrap, varied)
     by_seed = tuple(_value(after[i] - before[i], truth, n_classes) for i in range(pairs))
     return Estimates(
@@ -116,7 +116,7 @@ def mcnemar(truth: Int[np.ndarray, " n"], first: Int[np.ndarray, " n"], second: 
 class _Chance:
     """What the seeds add to the draws of a figure that lies between `least` and 1."""
 
-    spread: SeedVariance | None
+    seed_variance: SeedVariance | None
     share: float
     least: float
 
@@ -124,9 +124,9 @@ class _Chance:
         self, balanced: Float[np.ndarray, " r"], recalls: Float[np.ndarray, "r k"], rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r k"]]:
         """The draws, each moved by one error of the seeds."""
-        if self.spread is None:
+        if self.seed_variance is None:
             return balanced, recalls
-        errors = self.spread.errors(self.share, len(balanced), rng)
+        errors = self.seed_variance.errors(self.share, len(balanced), rng)
         moved = np.clip(np.column_stack([balanced, recalls]) + errors, self.least, 1.0)
         return moved[:, 0], moved[:, 1:]
 
@@ -214,6 +214,6 @@ def _value(gains: Float[np.ndarray, " n"], truth: Int[np.ndarray, " n"], n_class
     return float(_mean(_recalls(sums, counts)[None])[0])
 
 
-def _varied(seeds: int, spread: SeedVariance | None) -> str:
+def _varied(seeds: int, seed_variance: SeedVariance | None) -> str:
     averaged = f"the {seeds} classifier seeds are averaged, not drawn" if seeds > 1 else "one classifier seed"
-    return f"{spread.told() if spread else averaged}; split, few-shot images and generator are fixed"
+    return f"{seed_variance.in_words() if seed_variance else averaged}; split, few-shot images and generator are fixed"

@@ -1,4 +1,4 @@
-"""How a classifier is trained: its settings, and which of them decide what becomes of it."""
+"""How a classifier is trained: its settings, and which of them its result depends on."""
 
 from typing import Annotated, Any
 
@@ -26,12 +26,12 @@ class ClassifierConfig:
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     label_smoothing: Share = 0.05
     drop_rate: Share = 0.1  # dropout before the last layer
-    clip: Annotated[float, Field(gt=0)] = 1.0  # norm of the gradient, at most
+    clip_grad: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
     sampling: Annotated[float, Field(ge=0, le=1)] = 0.5  # 0: classes evened out by weights alone, 1: by drawing alone
-    average: Share = 0.98  # decay of the running average of the weights, which is what is judged; 0 = none
+    ema_decay: Share = 0.98  # of the averaged weights, which are the ones evaluated; 0 = no averaging
     validate_every: Positive = 32  # steps
     threads: Positive | None = None  # of the processor; None = as torch finds it
-    augment_device: Place = "auto"  # "cpu": albumentations; "device": in batches, other views; "auto": where the network is
+    augment_device: Place = "auto"  # "cpu": albumentations; "device": in batches; "auto": where the network is
 
     def __post_init__(self) -> None:
         """Refuse weights of another network by name; those in files are looked at when they are read."""

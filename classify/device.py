@@ -8,34 +8,34 @@ _COMPILER = (7, 0)  # CUDA capability from which the compiler works
 _COMPILE_FROM = 2000  # steps; below, compiling takes longer than it saves (an estimate, not measured)
 
 
-def device() -> torch.device:
+def default_device() -> torch.device:
     """Give the accelerator, if there is one."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
 
 
-def autocast(on: torch.device) -> torch.autocast:
+def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 products where a GPU has units for them.
 
     Never on a processor: depthwise convolutions run at half the speed there in 16 bits, with AMX too.
     """
-    return torch.autocast(on.type, torch.bfloat16, enabled=on.type == "cuda" and _has_bfloat16())
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and _has_bfloat16())
 
 
-def compiles(on: torch.device, steps: int) -> bool:
+def compiles(device: torch.device, steps: int) -> bool:
     """Whether compiling a network pays for itself in a training of so many steps; never on a processor."""
-    able = on.type == "cuda" and torch.cuda.get_device_capability(on) >= _COMPILER
+    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _COMPILER
     return able and steps >= _COMPILE_FROM and importlib.util.find_spec("triton") is not None
 
 
-def free_bytes(on: torch.device) -> int | None:
+def free_bytes(device: torch.device) -> int | None:
     """Count the bytes free in a GPU's own memory; None where memory is the processor's."""
-    return torch.cuda.mem_get_info(on)[0] if on.type == "cuda" else None
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def steps_behind(on: torch.device) -> int:
+def steps_behind(device: torch.device) -> int:
     """How many steps a loss may be read late: a GPU that is asked at once waits for the processor in between."""
-    return 0 if on.type == "cpu" else 2
+    return 0 if device.type == "cpu" else 2
 
 
 def _has_bfloat16() -> bool:

@@ -1,6 +1,6 @@
 """What a network sees of an image before it names it: the features by which sets of images are compared.
 
-A comparison is worth no more than its features: of phantoms the judge's, of photographs those learnt from ImageNet.
+A comparison is worth no more than its features: of phantoms the oracle's, of photographs those learnt from ImageNet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from classify.device import device
+from classify.device import default_device
 from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, lite0_file
 from classify.model import build, in_batches, load
 from data.errors import BaseError
@@ -35,13 +35,13 @@ class Extractor:
 
 
 def oracle_features(model: Path) -> Extractor:
-    """Read features off a kept classifier, the judge of phantoms for one."""
+    """Read features off a kept classifier, the oracle of phantoms for one."""
     kept = load(model)
-    return Extractor(name="the judge's last features", network=kept.network.to(device()), pixels=kept.pixels)
+    return Extractor(name="the oracle's last features", network=kept.network.to(default_device()), pixels=kept.pixels)
 
 
 def imagenet_features(pixels: PixelConfig) -> Extractor:
-    """Read features off a network trained on ImageNet: the stand-in where it is installed, else timm's from the hub.
+    """Read features off a network trained on ImageNet: the lite0 package where it is installed, else the hub's.
 
     Raises BaseError where neither is to be had.
     """
@@ -50,7 +50,7 @@ def imagenet_features(pixels: PixelConfig) -> Extractor:
         network, name = build(LITE0_PACKAGE, 2, architecture=ARCHITECTURE), f"{ARCHITECTURE}, trained on ImageNet"
     except BaseError:
         network, name = build("pretrained", 2), "efficientnet_b0, timm's pretrained weights"
-    return Extractor(name=f"{name}, at {pixels.size} px", network=network.to(device()).eval(), pixels=pixels)
+    return Extractor(name=f"{name}, at {pixels.size} px", network=network.to(default_device()).eval(), pixels=pixels)
 
 
 def features(

@@ -1,6 +1,6 @@
 """The training loop over arrays: the same optimiser steps whatever the table, each class weighing the same in the loss.
 
-A run is a row of blocks that end in a validation. All that is drawn in a block (order of the images, views, dropout)
+A run is a row of blocks that end in a validation. All that is drawn in a block (order of the images, batches, dropout)
 follows from the seed and the block's number, so a run that resumes from a block's checkpoint gives the same bytes.
 """
 
@@ -8,7 +8,7 @@ import copy
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,14 +20,15 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classify.augmented_batches import Views, augmented_batches
+from classify.augmented_batches import AugmentedBatches, augmented_batches
 from classify.config import ClassifierConfig
-from classify.device import autocast, compiles, device, steps_behind
+from classify.device import autocast, compiles, default_device, steps_behind
 from classify.ema import EMA
 from classify.metrics import balanced_accuracy
 from classify.model import build, logits
 from classify.sampling import draws, learning_rate_share, loss_weights
 from data.errors import TrainingError
+from data.progress import Progress
 
 CHECKPOINT = "checkpoint.pt"
 _BETAS = (0.9, 0.99)  # a second moment short enough for a run of a hundred steps
@@ -76,16 +77,16 @@ def fit(
     *,
     seed: int,
     working: Path | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Fitted:
     """Train one network; the earliest step with the highest validation balanced accuracy is kept.
 
-    With a working folder, goes on from the checkpoint in it. `progress` is told step, steps and loss.
+    With a working folder, continues from the checkpoint in it. `progress` gets step, steps and the loss.
     Raises TrainingError where the loss is no number; the last checkpoint stays.
     """
     with _threads(config.threads), _own_randomness():
         run = Run(n_classes, config, seed)
-        views = augmented_batches(train.pixels, run.network, config.augment_device, compiled=run.compiled)
+        batches = augmented_batches(train.pixels, run.network, config.augment_device, compiled=run.compiled)
         best, history = _Best(), list[Validation]()
         if working is not None and (working / CHECKPOINT).exists():
             best, history = run.resume(working / CHECKPOINT)
@@ -94,31 +95,31 @@ def fit(
         weights = loss_weights(train.classes, n_classes, config.sampling)
         while run.step < config.steps:
             block = range(run.step, min(config.steps, run.step + config.validate_every))
-            loss = run.block(train, rows[block.start : block.stop], weights, views, progress)
+            loss = run.block(train, rows[block.start : block.stop], weights, batches, progress)
             history.append(Validation(step=run.step, loss=loss, balanced_accuracy=run.validate(validation, n_classes)))
             if history[-1].balanced_accuracy > best.score:
-                kept = {name: value.cpu().clone() for name, value in run.judged.state_dict().items()}
+                kept = {name: value.cpu().clone() for name, value in run.averaged.state_dict().items()}
                 best = _Best(step=run.step, score=history[-1].balanced_accuracy, weights=kept)
             if working is not None and run.step < config.steps:
                 run.keep(working / CHECKPOINT, best, history)
-        run.judged.load_state_dict(best.weights)
-        return Fitted(network=run.judged.eval(), best_step=best.step, history=tuple(history))
+        run.averaged.load_state_dict(best.weights)
+        return Fitted(network=run.averaged.eval(), best_step=best.step, history=tuple(history))
 
 
 class Run:
     """What changes while a network is trained."""
 
     def __init__(self, n_classes: int, config: ClassifierConfig, seed: int) -> None:
-        self.config, self.seed, self.step, self.on = config, seed, 0, device()
+        self.config, self.seed, self.step, self.device = config, seed, 0, default_device()
         network = build(config.weights, n_classes, architecture=config.model, drop_rate=config.drop_rate, seed=seed)
-        self.network = network.to(self.on)
-        self.judged = copy.deepcopy(self.network) if config.average else self.network
+        self.network = network.to(self.device)
+        self.averaged = copy.deepcopy(self.network) if config.ema_decay else self.network
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]  # biases and normalisation
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=_BETAS, fused=True)
-        self._average = EMA(self.judged, self.network, config.average)
-        self.compiled = compiles(self.on, config.steps)
+        self._ema = EMA(self.averaged, self.network, config.ema_decay)
+        self.compiled = compiles(self.device, config.steps)
         if self.compiled:
             self.network.compile(fullgraph=True)  # the next seed's network finds what was compiled for this one
 
@@ -127,38 +128,38 @@ class Run:
         train: Labelled,
         rows: Int[np.ndarray, "steps batch"],
         weights: Float[np.ndarray, " k"],
-        views: Views,
-        progress: Callable[[int, int, float], None] | None = None,
+        batches: AugmentedBatches,
+        progress: Progress | None = None,
     ) -> float:
         """Take the steps up to the next validation and give their mean loss. Raises TrainingError."""
-        drawn = np.random.SeedSequence([self.seed, 1, self.step]).generate_state(2)
-        torch.manual_seed(int(drawn[0]))
-        view = views.seeded(int(drawn[1]))
-        by_class = torch.tensor(weights, dtype=torch.float32, device=self.on)
+        seeds = np.random.SeedSequence([self.seed, 1, self.step]).generate_state(2)
+        torch.manual_seed(int(seeds[0]))
+        batch_of = batches.seeded(int(seeds[1]))
+        by_class = torch.tensor(weights, dtype=torch.float32, device=self.device)
         self.network.train()
         waiting, losses = list[Tensor](), list[float]()
         for batch in rows:
-            classes = torch.from_numpy(train.classes[batch]).to(self.on)
-            waiting.append(self.update(view(batch), classes, by_class))
-            if len(waiting) > steps_behind(self.on):
+            classes = torch.from_numpy(train.classes[batch]).to(self.device)
+            waiting.append(self.update(batch_of(batch), classes, by_class))
+            if len(waiting) > steps_behind(self.device):
                 losses.append(self._read(waiting, progress))
         while waiting:
             losses.append(self._read(waiting, progress))
         return float(np.mean(losses))
 
     def validate(self, validation: Labelled, n_classes: int) -> float:
-        """Give the balanced accuracy of what is judged: the averaged weights."""
-        judged = logits(self.judged, validation.pixels)
-        if not torch.isfinite(judged).all():
-            raise TrainingError(f"the network's outputs are no numbers after step {self.step}; {_MEND}")
-        return balanced_accuracy(validation.classes, judged.argmax(dim=1).numpy(), n_classes)
+        """Balanced accuracy of the averaged network on the validation part."""
+        outputs = logits(self.averaged, validation.pixels)
+        if not torch.isfinite(outputs).all():
+            raise TrainingError(f"the network's outputs are no numbers after step {self.step}; {_FIX}")
+        return balanced_accuracy(validation.classes, outputs.argmax(dim=1).numpy(), n_classes)
 
     def keep(self, path: Path, best: _Best, history: list[Validation]) -> None:
         """Write the checkpoint whole or not at all."""
         state = {
             "step": self.step,
             "network": self.network.state_dict(),
-            "judged": self.judged.state_dict(),
+            "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": vars(best),
             "history": [asdict(row) for row in history],
@@ -171,13 +172,13 @@ class Run:
         temporary.replace(path)
 
     def resume(self, path: Path) -> tuple[_Best, list[Validation]]:
-        """Go on from a checkpoint."""
-        state: dict[str, Any] = torch.load(path, map_location=self.on, weights_only=True)
+        """Continue from a checkpoint."""
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
-        self.judged.load_state_dict(state["judged"])
+        self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-        log.info("going on from step %d of %d", self.step, self.config.steps)
+        log.info("continuing from step %d of %d", self.step, self.config.steps)
         return _Best(**state["best"]), [Validation(**row) for row in state["history"]]
 
     def update(
@@ -187,7 +188,7 @@ class Run:
         share = learning_rate_share(self.step, self.config.steps, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * share
-        with autocast(self.on):
+        with autocast(self.device):
             outputs = self.network(images)
         each = functional.cross_entropy(
             outputs.float(), classes, reduction="none", label_smoothing=self.config.label_smoothing
@@ -195,23 +196,23 @@ class Run:
         loss = (each * by_class[classes]).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_grad)
         self.optimizer.step()
         self.step += 1
-        self._average.follow(self.step)
+        self._ema.update(self.step)
         return loss.detach()
 
-    def _read(self, waiting: list[Tensor], progress: Callable[[int, int, float], None] | None) -> float:
+    def _read(self, waiting: list[Tensor], progress: Progress | None) -> float:
         """Take the oldest loss that is waiting, which the device must have reached by now."""
         step, value = self.step - len(waiting) + 1, float(waiting.pop(0))
         if not math.isfinite(value):
-            raise TrainingError(f"the loss is {value} at step {step} of {self.config.steps}; {_MEND}")
+            raise TrainingError(f"the loss is {value} at step {step} of {self.config.steps}; {_FIX}")
         if progress is not None:
-            progress(step, self.config.steps, value)
+            progress(step, self.config.steps, f"loss {value:.3f}")
         return value
 
 
-_MEND = "lower classifier.learning_rate; the last good checkpoint is kept"
+_FIX = "lower classifier.learning_rate; the last good checkpoint is kept"
 
 
 @contextmanager

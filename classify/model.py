@@ -30,14 +30,14 @@ from data.store import read_json, write_json
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CROP_MODES: dict[str, Literal["center", "border", "squash"]] = {"crop": "center", "pad": "border", "squash": "squash"}
 _IMAGENET_ALONE = re.compile(r"([a-z]+\d*_)?in1k")  # timm's tags: a recipe, then the data sets
-_MOST_AT_ONCE = 128  # images that are judged in one batch
+_MOST_AT_ONCE = 128  # images in one batch of evaluation
 _PIXELS_AT_ONCE = 2**22  # of it; EfficientNet-B0 takes 1 GB for so many by count, in float32: not measured
 _WRAPPERS = ("state_dict", "model_ema", "model")  # under which torch files keep the weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A trained network with what it needs to judge an image."""
+    """A trained network with what it needs to classify an image."""
 
     network: nn.Module
     labels: tuple[str, ...]  # in the order of the logits
@@ -66,7 +66,7 @@ def build(
 
 
 def trained_on(weights: str, architecture: str) -> str | None:
-    """Say what the weights that a network begins with were trained on: "nothing", "ImageNet-1k" or None, unknown."""
+    """What initial weights were trained on: "nothing", "ImageNet-1k" or None, unknown."""
     if weights == "none":
         return "nothing"
     own = timm.models.get_pretrained_cfg(architecture) if weights == "pretrained" else None
@@ -129,7 +129,7 @@ def save(classifier: Classifier, folder: Path) -> None:
 
 
 def load(folder: Path) -> Classifier:
-    """Read back what `save` kept, ready to judge. Raises InputError."""
+    """Read back what `save` kept, ready to predict. Raises InputError."""
     try:
         config = read_json(folder / CONFIG)
         architecture, labels = config["architecture"], tuple(str(label) for label in config["label_names"])
@@ -147,34 +147,36 @@ def load(folder: Path) -> Classifier:
 
 def normalise(pixels: UInt8[np.ndarray, "n h w 3"], network: nn.Module) -> Float[Tensor, "n 3 h w"]:
     """Pixels as the network takes them: its own mean and deviation, on its device, channels last in memory."""
-    on, own = next(network.parameters()).device, cast("Any", network).pretrained_cfg
-    raw = torch.from_numpy(np.ascontiguousarray(pixels)).to(on, non_blocking=True).float().div_(255)
-    mean, deviation = torch.tensor(own["mean"], device=on), torch.tensor(own["std"], device=on)
+    device, own = next(network.parameters()).device, cast("Any", network).pretrained_cfg
+    raw = torch.from_numpy(np.ascontiguousarray(pixels)).to(device, non_blocking=True).float().div_(255)
+    mean, deviation = torch.tensor(own["mean"], device=device), torch.tensor(own["std"], device=device)
     return raw.sub_(mean).div_(deviation).permute(0, 3, 1, 2)  # a view: NHWC bytes are channels last
 
 
 def logits(
     network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int | None = None
 ) -> Float[Tensor, "n k"]:
-    """Judge images as they are, in evaluation mode, batch by batch as `in_batches` does it."""
+    """Logits of images, in evaluation mode, batch by batch as `in_batches` does it."""
     return in_batches(network, network, pixels, batch_size)
 
 
 def in_batches(
     network: nn.Module,
-    said: Callable[[Float[Tensor, "n 3 h w"]], Tensor],
+    function: Callable[[Float[Tensor, "n 3 h w"]], Tensor],
     pixels: UInt8[np.ndarray, "n h w 3"],
     batch_size: int | None = None,
 ) -> Float[Tensor, "n width"]:
-    """What a network in evaluation mode says of images, on the CPU; the network's mode is as before afterwards.
+    """Outputs of a function of the network for images, on the CPU, in evaluation mode; the mode is restored afterwards.
 
-    A batch that does not fit the device's memory is halved; None begins with few large images or many small ones.
+    A batch that does not fit the device's memory is halved; None starts with few large images or many small ones.
     """
-    was_training, begin = network.training, batch_size or _at_once(*pixels.shape[1:3])
+    was_training, start = network.training, batch_size or _at_once(*pixels.shape[1:3])
     network.eval()
     try:
         with torch.inference_mode():
-            parts, _ = with_oom_backoff(lambda part: said(normalise(pixels[part], network)).float().cpu(), len(pixels), begin)
+            parts, _ = with_oom_backoff(
+                lambda part: function(normalise(pixels[part], network)).float().cpu(), len(pixels), start
+            )
     finally:
         network.train(was_training)
     return torch.cat(parts)
@@ -202,7 +204,7 @@ def _create(architecture: str, n_classes: int, drop_rate: float, **how: Any) -> 
 
 def _fill_from_lite0(network: nn.Module, architecture: str) -> None:
     if architecture != ARCHITECTURE:
-        raise BaseError(f"classifier.weights: {LITE0_PACKAGE} are weights of {ARCHITECTURE}; set classifier.model to that")
+        raise BaseError(f"classifier.weights: {LITE0_PACKAGE} has those of {ARCHITECTURE}; set classifier.model to it")
     path = lite0_file()
     with torch.random.fork_rng(devices=[]):
         whole = _create(architecture, 1000, 0.0, pretrained=False).state_dict()  # ImageNet's classes
@@ -210,7 +212,7 @@ def _fill_from_lite0(network: nn.Module, architecture: str) -> None:
 
 
 def _start_as_skips(network: nn.Module) -> None:
-    """Let every residual block begin as its skip (Goyal et al. 2017, 5.1): a short run then learns a good deal more."""
+    """Start every residual block as its skip connection (Goyal et al. 2017, 5.1); a short run then learns more."""
     for block in network.modules():
         if getattr(block, "has_skip", False):
             last = [layer for layer in block.children() if isinstance(layer, nn.BatchNorm2d)][-1]

@@ -1,11 +1,11 @@
-"""A judge of synthetic phantoms: a classifier trained on plenty of true ones, drawn from seeds that no study uses.
+"""An oracle of phantoms: a classifier trained on plenty of true ones, drawn from seeds that no study uses.
 
-python -m classify.oracle [--out runs/judge]
+python -m classify.oracle [--out runs/oracle]
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,24 +15,25 @@ from pydantic.dataclasses import dataclass
 from classify.config import ClassifierConfig, result_settings
 from classify.metrics import Recall, Scores, score, wilson
 from classify.predict import Predictions, predict
-from classify.train import train_arm
+from classify.train import ArmTask, train_arm
 from data.config import STRICT, parse, to_dict
 from data.errors import ConfigError, DataError, exit_code
 from data.manifest import Manifest
 from data.phantoms.table import CODES, PhantomConfig
 from data.pixels import PixelConfig
+from data.progress import Progress
 from data.sources.load import DataConfig, load_manifest
 from data.splits.split import SplitConfig, make_split
 from data.store import building, finished
 
 HALF, ABOVE_BASE = 0.5, 0.3  # the aim of fine-tuning
-FEWEST = 4  # images of a class that are judged
-STUDY_SEEDS = 1_000_000  # phantoms of studies and of the base have seeds below, the judge's lie above
+FEWEST = 4  # images of a class that are predictions
+STUDY_SEEDS = 1_000_000  # phantoms of studies and of the base have seeds below, the oracle's lie above
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OracleConfig:
-    """What the judge learns from. The defaults take six to seven minutes on two cores."""
+    """What the oracle learns from. The defaults take six to seven minutes on two cores."""
 
     images: Annotated[int, Field(ge=70)] = 3500  # phantoms, as many of each class; a tenth is for validation
     seed: Annotated[int, Field(ge=STUDY_SEEDS)] = 9_000_000  # of its phantoms; those that test it have the next
@@ -40,47 +41,46 @@ class OracleConfig:
     classifier: ClassifierConfig = ClassifierConfig(steps=1200, validate_every=150)
 
 
-def train_oracle(folder: Path, config: OracleConfig, progress: Callable[[int, int, float], None] | None = None) -> Path:
-    """Give the judge's model folder, after training it unless it is there."""
-    plain = to_dict(config) | {"classifier": result_settings(config.classifier) | {"threads": config.classifier.threads}}
-    target, inputs = folder / "classifier", {"stage": "judge", "version": 1, "config": plain}
+def train_oracle(folder: Path, config: OracleConfig, progress: Progress | None = None) -> Path:
+    """Give the oracle's model folder, after training it unless it is there."""
+    plain = to_dict(config) | {
+        "classifier": result_settings(config.classifier) | {"threads": config.classifier.threads}
+    }
+    target, inputs = folder / "classifier", {"stage": "oracle", "version": 1, "config": plain}
     if not finished(target, inputs):
         phantoms = _phantoms(config.images, config.seed, folder)
-        split = make_split(phantoms, SplitConfig(test=0.05, validation=0.1, rare=()), config.seed)
+        split = make_split(phantoms, SplitConfig(test_size=0.05, val_size=0.1, rare=()), config.seed)
         train = Manifest.concat(split.train, split.test)  # other phantoms test it
         with building(target, inputs) as partial:
             train_arm(
-                "judge",
-                0,
-                train,
-                split.validation,
-                config.pixels,
-                config.classifier,
-                partial,
-                folder / "cache",
-                progress,
+                task=ArmTask(arm="oracle", seed=0, train=train, validation=split.validation),
+                config=config.classifier,
+                pixels=config.pixels,
+                out=partial,
+                cache=folder / "cache",
+                progress=progress,
             )
     return target / "model"
 
 
 def true_phantoms(folder: Path, config: OracleConfig, per_class: int) -> Manifest:
-    """Draw phantoms of every class that neither a study nor the judge has seen."""
+    """Draw phantoms of every class that neither a study nor the oracle has seen."""
     if per_class < FEWEST:
-        raise ConfigError(f"{per_class} images a class are too few to judge by; ask for {FEWEST} or more")
+        raise ConfigError(f"{per_class} images a class are too few to measure recall by; ask for {FEWEST} or more")
     return _phantoms(per_class * len(CODES), config.seed + 1, folder)
 
 
 def oracle_predictions(model: Path, images: Manifest, cache: Path | None = None) -> Predictions:
-    """Say what the judge takes each image for."""
+    """The oracle's predictions of each image."""
     return predict(model, images, cache=cache)
 
 
-def recognised(judged: Predictions, label: str) -> Recall:
-    """Count the images of a class that the judge names rightly, with Wilson's interval."""
-    if judged.labels is None or label not in judged.classes:
-        raise DataError(f"nothing is known of {label!r} here; the judge knows {', '.join(judged.classes)}")
-    own = [k for k, truth in enumerate(judged.labels) if truth == label]
-    hits = sum(judged.classes[judged.predicted[k]] == label for k in own)
+def recognised(predictions: Predictions, label: str) -> Recall:
+    """Count the images of a class that the oracle names rightly, with Wilson's interval."""
+    if predictions.labels is None or label not in predictions.classes:
+        raise DataError(f"nothing is known of {label!r} here; the oracle knows {', '.join(predictions.classes)}")
+    own = [k for k, truth in enumerate(predictions.labels) if truth == label]
+    hits = sum(predictions.classes[predictions.predicted[k]] == label for k in own)
     return wilson(hits, len(own))
 
 
@@ -90,23 +90,25 @@ def reaches_aim(true: Recall, before: Recall, after: Recall) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the judge, print how well it names true phantoms, and give the exit code."""
-    parser = argparse.ArgumentParser(prog="classify.oracle", description="Train the judge of synthetic phantoms.")
-    parser.add_argument("--out", type=Path, default=Path("runs/judge"), help="its folder (default: runs/judge)")
+    """Train the oracle, print how well it names true phantoms, and give the exit code."""
+    parser = argparse.ArgumentParser(prog="classify.oracle", description="Train the oracle of synthetic phantoms.")
+    parser.add_argument("--out", type=Path, default=Path("runs/oracle"), help="its folder (default: runs/oracle)")
     parser.add_argument("--images", type=int, default=100, help="true phantoms a class to test it on (default: 100)")
-    parser.add_argument("--train-images", type=int, default=OracleConfig().images, help="phantoms to learn from, in all")
+    parser.add_argument(
+        "--train-images", type=int, default=OracleConfig().images, help="phantoms to learn from, in all"
+    )
     parser.add_argument("--steps", type=int, default=OracleConfig().classifier.steps, help="optimiser steps")
     given = parser.parse_args(arguments)
-    return exit_code(lambda: _judged(given))
+    return exit_code(lambda: _evaluate(given))
 
 
-def _judged(given: argparse.Namespace) -> int:
+def _evaluate(given: argparse.Namespace) -> int:
     classifier = {"steps": given.steps, "validate_every": max(1, given.steps // 8)}
-    config = parse(OracleConfig, {"images": given.train_images, "classifier": classifier}, "judge")
+    config = parse(OracleConfig, {"images": given.train_images, "classifier": classifier}, "oracle")
     model = train_oracle(given.out, config, _print)
-    judged = oracle_predictions(model, true_phantoms(given.out, config, given.images), given.out / "cache")
-    print(_table(judged.classes, score(judged.truth, judged.predicted, len(judged.classes))))
-    print(f"judge: {model}")
+    predictions = oracle_predictions(model, true_phantoms(given.out, config, given.images), given.out / "cache")
+    print(_table(predictions.classes, score(predictions.truth, predictions.predicted, len(predictions.classes))))
+    print(f"oracle: {model}")
     return 0
 
 
@@ -123,9 +125,9 @@ def _table(classes: Sequence[str], scores: Scores) -> str:
     return "\n".join([*rows, f"balanced accuracy {scores.balanced_accuracy:.3f}"])
 
 
-def _print(step: int, steps: int, loss: float) -> None:
-    if step % 50 == 0 or step == steps:
-        print(f"step {step} of {steps}, loss {loss:.3f}", file=sys.stderr, flush=True)
+def _print(done: int, total: int, note: str = "") -> None:
+    if done % 50 == 0 or done == total:
+        print(f"step {done} of {total}, {note}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

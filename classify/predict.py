@@ -1,4 +1,4 @@
-"""What a kept classifier says of images, and the ISIC challenge's CSV that holds it.
+"""Predictions of a trained classifier, and the ISIC challenge's CSV that holds it.
 
 The seven HAM10000 codes get the challenge's columns in the challenge's order; other data sets their own labels, sorted.
 
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from classify.device import device
+from classify.device import default_device
 from classify.model import CONFIG, load, logits
 from data.errors import DataError, InputError, exit_code
 from data.files.archives import SUFFIXES, image_files
@@ -51,9 +51,9 @@ class Predictions:
         """Give the number of each image's own class. Raises DataError where it is not known."""
         if self.labels is None:
             raise DataError("these predictions know no labels; give those of images whose class is known")
-        strange = sorted(set(self.labels) - set(self.classes))
-        if strange:
-            raise DataError(f"an image is labelled {strange[0]!r}, which the classifier never saw: {self.classes}")
+        unknown = sorted(set(self.labels) - set(self.classes))
+        if unknown:
+            raise DataError(f"an image is labelled {unknown[0]!r}, which the classifier never saw: {self.classes}")
         return np.array([self.classes.index(label) for label in self.labels], dtype=np.int64)
 
     def write(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class Predictions:
 
     @staticmethod
     def read(path: Path) -> "Predictions":
-        """Read the CSV; every fault names its row and the mend. Raises DataError."""
+        """Read the CSV; every fault names its row and the fix. Raises DataError."""
         table = read_table(path)
         first, *columns = [str(name) for name in table.columns] or [""]
         if first != "image" or len(columns) < 2:  # noqa: PLR2004 - one class is no choice
@@ -96,7 +96,7 @@ def predict(
     cache: Path | None = None,
     batch_size: int | None = None,
 ) -> Predictions:
-    """Judge a manifest's images with a kept classifier, through the pixel path that it was trained on.
+    """Predict a manifest's images with a trained classifier, through the pixel path that it was trained on.
 
     `pixels`, if given, must be that path's settings. Labels and groups are passed on. Raises InputError.
     """
@@ -104,14 +104,19 @@ def predict(
     if pixels is not None and pixels != classifier.pixels:
         raise InputError(f"{model_folder}: was trained on {classifier.pixels}, not {pixels}; set pixels to the same")
     images = load_pixels(manifest, classifier.pixels, cache)
-    judged = logits(classifier.network.to(device()), images, batch_size)
+    outputs = logits(classifier.network.to(default_device()), images, batch_size)
     return Predictions(
         image_ids=tuple(manifest.table["image_id"]),
         classes=classifier.labels,
-        probabilities=torch.softmax(judged, dim=1).numpy(),
+        probabilities=torch.softmax(outputs, dim=1).numpy(),
         labels=tuple(manifest.table["label"]),
         groups=tuple(manifest.table["group_id"]),
     )
+
+
+def predictions_bytes(images: int, classes: int) -> int:
+    """Bytes of one classifier's predictions and of the ids that it records, at most."""
+    return images * (300 + 25 * classes)
 
 
 def find_model(run: Path, arm: str | None = None, seed: int | None = None) -> Path:
@@ -164,7 +169,7 @@ def _applied(given: argparse.Namespace) -> int:
     found = predict(model, folder_of_images(given.images))
     found.write(given.out)
     counts = Counter(found.classes[k] for k in found.predicted)
-    print(f"{len(found.image_ids)} images judged by {model}")
+    print(f"{len(found.image_ids)} images classified by {model}")
     for label in found.classes:
         print(f"  {label:>12} {counts[label]:6d}")
     print(f"probabilities: {given.out}")

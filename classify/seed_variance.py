@@ -1,7 +1,7 @@
 """How far classifiers of one arm lie apart by their seed alone: what is left to chance once the images are chosen.
 
 A network that is trained once more from another seed gives another balanced accuracy, on few images often by more
-than what an arm changes. That spread is a property of the training and not of an arm, so it is estimated from the
+than what an arm changes. That variance is a property of the training and not of an arm, so it is estimated from the
 seeds of all arms together, which gives an interval more degrees of freedom than the two or three seeds of one arm.
 """
 
@@ -26,7 +26,7 @@ class SeedVariance:
     rows: int  # sets of predictions: a classifier each, or where folds are pooled one a fold
     freedom: int  # rows less arms, at least 1
 
-    def told(self, folds: int = 1) -> str:
+    def in_words(self, folds: int = 1) -> str:
         """What it is and rests on, in words."""
         rows = f"{self.rows} classifiers" if folds == 1 else f"{self.rows} sets of {folds} classifiers, one a fold"
         return (
@@ -41,14 +41,14 @@ class SeedVariance:
         one classifier's: 1 / seeds, or the sum of both for a difference of two means.
         """
         deviations = np.array([self.balanced_accuracy, *self.recalls]) * share**0.5
-        drawn: Float[np.ndarray, "draws figures"] = deviations * rng.standard_t(self.freedom, (draws, 1))
-        return drawn
+        errors: Float[np.ndarray, "draws figures"] = deviations * rng.standard_t(self.freedom, (draws, 1))
+        return errors
 
 
 def seed_variance_of(
     truth: Int[np.ndarray, " n"], arms: Sequence[Int[np.ndarray, "seeds n"]], n_classes: int
 ) -> SeedVariance | None:
-    """SeedVariance by seed of the arms' predictions of the same images; None where no arm has two seeds."""
+    """Variance by seed of the arms' predictions of the same images; None where no arm has two seeds."""
     freedom = sum(len(named) - 1 for named in arms)
     if freedom < 1:
         return None

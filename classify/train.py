@@ -1,7 +1,9 @@
 """Trains the classifier of one arm and keeps it: model/, history.csv and, written last, arm.json."""
 
+from __future__ import annotations
+
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,58 +12,82 @@ from classify.arms import counts_by_source
 from classify.config import ClassifierConfig
 from classify.fit import CHECKPOINT, Fitted, Labelled, fit
 from classify.model import Classifier, save
+from classify.record import ArmRecord
 from data.config import to_dict
 from data.errors import DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
-from data.store import write_json, write_text
+from data.progress import Progress
+from data.store import write_text
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmTask:
+    """What one classifier is trained on, and from which seed."""
+
+    arm: str
+    seed: int
+    train: Manifest  # the arm's table
+    validation: Manifest
 
 
 def train_arm(
-    arm: str,
-    seed: int,
-    train: Manifest,
-    validation: Manifest,
-    pixels: PixelConfig,
+    *,
+    task: ArmTask,
     config: ClassifierConfig,
+    pixels: PixelConfig,
     out: Path,
     cache: Path | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Train on an arm's table and write what it became into `out`, going on from a checkpoint found there.
+    """Train a classifier and write it into `out`, continuing from a checkpoint found there.
 
-    `progress` is told step, steps and loss. Raises DataError for a validation image of a class that train
-    lacks, BaseError for unreadable weights, TrainingError for a loss that is no number.
+    Raises DataError for a validation image of a class that train lacks, BaseError for unreadable weights,
+    TrainingError for a loss that is no number.
     """
     started = time.monotonic()
-    labels = train.labels
-    strange = sorted(set(validation.labels) - set(labels))
-    if strange:
-        raise DataError(f"the validation part has {strange[0]!r}, which the train part of arm {arm!r} lacks")
+    labels = task.train.labels
+    unknown = sorted(set(task.validation.labels) - set(labels))
+    if unknown:
+        raise DataError(f"the validation part has {unknown[0]!r}, which the train part of arm {task.arm!r} lacks")
     out.mkdir(parents=True, exist_ok=True)
-    seen, unseen = (_labelled(part, labels, pixels, cache) for part in (train, validation))
+    train, validation = (_labelled(part, labels, pixels, cache) for part in (task.train, task.validation))
     try:
-        fitted = fit(seen, unseen, len(labels), config, seed=seed, working=out, progress=progress)
+        fitted = fit(train, validation, len(labels), config, seed=task.seed, working=out, progress=progress)
     except TrainingError as fault:
-        raise TrainingError(f"arm {arm!r}, seed {seed}: {fault}") from fault
+        raise TrainingError(f"arm {task.arm!r}, seed {task.seed}: {fault}") from fault
     save(Classifier(network=fitted.network, labels=labels, pixels=pixels), out / "model")
     _write_history(fitted, out / "history.csv")
-    write_json(
-        out / "arm.json",
-        {
-            "arm": arm,
-            "seed": seed,
-            "labels": labels,
-            "best_step": fitted.best_step,
-            "validation_balanced_accuracy": max(row.balanced_accuracy for row in fitted.history),
-            "images": {"train": counts_by_source(train), "validation": counts_by_source(validation)},
-            "steps": config.steps,
-            "samples": config.steps * config.batch_size,
-            "seconds": round(time.monotonic() - started, 2),  # of the last sitting, if it was resumed
-            "config": to_dict(config),
-        },
-    )
+    ArmRecord(
+        arm=task.arm,
+        seed=task.seed,
+        labels=labels,
+        best_step=fitted.best_step,
+        validation_balanced_accuracy=max(row.balanced_accuracy for row in fitted.history),
+        images={"train": counts_by_source(task.train), "validation": counts_by_source(task.validation)},
+        steps=config.steps,
+        samples=config.steps * config.batch_size,
+        seconds=round(time.monotonic() - started, 2),
+        config=to_dict(config),
+    ).write(out)
     (out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def arm_bytes(weights: int) -> int:
+    """Bytes of a trained classifier on disk, at most; `weights` are the bytes of its tensors."""
+    return weights + _MIB // 2
+
+
+def arm_checkpoint_bytes(weights: int) -> int:
+    """Bytes of a checkpoint: weights, their average, the best so far and two moments."""
+    return 5 * weights + _MIB
+
+
+def arm_checkpoint_saves(config: ClassifierConfig) -> int:
+    """How many checkpoints a training saves."""
+    return (config.steps - 1) // config.validate_every
 
 
 def _labelled(manifest: Manifest, labels: tuple[str, ...], pixels: PixelConfig, cache: Path | None) -> Labelled:

@@ -13,7 +13,7 @@ import torch
 Part = TypeVar("Part")
 
 
-def in_chunks(work: Callable[[slice], Part], n: int, chunk: int) -> tuple[list[Part], int]:
+def with_oom_backoff(work: Callable[[slice], Part], n: int, chunk: int) -> tuple[list[Part], int]:
     """What `work` gives of each chunk of n images, in order, and how many at a time it took in the end.
 
     Where a chunk does not fit the device's memory, half of it is tried, and so on; what is done is not done again.

@@ -3,9 +3,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from classify.arms import compose, counts_by_source, fill_counts, limit_to_shots
-from data.errors import ConfigError, DataError
+from classify.arms import ARMS, Arm, compose, counts_by_source, external_arm, limit_to_shots, repeated
+from data.errors import DataError
 from data.manifest import Manifest
+from data.splits.class_counts import fill_counts
 
 RARE = ("df", "vasc")
 
@@ -25,6 +26,11 @@ def manifest(counts, source="real"):
 TRAIN = manifest({"nv": 50, "mel": 12, "bkl": 9, "df": 4, "vasc": 3})
 
 
+def composed_of(arm, added=None, train=TRAIN):
+    """The table of an arm, by name, whose rare classes are filled up to the median class."""
+    return compose(ARMS[arm], train, added, fill_counts(train, RARE))
+
+
 def test_rare_classes_are_filled_up_to_the_median_class():
     assert fill_counts(TRAIN, RARE) == {"df": 5, "vasc": 6}
     assert fill_counts(TRAIN, RARE, 4) == {"df": 0, "vasc": 1}
@@ -35,11 +41,11 @@ def test_the_commonest_class_gets_none():
 
 
 def test_the_real_arm_is_the_train_table_as_it_is():
-    assert compose("real", TRAIN, None, RARE).digest() == TRAIN.digest()
+    assert composed_of("real").digest() == TRAIN.digest()
 
 
 def test_the_oversampled_arm_repeats_real_images_evenly():
-    composed = compose("oversampled", TRAIN, None, RARE)
+    composed = composed_of("oversampled")
     assert composed.counts() == {"bkl": 9, "df": 9, "mel": 12, "nv": 50, "vasc": 9}
     assert set(composed.table["source"]) == {"real"}
     assert composed.of("vasc").table["path"].value_counts().tolist() == [3, 3, 3]
@@ -47,15 +53,15 @@ def test_the_oversampled_arm_repeats_real_images_evenly():
 
 
 def test_the_synthetic_arm_has_the_same_counts_with_synthetic_images():
-    composed = compose("synthetic", TRAIN, manifest({"df": 8, "vasc": 8}, "synthetic"), RARE)
-    assert composed.counts() == compose("oversampled", TRAIN, None, RARE).counts()
+    composed = composed_of("synthetic", manifest({"df": 8, "vasc": 8}, "synthetic"))
+    assert composed.counts() == composed_of("oversampled").counts()
     assert counts_by_source(composed)["df"] == {"real": 4, "repeated": 0, "synthetic": 5}
     assert counts_by_source(composed)["mel"] == {"real": 12, "repeated": 0, "synthetic": 0}
 
 
-@pytest.mark.parametrize("arm", ["real", "oversampled", "synthetic"])
+@pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_holds_every_real_image(arm):
-    composed = compose(arm, TRAIN, manifest({"df": 8, "vasc": 8}, "synthetic"), RARE)
+    composed = composed_of(arm, manifest({"df": 8, "vasc": 8}, "synthetic"))
     assert composed.table.head(len(TRAIN)).equals(TRAIN.table)
 
 
@@ -64,23 +70,50 @@ def test_limited_to_the_shots_a_rare_class_has_no_other_image():
     limited = limit_to_shots(TRAIN, shots)
     assert limited.counts() == {**TRAIN.counts(), "df": 2}
     assert set(limited.of("df").table["image_id"]) == {"real-df-1", "real-df-3"}
-    assert set(compose("oversampled", limited, None, RARE).of("df").table["path"]) == {"df-1.jpg", "df-3.jpg"}
+    assert set(composed_of("oversampled", train=limited).of("df").table["path"]) == {"df-1.jpg", "df-3.jpg"}
 
 
 def test_too_few_synthetic_images_are_refused():
     with pytest.raises(DataError, match="'df' needs 5 synthetic images, but 2 are there"):
-        compose("synthetic", TRAIN, manifest({"df": 2, "vasc": 8}, "synthetic"), RARE)
-    with pytest.raises(DataError, match="'df' needs 5 synthetic images, but 0 are there"):
-        compose("synthetic", TRAIN, None, RARE)
+        composed_of("synthetic", manifest({"df": 2, "vasc": 8}, "synthetic"))
+    with pytest.raises(DataError, match="'df' needs 5 images more, but none are there"):
+        composed_of("synthetic")
 
 
 def test_real_images_are_not_passed_off_as_synthetic():
     with pytest.raises(DataError, match="source is 'real'"):
-        compose("synthetic", TRAIN, manifest({"df": 8, "vasc": 8}), RARE)
+        composed_of("synthetic", manifest({"df": 8, "vasc": 8}))
 
 
-def test_unknown_arms_and_absent_classes_are_refused():
-    with pytest.raises(ConfigError, match="'mixed'; known: real, oversampled, synthetic"):
-        compose("mixed", TRAIN, None, RARE)
+def test_the_autoencoded_arm_repeats_coded_images_as_the_oversampled_arm_repeats_real_ones():
+    coded = manifest({"df": 4, "vasc": 3}, "synthetic")
+    composed, oversampled = composed_of("autoencoded", coded), composed_of("oversampled")
+    assert composed.counts() == oversampled.counts()
+    assert composed.table["path"].tolist() == oversampled.table["path"].tolist()
+    assert counts_by_source(composed)["df"] == {"real": 4, "repeated": 1, "synthetic": 4}
+
+
+def test_an_arm_of_external_images_is_filled_like_the_synthetic_one():
+    images, counts = manifest({"df": 8, "vasc": 8}, "synthetic"), fill_counts(TRAIN, RARE)
+    external = compose(external_arm("theirs"), TRAIN, images, counts)
+    assert external.digest() == composed_of("synthetic", images).digest()
+
+
+def test_a_new_arm_is_one_row(monkeypatch):
+    mirrored = Arm(
+        name="halved", source="train", rows=lambda images, n: repeated(images, n // 2),
+        compared_with=("real",), mark="cross", note="half as many", subject="Halving",
+    )  # fmt: skip
+    monkeypatch.setitem(ARMS, "halved", mirrored)
+    assert composed_of("halved").counts() == {"bkl": 9, "df": 6, "mel": 12, "nv": 50, "vasc": 6}
+
+
+def test_every_arm_is_compared_with_arms_that_there_are_and_says_what_each_comparison_measures():
+    for arm in (*ARMS.values(), external_arm("theirs")):
+        assert set(arm.compared_with) <= set(ARMS)
+        assert set(arm.questions) == set(arm.compared_with)
+
+
+def test_absent_classes_are_refused():
     with pytest.raises(DataError, match="no image of 'scc'"):
         fill_counts(TRAIN, ("scc",))

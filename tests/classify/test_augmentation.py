@@ -1,4 +1,4 @@
-"""Batches of views against albumentations' own operations, image by image, on the same parameters."""
+"""Augmented batches against albumentations' own operations, image by image, on the same parameters."""
 
 import math
 
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from albucore import multiply_add
-from albumentations.augmentations.crops.functional import crop
+from albumentations.augmentations.crops.functional import crop as cropped
 from albumentations.augmentations.geometric.functional import d4
 from albumentations.augmentations.pixel.functional import shift_hsv
 
-from classify.augmentation import Drawn, coloured, draw, placed, views
+from classify.augmentation import Parameters, augment, crop, jitter_colour, sample_parameters
 from data.pixels import train_augmentation
 
 N, SIZE = 48, 40
@@ -29,17 +29,17 @@ def skin(n=N, size=SIZE, seed=0):
     return np.clip(smooth + rng.normal(0, 3, smooth.shape), 0, 255).astype(np.uint8)
 
 
-def drawn(seed=0, **given):
-    made = vars(draw(N, SIZE, torch.Generator().manual_seed(seed)))
-    return Drawn(**{**made, **given})
+def sampled(seed=0, **changes):
+    parameters = vars(sample_parameters(N, SIZE, torch.Generator().manual_seed(seed)))
+    return Parameters(**{**parameters, **changes})
 
 
-def still(**given):
-    """Nothing is done, but for what is given."""
+def identity(**changes):
+    """Parameters that change nothing, but for these."""
     nothing = torch.zeros(N)
     box = torch.tensor([[0.0, 0.0, SIZE, SIZE]]).expand(N, 4)
     fields = {"turned": torch.zeros(N, 3, dtype=torch.bool), "box": box, "contrast": nothing + 1}
-    return Drawn(**{**fields, "brightness": nothing, "hue": nothing, "saturation": nothing, **given})
+    return Parameters(**{**fields, "brightness": nothing, "hue": nothing, "saturation": nothing, **changes})
 
 
 def batch(levels):
@@ -49,35 +49,35 @@ def batch(levels):
 @pytest.mark.parametrize("turn", TURNS)
 def test_each_of_the_eight_turns_is_albumentations_own(turn):
     turned = torch.tensor([TURNS[turn]], dtype=torch.bool).expand(N, 3)
-    found = batch(placed(torch.from_numpy(skin()), still(turned=turned)))
+    found = batch(crop(torch.from_numpy(skin()), identity(turned=turned)))
     assert (found == np.stack([d4(image, turn) for image in skin()])).all()
 
 
 def test_a_crop_is_opencvs_linear_one_within_a_level():
-    plan, images = drawn(turned=torch.zeros(N, 3, dtype=torch.bool)), skin()
-    found = batch(placed(torch.from_numpy(images), plan))
-    for image, view, (top, left, height, width) in zip(images, found, plan.box.int().tolist(), strict=True):
-        expected = cv2.resize(crop(image, left, top, left + width, top + height), (SIZE, SIZE))
-        assert np.abs(view - expected).max() <= 1
+    plan, images = sampled(turned=torch.zeros(N, 3, dtype=torch.bool)), skin()
+    found = batch(crop(torch.from_numpy(images), plan))
+    for image, found_one, (top, left, height, width) in zip(images, found, plan.box.int().tolist(), strict=True):
+        expected = cv2.resize(cropped(image, left, top, left + width, top + height), (SIZE, SIZE))
+        assert np.abs(found_one - expected).max() <= 1
 
 
 def test_a_turned_crop_is_the_crop_of_the_turned_image():
-    plan, images = drawn(), skin()
+    plan, images = sampled(), skin()
     names = {turn: name for name, turn in TURNS.items()}
     turned = np.stack(
         [d4(image, names[tuple(turn)]) for image, turn in zip(images, plan.turned.int().tolist(), strict=True)]
     )
-    straight = Drawn(**{**vars(plan), "turned": torch.zeros(N, 3, dtype=torch.bool)})
-    found, expected = (placed(torch.from_numpy(x), p) for x, p in ((images, plan), (turned, straight)))
+    straight = Parameters(**{**vars(plan), "turned": torch.zeros(N, 3, dtype=torch.bool)})
+    found, expected = (crop(torch.from_numpy(x), p) for x, p in ((images, plan), (turned, straight)))
     assert (found - expected).abs().max() <= 1  # the weights are rounded from another side
     assert len({tuple(turn) for turn in plan.turned.int().tolist()}) == 8
 
 
 def test_light_is_albumentations_own():
-    plan, images = drawn(1), skin()
+    plan, images = sampled(1), skin()
     nothing = torch.zeros(N)
-    plan = Drawn(**{**vars(plan), "hue": nothing, "saturation": nothing})
-    found = batch(coloured(torch.from_numpy(images).permute(0, 3, 1, 2).float(), plan))
+    plan = Parameters(**{**vars(plan), "hue": nothing, "saturation": nothing})
+    found = batch(jitter_colour(torch.from_numpy(images).permute(0, 3, 1, 2).float(), plan))
     pairs = zip(images, plan.contrast.tolist(), plan.brightness.tolist(), strict=True)
     expected = np.stack([multiply_add(image, alpha, beta, inplace=False) for image, alpha, beta in pairs])
     assert np.abs(found - expected).max() <= 1
@@ -88,8 +88,8 @@ def test_light_is_albumentations_own():
 def test_colour_is_that_of_opencv_but_for_its_rounding_of_hue_and_saturation(hue, saturation):
     # OpenCV keeps hue in steps of 2 degrees and saturation in 255; the same function of levels is coarser there.
     images = skin()
-    plan = still(hue=torch.full((N,), float(hue)), saturation=torch.full((N,), float(saturation)))
-    found = batch(coloured(torch.from_numpy(images).permute(0, 3, 1, 2).float(), plan))
+    plan = identity(hue=torch.full((N,), float(hue)), saturation=torch.full((N,), float(saturation)))
+    found = batch(jitter_colour(torch.from_numpy(images).permute(0, 3, 1, 2).float(), plan))
     apart = np.abs(found - np.stack([shift_hsv(image, hue, saturation, 0) for image in images]).astype(float))
     assert apart.mean() < 1.1
     assert np.quantile(apart, 0.99) <= 4
@@ -99,28 +99,28 @@ def test_colour_is_that_of_opencv_but_for_its_rounding_of_hue_and_saturation(hue
 
 def test_grey_stays_grey():
     grey = torch.arange(256.0)[:N, None, None, None].expand(N, 3, SIZE, SIZE)
-    plan = still(hue=torch.full((N,), 3.0), saturation=torch.full((N,), 12.0))
-    assert torch.equal(coloured(grey, plan), grey)
+    plan = identity(hue=torch.full((N,), 3.0), saturation=torch.full((N,), 12.0))
+    assert torch.equal(jitter_colour(grey, plan), grey)
 
 
-def test_nothing_drawn_changes_nothing():
-    assert (batch(views(torch.from_numpy(skin()), still())) == skin()).all()
+def test_the_identity_changes_nothing():
+    assert (batch(augment(torch.from_numpy(skin()), identity())) == skin()).all()
 
 
-def test_views_vary_as_much_as_albumentations_do():
+def test_augmented_images_vary_as_much_as_albumentations_do():
     image = skin(1)[0]
     one_by_one = train_augmentation(SIZE, 0)
     theirs = np.stack([one_by_one(image) for _ in range(2000)]).astype(float)
-    plan = draw(2000, SIZE, torch.Generator().manual_seed(0))
-    ours = batch(views(torch.from_numpy(image).expand(2000, SIZE, SIZE, 3), plan)).astype(float)
+    plan = sample_parameters(2000, SIZE, torch.Generator().manual_seed(0))
+    ours = batch(augment(torch.from_numpy(image).expand(2000, SIZE, SIZE, 3), plan)).astype(float)
     assert np.abs(ours.mean(0) - theirs.mean(0)).mean() < 2
     assert np.abs(ours.std(0) / theirs.std(0) - 1).mean() < 0.06
-    levels = [views.mean((1, 2)).std(0) for views in (ours, theirs)]
+    levels = [images.mean((1, 2)).std(0) for images in (ours, theirs)]
     assert np.allclose(levels[0], levels[1], rtol=0.1)
 
 
 def test_boxes_lie_within_the_image_and_have_the_sizes_asked_for():
-    top, left, height, width = draw(3000, SIZE, torch.Generator().manual_seed(0)).box.unbind(1)
+    top, left, height, width = sample_parameters(3000, SIZE, torch.Generator().manual_seed(0)).box.unbind(1)
     assert (top >= 0).all()
     assert (left >= 0).all()
     assert (top + height).max() == SIZE
@@ -132,14 +132,14 @@ def test_boxes_lie_within_the_image_and_have_the_sizes_asked_for():
 
 
 def test_light_changes_four_times_in_five_and_colour_every_other_time():
-    plan = draw(3000, SIZE, torch.Generator().manual_seed(0))
+    plan = sample_parameters(3000, SIZE, torch.Generator().manual_seed(0))
     assert torch.equal(plan.contrast == 1, plan.brightness == 0)
     for changed, share, most in ((plan.contrast - 1, 0.8, 0.1), (plan.brightness, 0.8, 25.5), (plan.hue, 0.5, 4)):
         assert (changed != 0).float().mean().item() == pytest.approx(share, abs=0.03)
         assert changed.abs().max().item() == pytest.approx(most, rel=0.01)
 
 
-def test_the_same_seed_draws_the_same_and_another_does_not():
-    first, again, other = (draw(8, SIZE, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+def test_the_same_seed_samples_the_same_and_another_does_not():
+    first, again, other = (sample_parameters(8, SIZE, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert all(torch.equal(value, vars(again)[name]) for name, value in vars(first).items())
     assert not torch.equal(first.box, other.box)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import classify.augmented_batches
-from classify.augmented_batches import GpuAugment, CpuAugment, augmented_batches
+from classify.augmented_batches import CpuAugment, GpuAugment, augmented_batches
 from classify.model import build, normalise
 from data.pixels import train_augmentation
 
@@ -16,20 +16,22 @@ def network():
     return build("none", 3, architecture="test_efficientnet")
 
 
-def test_on_a_processor_views_are_albumentations_unless_asked_otherwise(network):
-    for where, kind in (("auto", CpuAugment), ("cpu", CpuAugment), ("device", GpuAugment)):
-        assert type(augmented_batches(PIXELS, network, where, compiled=False)) is kind
+def test_on_a_cpu_batches_are_albumentations_unless_asked_otherwise(network):
+    for place, kind in (("auto", CpuAugment), ("cpu", CpuAugment), ("device", GpuAugment)):
+        assert type(augmented_batches(PIXELS, network, place, compiled=False)) is kind
 
 
-def test_one_by_one_is_the_augmentation_of_each_row_normalised(network):
-    view = train_augmentation(32, 5)
-    expected = normalise(np.stack([view(PIXELS[row]) for row in ROWS]), network)
+def test_a_batch_on_the_cpu_is_the_augmentation_of_each_row_normalised(network):
+    augment = train_augmentation(32, 5)
+    expected = normalise(np.stack([augment(PIXELS[row]) for row in ROWS]), network)
     assert torch.equal(CpuAugment(PIXELS, network).seeded(5)(ROWS), expected)
 
 
 def test_batches_on_the_device_are_normalised_and_channels_last(network, monkeypatch):
     monkeypatch.setattr(
-        classify.augmented_batches.augmentation, "views", lambda images, drawn: images.permute(0, 3, 1, 2).float()
+        classify.augmented_batches.augmentation,
+        "augment",
+        lambda images, parameters: images.permute(0, 3, 1, 2).float(),
     )
     found = GpuAugment(PIXELS, network).seeded(5)(ROWS)
     torch.testing.assert_close(found, normalise(PIXELS[ROWS], network), rtol=1e-5, atol=1e-6)
@@ -38,22 +40,24 @@ def test_batches_on_the_device_are_normalised_and_channels_last(network, monkeyp
 
 def test_images_that_do_not_fit_are_brought_batch_by_batch(network, monkeypatch):
     held = GpuAugment(PIXELS, network).seeded(5)(ROWS)
-    monkeypatch.setattr(classify.augmented_batches, "free_bytes", lambda on: PIXELS.nbytes)  # half of that may be taken
+    monkeypatch.setattr(
+        classify.augmented_batches, "free_bytes", lambda device: PIXELS.nbytes
+    )  # half of that may be taken
     assert not classify.augmented_batches._fits(torch.from_numpy(PIXELS), torch.device("cpu"))
     assert torch.equal(GpuAugment(PIXELS, network).seeded(5)(ROWS), held)
 
 
 def test_a_seed_is_a_stream_of_batches(network):
-    views = GpuAugment(PIXELS, network)
-    first, again = views.seeded(5), views.seeded(5)
+    batches = GpuAugment(PIXELS, network)
+    first, again = batches.seeded(5), batches.seeded(5)
     series = [(first(ROWS), again(ROWS)) for _ in range(3)]
     assert all(torch.equal(one, other) for one, other in series)
     assert not torch.equal(series[0][0], series[1][0])
-    assert not torch.equal(series[0][0], views.seeded(6)(ROWS))
+    assert not torch.equal(series[0][0], batches.seeded(6)(ROWS))
 
 
 @pytest.mark.slow
-def test_compiled_views_are_those_of_the_plain_operations(network, monkeypatch):
+def test_compiled_batches_are_those_of_the_plain_operations(network, monkeypatch):
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda work: compiler(work, backend="aot_eager", fullgraph=True))
     plain, compiled = (GpuAugment(PIXELS, network, compiled=how).seeded(5)(ROWS) for how in (False, True))

@@ -133,7 +133,7 @@ def test_the_seeds_spread_makes_the_interval_wider_and_is_said():
     truth, named = simulated(np.random.default_rng(10))
     groups = np.arange(400)
     spread = SeedVariance(balanced_accuracy=0.05, recalls=(0.1, 0.1, 0.1, 0.0), rows=6, freedom=4)
-    plain, whole = (estimate_arm(truth, named, groups, 4, spread=each) for each in (None, spread))
+    plain, whole = (estimate_arm(truth, named, groups, 4, seed_variance=each) for each in (None, spread))
     assert whole.balanced_accuracy.value == plain.balanced_accuracy.value
     assert _length(whole.balanced_accuracy) > 2 * _length(plain.balanced_accuracy)
     assert _length(whole.recalls[0]) > 1.5 * _length(plain.recalls[0])
@@ -144,9 +144,9 @@ def test_the_seeds_spread_makes_the_interval_wider_and_is_said():
         "few-shot images and generator are fixed"
     )
     huge = SeedVariance(balanced_accuracy=9.0, recalls=(9.0,) * 4, rows=6, freedom=4)
-    found = estimate_arm(truth, named, groups, 4, spread=huge).balanced_accuracy
+    found = estimate_arm(truth, named, groups, 4, seed_variance=huge).balanced_accuracy
     assert (found.low, found.high) == (0, 1)
-    found = estimate_difference(truth, named, named, groups, 4, spread=huge).balanced_accuracy
+    found = estimate_difference(truth, named, named, groups, 4, seed_variance=huge).balanced_accuracy
     assert (found.low, found.high) == (-1, 1)
 
 
@@ -159,7 +159,7 @@ def test_where_seeds_differ_a_difference_s_interval_holds_the_truth_only_if_thei
         spread = seed_variance_of(truth, arms, 4)
         for name, given in (("left out", None), ("in it", spread)):
             found = estimate_difference(
-                truth, arms[0], arms[1], groups, 4, spread=given, bootstrap=Bootstrap(resamples=200, seed=trial)
+                truth, arms[0], arms[1], groups, 4, seed_variance=given, bootstrap=Bootstrap(resamples=200, seed=trial)
             ).balanced_accuracy
             held[name] += found.low <= 0 <= found.high
     assert held["left out"] / 150 < 0.75

@@ -8,7 +8,7 @@ from data.errors import ConfigError
 def test_what_only_changes_speed_decides_nothing():
     plain = result_settings(ClassifierConfig())
     assert result_settings(ClassifierConfig(threads=1)) == plain
-    assert "augment_device" not in plain  # so that what was trained before there was the setting is kept
+    assert "augment_device" not in plain
     assert result_settings(ClassifierConfig(augment_device="device")) == {**plain, "augment_device": "device"}
     assert result_settings(ClassifierConfig(steps=7)) != plain
 

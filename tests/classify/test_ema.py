@@ -21,24 +21,24 @@ def moved(network):
 
 def test_the_average_is_the_sum_of_its_definition_bit_by_bit():
     network = trained()
-    judged = copy.deepcopy(network)
-    expected = copy.deepcopy(judged.state_dict())
-    average = EMA(judged, network, 0.7)
+    averaged = copy.deepcopy(network)
+    expected = copy.deepcopy(averaged.state_dict())
+    ema = EMA(averaged, network, 0.7)
     for step in range(1, 40):
         moved(network)
-        average.follow(step)
+        ema.update(step)
         share = 1 - min(0.7, step / (step + 10))
         for name, value in network.state_dict().items():
             if value.is_floating_point():
                 expected[name].lerp_(value, share)
             else:
                 expected[name] = value
-    assert all(torch.equal(value, expected[name]) for name, value in judged.state_dict().items())
-    assert judged[1].num_batches_tracked == 39
+    assert all(torch.equal(value, expected[name]) for name, value in averaged.state_dict().items())
+    assert averaged[1].num_batches_tracked == 39
 
 
-def test_a_network_that_is_judged_itself_is_left_alone():
+def test_a_network_that_is_its_own_average_is_left_alone():
     network = trained()
     before = copy.deepcopy(network.state_dict())
-    EMA(network, network, 0).follow(1)
+    EMA(network, network, 0).update(1)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

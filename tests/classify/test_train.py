@@ -9,7 +9,7 @@ from PIL import Image
 import classify.augmented_batches
 from classify.config import ClassifierConfig
 from classify.model import load
-from classify.train import train_arm
+from classify.train import ArmTask, train_arm
 from data.errors import DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig
@@ -37,8 +37,9 @@ def part(manifest, start, stop):
 
 
 def train(manifest, out, **changes):
-    given = {"train": part(manifest, 0, 16), "validation": part(manifest, 16, 24), "config": SMALL, **changes}
-    train_arm("real", 1, given["train"], given["validation"], PIXELS, given["config"], out, out.parent / "cache")
+    parts = {"train": part(manifest, 0, 16), "validation": part(manifest, 16, 24), **changes}
+    task = ArmTask(arm="real", seed=1, **parts)
+    train_arm(task=task, config=SMALL, pixels=PIXELS, out=out, cache=out.parent / "cache")
 
 
 def test_an_arm_leaves_its_model_its_history_and_its_record(manifest, tmp_path):

@@ -1,19 +1,20 @@
-"""What the classifiers begin with is told apart by its bytes, and held against the split by its record."""
-
-import dataclasses
+"""Initial weights are identified by their bytes, and held against the split by the record beside them."""
 
 import pandas as pd
 import pytest
 
-from augment.base.config import known_in_full
+from classify.weights import (
+    refuse_weights,
+    weights_identity,
+    weights_name,
+    weights_provenance,
+    write_model_provenance,
+)
 from data.errors import BaseError, DataError
 from data.manifest import COLUMNS, Manifest
-from data.splits.provenance import SeenIds
+from data.splits.provenance import Provenance
 from data.splits.split import Split
-from data.store import file_sha256
-from flows.ledger import seen_by_all
-from flows.study import StudyConfig
-from flows.weights import leave_record, refuse_weights, weights_identity, weights_record
+from data.store import file_sha256, read_json
 
 
 def part(name, folder):
@@ -28,25 +29,32 @@ def parts(tmp_path):
     return {name: part(name, tmp_path) for name in "abcde"}
 
 
+def keep(folder, train, validation, weights="none", **more):
+    seen = Provenance.of(train) | Provenance(**more)
+    write_model_provenance(folder, provenance=seen, train=train, validation=validation, weights=weights)
+
+
 @pytest.fixture
 def model(tmp_path, parts):
     """A classifier of another study, trained on `a` and chosen by `b`."""
     folder = tmp_path / "theirs" / "model"
-    leave_record(folder, SeenIds.of(parts["a"]), parts["a"], parts["b"], "none", known=True)
+    keep(folder, parts["a"], parts["b"])
     (folder / "model.safetensors").write_bytes(b"weights")
     return folder
 
 
-def test_the_stand_in_s_weights_are_identified_by_their_bytes_and_missed_before_anything_runs(monkeypatch, tmp_path):
+def test_the_weights_of_the_lite0_package_are_identified_by_their_bytes_and_missed_before_anything_runs(
+    monkeypatch, tmp_path
+):
     file = tmp_path / "lite0.pth"
     file.write_bytes(b"weights")
-    monkeypatch.setattr("flows.weights.stand_in_file", lambda: file)
-    assert weights_identity("stand-in") == file_sha256(file)
+    monkeypatch.setattr("classify.weights.lite0_file", lambda: file)
+    assert weights_identity("lite0-package") == file_sha256(file)
     assert weights_identity("none") == "none"
     monkeypatch.undo()
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(BaseError, match="is not installed"):
-        weights_identity("stand-in")
+        weights_identity("lite0-package")
 
 
 @pytest.mark.parametrize("name", ["", "model.safetensors"])
@@ -71,27 +79,27 @@ def test_weights_that_the_test_part_has_chosen_are_refused_and_those_that_valida
         refuse_weights(str(model), Split(parts["c"], parts["d"], parts["b"]))
 
 
-def test_a_classifier_that_was_begun_with_another_tells_who_chose_that_one_too(model, parts, tmp_path):
-    leave_record(tmp_path / "second", SeenIds.of(parts["c"]), parts["c"], parts["d"], str(model), known=True)
-    chosen_by = SeenIds.told(weights_record(str(tmp_path / "second"))["chosen_by"])
-    assert chosen_by == SeenIds.of(parts["b"]) | SeenIds.of(parts["d"])
+def test_a_classifier_that_was_initialised_from_another_names_who_chose_that_one_too(model, parts, tmp_path):
+    keep(tmp_path / "second", parts["c"], parts["d"], weights=str(model))
+    chosen_by = Provenance.from_record(read_json(tmp_path / "second" / "training.json")["chosen_by"])
+    assert chosen_by == Provenance.of(parts["b"]) | Provenance.of(parts["d"])
 
 
-def test_weights_of_any_other_origin_have_no_record(tmp_path, monkeypatch, model):
+def test_weights_of_any_other_origin_have_seen_what_nobody_knows(tmp_path, monkeypatch, model):
     monkeypatch.chdir(model)  # where a training.json lies
-    for source in ("none", "pretrained", "stand-in", "nowhere.pth", str(tmp_path)):
-        assert weights_record(source) == {}
     (tmp_path / "training.json").write_text("[1]")
-    assert weights_record(str(tmp_path)) == {}
+    for source in ("nowhere.pth", str(tmp_path)):
+        assert weights_provenance(source, "efficientnet_b0") == Provenance.unknown()
+        assert weights_name(source, "efficientnet_b0") == source
 
 
-def test_the_ledger_tells_what_the_first_weights_have_seen(model, parts, tmp_path):
-    split = Split(parts["a"], parts["d"], parts["e"])
-    config = StudyConfig(arms=("real",), seeds=(0,), runs=str(tmp_path))
-    config = dataclasses.replace(config, classifier=dataclasses.replace(config.classifier, weights=str(model)))
-    weights, classifier, *_ = seen_by_all(config, split, split.train, {}, {})
-    assert weights.row(split).items() >= {"kind": "weights", "known": True, "train": 4, "test": 0}.items()
-    assert (classifier.name, classifier.known) == ("real", True)
-    leave_record(model, SeenIds.of(parts["a"]), parts["a"], parts["b"], "none", known=False)
-    assert not known_in_full(weights_record(str(model)))
-    assert not any(one.known for one in seen_by_all(config, split, split.train, {}, {})[:2])
+def test_weights_of_imagenet_have_seen_none_of_a_study_and_scratch_has_none(model, parts):
+    assert weights_provenance("none", "efficientnet_b0") is None
+    assert weights_provenance("lite0-package", "tf_efficientnet_lite0") == Provenance()
+    assert weights_name("lite0-package", "tf_efficientnet_lite0") == "ImageNet-1k"
+    assert weights_provenance(str(model), "efficientnet_b0") == Provenance.of(parts["a"])
+
+
+def test_weights_of_a_lineage_that_is_not_known_in_full_say_so(parts, tmp_path):
+    keep(tmp_path / "model", parts["a"], parts["b"], is_complete=False)
+    assert not weights_provenance(str(tmp_path / "model"), "efficientnet_b0").is_complete

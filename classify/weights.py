@@ -1,0 +1,72 @@
+"""The weights that classifiers are initialised from: their identity, what they have seen, and what a trained one tells.
+
+A classifier that this program kept has `training.json` beside it, with its provenance and that of the choice of its
+checkpoint; weights of any other origin have none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from classify.lite0 import LITE0_PACKAGE, lite0_file
+from classify.model import WEIGHTS, trained_on
+from data.manifest import Manifest
+from data.splits.provenance import Provenance
+from data.splits.split import Split
+from data.store import file_sha256, read_json, write_json
+
+RECORD = "training.json"
+
+
+def weights_identity(source: str) -> str:
+    """Identify pretrained weights by their bytes where they lie on disk. Raises BaseError for an absent package."""
+    if source == LITE0_PACKAGE:
+        return file_sha256(lite0_file())
+    path = Path(source) / WEIGHTS if Path(source).is_dir() else Path(source)
+    return file_sha256(path) if path.is_file() else source
+
+
+def weights_provenance(source: str, architecture: str) -> Provenance | None:
+    """What the weights have seen; None: there are none, training starts from scratch."""
+    data = trained_on(source, architecture)
+    if data == "nothing":
+        return None
+    return Provenance() if data else Provenance.from_record(_record(source).get("provenance", {}))
+
+
+def weights_name(source: str, architecture: str) -> str:
+    """The weights by what they were trained on, where that is known, else by their source."""
+    return trained_on(source, architecture) or source
+
+
+def refuse_weights(source: str, split: Split) -> None:
+    """Raise DataError for weights that were trained on what judges these classifiers, or chosen by their test part."""
+    record = _record(source)
+    split.refuse_seen(Provenance.from_record(record.get("provenance", {})), f"classifier.weights {source}")
+    chosen_by = Provenance.from_record(record.get("chosen_by", {}))
+    split.refuse_seen(chosen_by, f"the choice of classifier.weights {source}", judges=("test",))
+
+
+def write_model_provenance(
+    model: Path, *, provenance: Provenance, train: Manifest, validation: Manifest, weights: str
+) -> None:
+    """Write beside a classifier what it has seen along its lineage, and by which images its checkpoint was chosen.
+
+    `train` are its real training images; `weights` is the source that it was initialised from.
+    """
+    chosen_by = Provenance.of(validation)
+    if before := _record(weights).get("chosen_by"):
+        chosen_by |= Provenance.from_record(before)
+    record = {"images": len(train), "by_class": train.counts(), "provenance": provenance.to_record()}
+    write_json(model / RECORD, {**record, "chosen_by": chosen_by.to_record()})
+
+
+def _record(source: str) -> dict[str, Any]:
+    """The record beside a classifier that this program kept; empty for weights of any other origin."""
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent if path.name == WEIGHTS else None
+    try:
+        return dict(read_json(folder / RECORD)) if folder else {}
+    except (OSError, ValueError, TypeError):  # none, or another program's
+        return {}
