@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from classify import record as arm_record
+from classify.record import ArmRecord
 from data.errors import InputError
 from reports.evaluation import Evaluation
 from reports.schema import ArmTraining, ExternalImages, FineTune, RandomSplitScore
@@ -24,12 +26,12 @@ _SETTINGS = ("steps", "guidance_scale", "sampler", "negative_prompt")  # columns
 
 def arm_training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> ArmTraining:
     """What an arm's classifiers were trained on."""
-    records = [run.json(run.artifact("arm", arm, seed), "arm.json") for seed in seeds]
+    records = [run.record_of(run.artifact("arm", arm, seed), arm_record.FILE, ArmRecord.read) for seed in seeds]
     return ArmTraining(
-        counts=records[0]["images"]["train"],
-        steps=records[0]["steps"],
-        best_steps={seed: record["best_step"] for seed, record in zip(seeds, records, strict=True)},
-        seconds=float(sum(record["seconds"] for record in records)),
+        counts={label: dict(counts) for label, counts in records[0].images["train"].items()},
+        steps=records[0].steps,
+        best_steps={seed: record.best_step for seed, record in zip(seeds, records, strict=True)},
+        seconds=float(sum(record.seconds for record in records)),
     )
 
 

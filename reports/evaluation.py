@@ -46,7 +46,9 @@ class Evaluation:
 
     def balanced_accuracy(self, arm: str) -> Score:
         """Balanced accuracy of an arm."""
-        found = estimate_arm(self.truth, self.predicted[arm], self.groups, len(self.classes), spread=self.seed_variance)
+        found = estimate_arm(
+            self.truth, self.predicted[arm], self.groups, len(self.classes), seed_variance=self.seed_variance
+        )
         return self._score(found.balanced_accuracy, found.by_seed)
 
     def weighted_recall(self, arm: str) -> Score:
@@ -54,7 +56,7 @@ class Evaluation:
         one = np.zeros_like(self.truth)
         wrong = {each: (predicted != self.truth).astype(np.int64) for each, predicted in self.predicted.items()}
         variance = seed_variance_of(one, list(wrong.values()), 2) if self.seed_variance else None
-        found = estimate_arm(one, wrong[arm], self.groups, 2, spread=variance)
+        found = estimate_arm(one, wrong[arm], self.groups, 2, seed_variance=variance)
         return self._score(found.balanced_accuracy, found.by_seed)
 
     def recalls(self, arm: str) -> dict[str, RecallScore]:
@@ -89,7 +91,7 @@ class Evaluation:
         """Balanced accuracy of `first` less that of `second`."""
         before, after = self.predicted[second], self.predicted[first]
         found = estimate_difference(
-            self.truth, before, after, self.groups, len(self.classes), spread=self.seed_variance
+            self.truth, before, after, self.groups, len(self.classes), seed_variance=self.seed_variance
         )
         whole = _interval(found.balanced_accuracy)
         return Difference(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from data.manifest import read_table
 from data.store import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
+
+Record = TypeVar("Record")
 
 _RECORD_KEYS = (
     "name", "started", "finished", "config", "versions", "machine", "seeds", "base", "regime", "rare", "arms",
@@ -73,6 +75,14 @@ class RunFolder:
         if not isinstance(value, dict):
             raise InputError(f"{folder / name}: holds {type(value).__name__}, not an object; {fix}")
         return value
+
+    def record_of(self, folder: Path, name: str, read: Callable[[Path], Record]) -> Record:
+        """The record in an artifact's folder, by the reader of its own class."""
+        _require_file(folder / name, _FIX)
+        try:
+            return read(folder)
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise InputError(f"{folder / name}: is no record that can be read ({fault}); {_FIX}") from fault
 
     def table(self, folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """A table within an artifact, every cell as text; it must have the columns."""

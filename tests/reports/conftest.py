@@ -221,7 +221,7 @@ def _write_arm(
             "synthetic": {"oversampled": 0, "autoencoded": min(added, n)}.get(arm, added),
         }
     write_json(folder / "arm.json", {
-        "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2,
+        "arm": arm, "seed": seed, "best_step": 150, "validation_balanced_accuracy": 0.6, "config": {}, "steps": 200, "samples": 6400, "seconds": 35.2,
         "labels": list(classes), "images": {"train": counts, "validation": {}},
     })  # fmt: skip
 

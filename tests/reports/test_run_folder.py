@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from classify.record import ArmRecord
 from data.errors import InputError
 from reports.run_folder import RunFolder
 
@@ -77,6 +78,14 @@ def test_broken_predictions_are_refused(make_run, change, expected):
     file.write_text("\n".join(change(file.read_text().splitlines())) + "\n")
     with pytest.raises(InputError, match=expected):
         run.probabilities("real", "0", _test_images(run), run.record["classes"])
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_record_that_its_class_cannot_read_is_named(make_run, text):
+    path = make_run()
+    (path / "arm/real-0-44/arm.json").write_text(text)
+    with pytest.raises(InputError, match=r"arm\.json: is no record that can be read .*; delete its folder"):
+        _opened(path).record_of(path / "arm/real-0-44", "arm.json", ArmRecord.read)
 
 
 def test_pictures_come_in_counting_order_and_nothing_else_with_them(make_run):
