@@ -21,6 +21,7 @@ from augment.finetune.trainer import Training
 from augment.methods.batched_lora import Stack
 from augment.methods.lora import ATTENTION, CONVOLUTIONS, Lora
 from augment.methods.weights import with_parts
+from data.files.archives import FORMATS
 
 SCRIPT, SAME, PEFT, OURS, ALL = (
     "the public script's loop, its rank 4 on the attention",
@@ -135,7 +136,7 @@ class _Loop:
     def step(self) -> float:
         """Make a step; gives the loss."""
         where, vae = self.base.device, self.pipe.vae
-        with Image.open(next(self.images)) as image:
+        with Image.open(next(self.images), formats=FORMATS) as image:
             pixels = self.transform(image.convert("RGB"))[None].to(where, vae.dtype)
         latents = vae.encode(pixels).latent_dist.sample() * vae.config.scaling_factor
         noise = torch.randn_like(latents)

@@ -61,7 +61,10 @@ def read_image(path: Path, config: PixelConfig) -> UInt8[np.ndarray, "size size 
     except FileNotFoundError as fault:
         raise DataError(f"{path}: no such image; restore it or remove its row") from fault
     except UnidentifiedImageError as fault:
-        raise DataError(f"{path}: not an image that can be read; export it again as JPEG or PNG") from fault
+        named = ", ".join(archives.FORMATS)
+        raise DataError(
+            f"{path}: not an image of a format that is read ({named}); export it again as JPEG or PNG"
+        ) from fault
     except Image.DecompressionBombError as fault:
         raise DataError(f"{path}: too many pixels ({fault}); export it smaller") from fault
     except (OSError, SyntaxError, EOFError, ValueError, TypeError, LookupError, struct.error) as fault:  # all Pillow's
@@ -70,7 +73,7 @@ def read_image(path: Path, config: PixelConfig) -> UInt8[np.ndarray, "size size 
 
 def open_image(path: Path, file: IO[bytes]) -> Image.Image:
     """Open an image's bytes; Pillow decodes later, DICOM is decoded at once. Raises DataError, or Pillow's errors."""
-    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file)
+    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file, formats=archives.FORMATS)
 
 
 def load_pixels(

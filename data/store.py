@@ -77,7 +77,7 @@ def partial_of(folder: Path) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(path, os.getpid())
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -86,6 +86,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_of(path: Path, process: int | str) -> Path:
+    """Where a process writes a file until it is whole, and leaves it if it is killed; "*" for all that were."""
+    return path.with_name(f".{path.name}.{process}.tmp")
 
 
 def write_json(path: Path, value: object) -> None:

@@ -25,7 +25,7 @@ from flows.disk import room, sizes_of
 from flows.full_disk import said_if_full, watching_the_disk
 from flows.ledger import write_ledger
 from flows.prepare import read_images, read_split, shots_of, split_step
-from flows.record import Finding, Record, report
+from flows.record import Finding, Record, remove_photographs, report
 from flows.steps import Conductor, Step
 from flows.study import StudyConfig
 from flows.synthesize import finetunes, images_step
@@ -51,6 +51,8 @@ def run_study(config: StudyConfig, conduct: Conductor) -> Finding:
     config.folder.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(config.folder.with_name(f".{config.name}.lock"), timeout=0), said_if_full(config.runs):
+            if not config.photographs:
+                remove_photographs(config.folder)
             return _run(config, watching_the_disk(conduct, config.runs))
     except filelock.Timeout as fault:
         raise InputError(f"{config.folder}: another run is at work there; wait for it, or set another name=") from fault

@@ -25,6 +25,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from data.errors import InputError, TrainingError
+from data.files.archives import FORMATS
 from data.progress import Spoken
 from flows.record import Finding
 from flows.steps import Done, Finished, Watch
@@ -128,7 +129,7 @@ def _sheet(paths: list[Path]) -> str:
     """Make the data URI of one JPEG with the images side by side."""
     sheet = Image.new("RGB", (SHEET[0] * TILE, SHEET[1] * TILE), "white")
     for i, path in enumerate(paths):
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             sheet.paste(image.convert("RGB").resize((TILE, TILE)), (i % SHEET[0] * TILE, i // SHEET[0] * TILE))
     buffer = BytesIO()
     sheet.save(buffer, "JPEG", quality=88)

@@ -17,10 +17,11 @@ from PIL import Image
 
 from augment.base.config import BaseConfig, base_identity
 from data.config import to_dict
+from data.errors import InputError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
 from data.splits.split import Split
-from data.store import read_json, write_json
+from data.store import read_json, temporary_of, write_json
 from flows.elsewhere import Elsewhere
 from flows.steps import COST, Done, Step
 from flows.study import LIBRARIES, StudyConfig
@@ -93,11 +94,7 @@ def report(record: Record, split: Split, drawn: Mapping[str, Step], given: Mappi
     """Write run.json and thumbnails, then summary and report."""
     start = time.perf_counter()
     config = record.config
-    _write_thumbs(config.folder / "thumbs", split.train, "real", THUMBS if config.photographs else 0)
-    if drawn:
-        _write_thumbs(config.folder / "thumbs", read_synthetic(config, drawn), "synthetic")
-    for name, folder in given.items():
-        _write_thumbs(config.folder / "thumbs", folder.read(), f"arm.{name}.")
+    _write_gallery(config, split, drawn, given)
     record.write(split.train.labels)
     page = write_report(config.folder)
     summary = config.folder / "summary.json"
@@ -106,15 +103,45 @@ def report(record: Record, split: Split, drawn: Mapping[str, Step], given: Mappi
     return Finding(**vars(done), report=page, summary=summary, answer=answer(Summary.read(summary)))
 
 
-def _write_thumbs(folder: Path, manifest: Manifest, source: str, most: int = THUMBS) -> None:
-    """Keep at most so many images of each class, of distinct groups, so that the report needs no data set."""
+def remove_photographs(run_folder: Path) -> None:
+    """Remove what an earlier run kept of the data set's images: thumbnails, and the report that holds them within.
+
+    Done before any work, so that no run that is broken off leaves one. Raises InputError for a file that stays.
+    """
+    thumbs, report = run_folder.glob("thumbs/*/real-*.jpg"), run_folder / "report.html"
+    for path in (*thumbs, report, *run_folder.glob(temporary_of(report, "*").name)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise InputError(
+                f"{path}: holds images of the data set, which photographs: false keeps out of a run's folder, and "
+                f"cannot be removed ({fault.strerror}); remove it, or set another name="
+            ) from fault
+
+
+def _write_gallery(
+    config: StudyConfig, split: Split, drawn: Mapping[str, Step], given: Mapping[str, Elsewhere]
+) -> None:
+    """Write all thumbnails anew: none stays of a label, an arm or an image that the study no longer has."""
+    folder = config.folder / "thumbs"
+    if folder.exists():
+        shutil.rmtree(folder)
+    if config.photographs:
+        _write_thumbs(folder, split.train, "real")
+    if drawn:
+        _write_thumbs(folder, read_synthetic(config, drawn), "synthetic")
+    for name, images in given.items():
+        _write_thumbs(folder, images.read(), f"arm.{name}.")
+
+
+def _write_thumbs(folder: Path, manifest: Manifest, source: str) -> None:
+    """Keep a few images of each class, of distinct groups, so that the report needs no data set."""
     small = PixelConfig(size=EDGE)
     for label in manifest.labels:
         few = manifest.of(label)
         few = few.where(~few.table["group_id"].duplicated())
-        shutil.rmtree(folder / label, ignore_errors=True) if source == "real" else None
         (folder / label).mkdir(parents=True, exist_ok=True)
-        for i, path in enumerate(few.paths()[:most]):
+        for i, path in enumerate(few.paths()[:THUMBS]):
             Image.fromarray(read_image(path, small)).save(folder / label / f"{source}-{i}.jpg", quality=90)
 
 

@@ -12,14 +12,20 @@ import os
 import sys
 
 from flows.launch.environment import ROOT, StartError, call, environment, program
-from flows.launch.serving import deploy, end, environ, follow, server, worker
+from flows.launch.follow import follow
+from flows.launch.serving import deploy, end, environ, server, worker
 
-CHECKS = (
-    ("ruff", "check", "."),
-    ("ruff", "format", "--check", "."),
-    ("mypy",),
-    ("lint-imports",),
-    ("pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"),
+TESTS = ("pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+NUMERICAL = (*TESTS, "-m", "numerical")
+# Sums are rounded as the processor's instructions let them be: what compares numbers is tested with fewer of them too.
+CHECKS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
+    (("ruff", "check", "."), {}),
+    (("ruff", "format", "--check", "."), {}),
+    (("mypy",), {}),
+    (("lint-imports",), {}),
+    (TESTS, {}),
+    (NUMERICAL, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}),
+    (NUMERICAL, {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
 )
 
 
@@ -51,14 +57,17 @@ def demo(overrides: list[str]) -> int:
 
 
 def check(arguments: list[str]) -> int:
-    """Set up and run every check; all of them run, the tests last."""
+    """Set up and run every check; all of them run, the tests last, and the tests that are asked for once."""
     environment()
-    codes = []
-    for tool, *options in CHECKS:
-        print(f"$ {' '.join([tool, *options])}", flush=True)
+    failed = []
+    for (tool, *options), variables in CHECKS:
+        if arguments and variables:
+            continue
+        named = " ".join([*(f"{name}={value}" for name, value in variables.items()), tool])
+        print(f"$ {' '.join([named, *options])}", flush=True)
         extra = arguments if tool == "pytest" else []
-        codes.append(call([program(tool), *options, *extra], env=environ()).returncode)
-    failed = [tool for (tool, *_), code in zip(CHECKS, codes, strict=True) if code]
+        if call([program(tool), *options, *extra], env=environ() | variables).returncode:
+            failed.append(named)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

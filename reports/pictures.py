@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from data.errors import InputError
+from data.files.archives import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ def picture_uri(path: Path) -> str:
     """A picture as a data: URI, made smaller if it is large. Raises InputError for one that cannot be read."""
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             kind = image.format
             if kind not in {"JPEG", "PNG"} or len(content) > _MOST_BYTES:
                 content, kind = _smaller(image), "JPEG"

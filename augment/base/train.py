@@ -26,7 +26,7 @@ from augment.device import cast
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
 from data.config import STRICT, to_dict
 from data.splits.provenance import SeenIds
-from data.store import write_json
+from data.store import read_json, write_json
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -144,6 +144,9 @@ def save_base(
     for named in (pipe, pipe.vae, pipe.unet):
         named.register_to_config(_name_or_path="")  # it would name the place on this machine that it came from
     pipe.save_pretrained(out)
+    # transformers loads in the precision that is named here, diffusers in 32 bits: a plain pipeline has to be of one.
+    told = out / "text_encoder" / "config.json"
+    write_json(told, {**read_json(told), "dtype": "float32"})
     write_json(out / TRAINING, record)
     return out
 

@@ -1,7 +1,7 @@
 """The fast sampler: few steps, prompts encoded once, one seed an image.
 
-The batch shape never changes (the last batch is filled up), so an image's bytes depend on its own
-seed and the batch size, not on how many images are drawn beside it.
+The batch shape never changes (the last batch is filled up), so an image depends on its own seed and, within
+rounding, on the batch size and its place in a batch, not on how many images are drawn beside it.
 """
 
 from __future__ import annotations

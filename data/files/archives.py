@@ -17,6 +17,9 @@ from pathlib import Path
 from data.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Pillow's names for them, less DICOM, which is pydicom's. Whatever its name says, a file is tried as these and no
+# other: an EPS called .jpg would start Ghostscript, and the decoders of rare formats are little tested.
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 ZIP = ".zip"
 
 

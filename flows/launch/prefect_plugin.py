@@ -1,22 +1,29 @@
 """Prefect plugin: `prefect deployment run augment-and-evaluate`, a bare name, means the default deployment.
 
+It also tells Prefect the auth string of the server that this program started, so that the user need not.
+
 Prefect's command line wants FLOW/DEPLOYMENT. Its public hook runs while `prefect` is imported, before the
 command line reads `sys.argv`; `prefect.toml` in the project's folder turns the plugin on, nowhere else.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 from prefect.plugins import HookContext, register_hook
+
+from flows.launch.auth import VARIABLE, auth_string
 
 FLOW, DEFAULT = "augment-and-evaluate", "augment-and-evaluate/demo"
 
 
 @register_hook
-def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001 - Prefect gives it by this name
-    """Complete the name on the command line; the environment stays as it is."""
+def setup_environment(*, ctx: HookContext) -> None:
+    """Complete the name on the command line, and set the auth string."""
     sys.argv[1:] = completed(sys.argv[1:])
+    if found := auth_string(ctx.api_url or ""):
+        os.environ[VARIABLE] = found  # not returned: `prefect plugins diagnose` would show it
 
 
 def completed(arguments: list[str]) -> list[str]:

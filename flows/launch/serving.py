@@ -4,82 +4,42 @@ Standard library only, and no Prefect: importing that takes seconds.
 """
 
 import contextlib
-import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from flows.launch.environment import QUIET, ROOT, VENV, StartError, call, program
+from flows.launch.auth import HOME, VARIABLE, auth_string, draw, guard, local, sign_in
+from flows.launch.environment import QUIET, VENV, StartError, call, program
+from flows.launch.requests import api, ask, ask_once
 
-HOME = ROOT / ".prefect"  # the server's database and logs; your own Prefect profile is left alone
-OF_PREFECT = (  # log lines that tell a reader of this run nothing
-    "Beginning flow run",
-    "Deployment step",
-    "All deployment steps",
-    "Engine execution exited",
-    "Executing deployment step",
-    "Finished in state",
-    "Flow run '",
-    "Process for flow run",
-    "Running 1 deployment pull step",
-    "Submitting flow run",
-    "Task run failed with state",
-    "Worker '",
-)
-POOL, FLOW, DEPLOYMENT = "lesionloom", "augment-and-evaluate", "demo"
+POOL = "lesionloom"
 
 
 def environ() -> dict[str, str]:
     """Variables of whatever this program starts, beside those of its own environment."""
     path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", "")])
-    return {"PREFECT_HOME": str(HOME), "PREFECT_API_URL": api(), "PATH": path}
-
-
-def api() -> str:
-    """Give the server's address: the environment's, else prefect.toml's."""
-    if given := os.environ.get("PREFECT_API_URL"):
-        return given.rstrip("/")
-    found = re.search(r'^url = "(.+)"', (ROOT / "prefect.toml").read_text(), re.MULTILINE)
-    if not found:
-        raise StartError("prefect.toml names no api.url; put it back, or set PREFECT_API_URL")
-    return found[1]
-
-
-def ask(path: str, body: object = None) -> Any:  # noqa: ANN401 - whatever the server answers
-    """Ask the server, answer in JSON; a body makes it a POST. A busy server (SQLite is locked) is asked again."""
-    for pause in (1, 2, 4, 8, 15, 30):
-        try:
-            return _ask_once(path, body)
-        except urllib.error.HTTPError as fault:
-            if fault.code < 500:  # noqa: PLR2004 - the server's own trouble begins there
-                raise
-        except TimeoutError:
-            pass
-        time.sleep(pause)
-    return _ask_once(path, body)
+    known = {VARIABLE: found} if (found := auth_string(api())) else {}
+    return {"PREFECT_HOME": str(HOME), "PREFECT_API_URL": api(), "PATH": path, **known}
 
 
 def server() -> None:
-    """Start a server on SQLite unless one answers."""
-    if _healthy():
-        print(f"server: there, {api()}", flush=True)
-        return
-    url = urllib.parse.urlsplit(api())
-    if url.hostname not in ("127.0.0.1", "localhost"):
-        raise StartError(f"no Prefect server answers at {api()}; unset PREFECT_API_URL to have one started here")
-    started = _start("server", ["server", "start", "--host", "127.0.0.1", "--port", str(url.port or 80)])
-    _wait("server", started, _healthy)
-    print(f"server: started, UI at {api().removesuffix('/api')}", flush=True)
+    """Start a server on SQLite unless one answers; its answers are for the user of this folder alone."""
+    there = _healthy()
+    if not there:
+        if not local(api()):
+            raise StartError(f"no Prefect server answers at {api()}; unset PREFECT_API_URL to have one started here")
+        draw()
+        port = str(urllib.parse.urlsplit(api()).port or 80)
+        started = _start("server", ["server", "start", "--host", "127.0.0.1", "--port", port], guard(api()))
+        _wait("server", started, _healthy)
+    _check_access()
+    ui = f"UI at {api().removesuffix('/api')}; its login wants {sign_in()}" if local(api()) else api()
+    print(f"server: {'there' if there else 'started'}, {ui}", flush=True)
 
 
 def worker() -> None:
@@ -103,27 +63,6 @@ def deploy() -> None:
     print("deployments: laid down; `prefect deployment run augment-and-evaluate --watch` runs the default", flush=True)
 
 
-def follow(overrides: list[str]) -> int:
-    """Run the default deployment and print its log until it ends."""
-    deployment = ask(f"/deployments/name/{FLOW}/{DEPLOYMENT}")
-    parameters = {**deployment["parameters"], "overrides": overrides}
-    wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid.uuid4().hex}
-    run = ask(f"/deployments/{deployment['id']}/create_flow_run", wanted)
-    print(f"run: {run['name']}, {api().removesuffix('/api')}/runs/flow-run/{run['id']}", flush=True)
-    seen = 0
-    while True:
-        state = ask(f"/flow_runs/{run['id']}")["state"]
-        seen += _print_log(run["id"], seen)
-        if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            break
-        time.sleep(1)
-    if state["type"] == "COMPLETED":
-        print(f"\n{state['message']}\n\nServer and worker stay up; `python3 -m flows.start stop` ends them.")
-        return 0
-    print(f"error: {state['message'] or state['name']}", file=sys.stderr)
-    return 2 if state["name"] == "Refused" else 1
-
-
 def end(name: str) -> None:
     """Stop the server or the worker that this program started."""
     record = HOME / f"{name}.pid"
@@ -134,16 +73,9 @@ def end(name: str) -> None:
             _forget_worker()
 
 
-def _ask_once(path: str, body: object = None) -> Any:  # noqa: ANN401
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(api() + path, data, {"Content-Type": "application/json"})  # noqa: S310 - http only
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return json.loads(answer.read() or "null")
-
-
 def _healthy() -> bool:
     try:
-        return _ask_once("/health") is True
+        return ask_once("/health") is True
     except urllib.error.HTTPError as fault:
         if fault.code >= 500:  # noqa: PLR2004 - starting, or busy
             return False
@@ -156,6 +88,37 @@ def _healthy() -> bool:
         return False
 
 
+def _check_access() -> None:
+    """Refuse a server that is not ours to use; one that the environment names is the user's own choice."""
+    mine = "stop it, or set PREFECT_API_URL to your own server or to a free port: http://127.0.0.1:4201/api"
+    named = os.environ.get("PREFECT_API_URL") or os.environ.get(VARIABLE)
+    record = HOME / "server.pid"
+    if not named and not (record.is_file() and _ours(int(record.read_text()))):
+        # Asked before it is told our auth string: whoever holds the port would have the worker run what they like.
+        raise StartError(f"{api()} is held by a Prefect server that was not started from this folder; {mine}")
+    if not _opens(known=True):
+        raise StartError(
+            f"the Prefect server at {api()} refuses our auth string: somebody else started it, or another folder; "
+            f"set {VARIABLE} to its auth string, or {mine}"
+        )
+    if not named and _opens(known=False):
+        raise StartError(
+            f"the Prefect server at {api()} answers without an auth string, as an earlier version started it; "
+            "`python3 -m flows.start stop` ends it, then type the same again"
+        )
+
+
+def _opens(*, known: bool) -> bool:
+    """Tell whether the server lets us in, by a path that is not free to all, as that of its health is."""
+    try:
+        ask("/admin/version", known=known)
+    except urllib.error.HTTPError as fault:
+        if fault.code in (401, 403):
+            return False
+        raise
+    return True
+
+
 def _awake() -> bool:
     try:
         workers = ask(f"/work_pools/{POOL}/workers/filter", {})
@@ -166,22 +129,23 @@ def _awake() -> bool:
 
 def _forget_worker() -> None:
     """Strike a worker that has ended off the server's list, where it would pass for awake for a minute and a half."""
-    gone = urllib.request.Request(f"{api()}/work_pools/{POOL}/workers/{POOL}", method="DELETE")  # noqa: S310 - http only
     with contextlib.suppress(OSError):  # no server, or no such worker
-        urllib.request.urlopen(gone, timeout=30).close()  # noqa: S310
+        ask_once(f"/work_pools/{POOL}/workers/{POOL}", method="DELETE")
 
 
-def _start(name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+def _start(name: str, arguments: list[str], own: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start a part of Prefect in a session of its own, so that Ctrl-C here does not end it."""
-    HOME.mkdir(exist_ok=True)
+    HOME.mkdir(mode=0o700, exist_ok=True)
+    (HOME / f"{name}.log").touch(mode=0o600)
     with (HOME / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - ours alone
             [program("prefect"), *arguments],
-            env={**os.environ, **QUIET, **environ()},
+            env={**os.environ, **QUIET, **environ(), **(own or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
+            umask=0o077 if name == "server" else -1,  # the database; runs/ stays as open as the user wants it
         )
     (HOME / f"{name}.pid").write_text(str(process.pid))
     print(f"{name}: starting ...", flush=True)
@@ -217,15 +181,3 @@ def _end(pid: int) -> bool:
                 return True
             time.sleep(0.25)
     return True
-
-
-def _print_log(run: str, seen: int) -> int:
-    """Print the log lines after the first `seen`; count them."""
-    wanted = {"flow_run_id": {"any_": [run]}, "level": {"ge_": 20}}
-    lines: list[dict[str, str]] = ask(
-        "/logs/filter", {"logs": wanted, "sort": "TIMESTAMP_ASC", "offset": seen, "limit": 200}
-    )
-    for line in lines:
-        if not line["message"].startswith(OF_PREFECT):
-            print(f"{line['timestamp'][11:19]} {line['message']}", flush=True)
-    return len(lines)

@@ -14,6 +14,8 @@ from albumentations.augmentations.pixel.functional import shift_hsv
 from classify.augmentation import Parameters, augment, crop, jitter_colour, sample_parameters
 from data.pixels import train_augmentation
 
+pytestmark = pytest.mark.numerical
+
 N, SIZE = 48, 40
 TURNS = {  # transposed, then upside down, then left to right
     "e": (0, 0, 0), "t": (1, 0, 0), "v": (0, 1, 0), "h": (0, 0, 1),

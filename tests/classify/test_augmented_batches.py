@@ -7,6 +7,8 @@ from classify.augmented_batches import CpuAugment, GpuAugment, augmented_batches
 from classify.model import build, normalise
 from data.pixels import train_augmentation
 
+pytestmark = pytest.mark.numerical
+
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 ROWS = np.array([4, 0, 4])
 

@@ -1,9 +1,12 @@
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 from classify.ema import EMA
+
+pytestmark = pytest.mark.numerical
 
 
 def trained():

@@ -11,6 +11,8 @@ from data.errors import BaseError
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig
 
+pytestmark = pytest.mark.numerical
+
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 SMALL = "test_efficientnet"
 

@@ -10,6 +10,8 @@ from classify.model import Classifier, build, load, logits, normalise, save, tra
 from data.errors import BaseError, InputError
 from data.pixels import PixelConfig
 
+pytestmark = pytest.mark.numerical
+
 SMALL = "test_efficientnet"  # timm's own, of 0.4 million parameters
 LABELS = ("bcc", "df", "mel")
 

@@ -129,6 +129,16 @@ def test_images_are_classified_through_the_classifiers_own_pixel_path(run, image
         predict(model, manifest, PixelConfig(size=48))
 
 
+def test_an_image_that_would_start_a_program_is_refused_in_one_line_and_starts_none(run, tmp_path, capsys, eps):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "scan.jpg").write_bytes(eps)
+    assert main([str(run), str(tmp_path / "images"), "--out", str(tmp_path / "p.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "scan.jpg: not an image of a format that is read (JPEG, " in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "p.csv").exists()
+
+
 def test_a_run_an_arm_and_a_model_folder_all_name_a_model(run):
     assert find_model(run) == run / "arm/synthetic-0/model"
     assert find_model(run, "synthetic", 1) == run / "arm/synthetic-1/model"

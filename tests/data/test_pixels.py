@@ -1,22 +1,30 @@
+import ast
 import io
 import os
 import struct
 import time
 import tracemalloc
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from data.dicom import SUFFIXES as DICOM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from data.config import parse
 from data.errors import ConfigError, DataError
+from data.files.archives import FORMATS, SUFFIXES
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig, load_pixels, read_image, train_augmentation
 
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("augment", "benchmarks", "classify", "data", "flows", "reports")
+SOURCES = [path for package in PACKAGES for path in sorted((REPOSITORY / package).rglob("*.py"))]
+SOURCES = [path for path in SOURCES if "Image.open(" in path.read_text(encoding="utf-8")]
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 
@@ -199,6 +207,43 @@ def test_what_is_no_image_or_not_there_is_refused_in_words(tmp_path):
         read_image(tmp_path / "a.jpg", PixelConfig())
     with pytest.raises(DataError, match=r"b\.jpg: no such image"):
         read_image(tmp_path / "b.jpg", PixelConfig())
+
+
+REFUSED = r"a\.jpg: not an image of a format that is read \(JPEG, PNG, TIFF, WEBP, BMP\); export it again as JPEG or"
+
+
+def test_an_eps_called_jpg_is_refused_and_starts_no_program(tmp_path, eps):
+    (tmp_path / "a.jpg").write_bytes(eps)
+    for cache in (None, tmp_path / "cache"):
+        with pytest.raises(DataError, match=REFUSED):
+            load_pixels(manifest_of(tmp_path, ["a.jpg"]), PixelConfig(), cache)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "JPEG2000", "ICO", "PPM", "TGA", "PCX", "PDF"])
+def test_a_format_that_is_not_read_is_refused_whatever_the_file_is_called(tmp_path, kind):
+    save(tmp_path / "a.jpg", Image.fromarray(NOISE), format=kind)
+    with pytest.raises(DataError, match=REFUSED):
+        read_image(tmp_path / "a.jpg", PixelConfig())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP"])
+def test_a_format_that_is_read_is_read_whatever_the_file_is_called(tmp_path, kind):
+    image = Image.new("RGB", (16, 16), (200, 90, 40))
+    more = {"save_all": True, "append_images": [image]} if kind == "MPO" else {}  # a telephone's, with a preview
+    path = save(tmp_path / "a.jpg", image, format=kind, **more)
+    assert np.abs(read_image(path, PixelConfig(size=16)).astype(int) - (200, 90, 40)).max() <= 4
+
+
+def test_every_suffix_that_is_accepted_belongs_to_a_format_that_is_read():
+    kinds = Image.registered_extensions()
+    assert {kinds[suffix] for suffix in SUFFIXES - DICOM} == set(FORMATS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_no_image_is_opened_but_in_the_named_formats(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    opening = [call for call in calls if ast.unparse(call.func) == "Image.open"]
+    assert [call.lineno for call in opening if not ast.unparse(call).endswith("FORMATS)")] == []
 
 
 def test_a_misspelt_setting_is_refused():

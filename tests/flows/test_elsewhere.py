@@ -94,6 +94,13 @@ def test_a_copy_of_an_image_that_was_left_out_for_the_test_part_is_refused(study
         planned((config, images, official)).step(quiet)
 
 
+def test_an_image_made_elsewhere_that_would_start_a_program_is_refused_and_starts_none(study, tmp_path, eps):
+    (tmp_path / "made" / "df" / "1.png").rename(tmp_path / "1.png")
+    (tmp_path / "made" / "df" / "1.jpg").write_bytes(eps)
+    with pytest.raises(DataError, match=r"df/1\.jpg: not an image of a format that is read \(JPEG, "):
+        planned(study).step(quiet)
+
+
 def test_a_folder_that_was_moved_is_not_looked_over_again(study, tmp_path):
     given = planned(study)
     shutil.move(tmp_path / "made", tmp_path / "moved")
@@ -144,7 +151,7 @@ def test_a_folder_drawn_from_a_base_of_unknown_training_is_of_unknown_lineage(st
 
 def test_an_image_that_cannot_be_read_is_refused_before_any_training(study, tmp_path):
     (tmp_path / "made" / "df" / "1.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"1\.png: not an image that can be read"):
+    with pytest.raises(DataError, match=r"1\.png: not an image of a format that is read"):
         planned(study).step(quiet)
 
 

@@ -80,6 +80,46 @@ def test_two_runs_at_once_in_one_folder_are_refused_and_of_two_names_are_not(con
     assert conduct.stages == ["read images", "read images"]
 
 
+SHOWING = ("thumbs/df/real-0.jpg", "thumbs/gone/real-11.jpg", "report.html", ".report.html.77.tmp")
+OTHERS = ("thumbs/df/synthetic-0.jpg", "thumbs/df/arm.real-0.-1.jpg", "summary.json", "run.json")
+
+
+@pytest.fixture
+def kept(config):
+    """Gives what an earlier run left in the folder: files that show photographs, and others."""
+    for name in (*SHOWING, *OTHERS):
+        (config.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (config.folder / name).write_bytes(b"of an earlier run")
+    folder = config.folder
+    return lambda: {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_without_photographs_that_is_broken_off_leaves_none_of_an_earlier_run(config, kept):
+    with pytest.raises(TrainingError, match="asked for"):
+        run_study(dataclasses.replace(config, photographs=False), Noted())
+    assert kept() == set(OTHERS)
+
+
+def test_a_run_with_photographs_removes_nothing_before_it_has_others(config, kept):
+    with pytest.raises(TrainingError, match="asked for"):
+        run_study(config, Noted())
+    assert kept() == {*SHOWING, *OTHERS}
+
+
+def test_photographs_of_a_run_that_is_at_work_are_not_removed_by_another(config, kept):
+    with filelock.FileLock(config.folder.with_name(".one.lock")), pytest.raises(InputError, match="at work there"):
+        run_study(dataclasses.replace(config, photographs=False), Noted())
+    assert kept() == {*SHOWING, *OTHERS}
+
+
+def test_a_photograph_that_cannot_be_removed_ends_the_run_in_one_line_before_any_work(config):
+    (config.folder / "report.html").mkdir(parents=True)
+    conduct = Noted()
+    with pytest.raises(InputError, match=r"report\.html: holds images of the data set, .*; remove it, or set another"):
+        run_study(dataclasses.replace(config, photographs=False), conduct)
+    assert conduct.stages == []
+
+
 def test_a_classifier_that_cannot_be_begun_with_is_refused_before_images_are_read(config):
     conduct = Noted()
     classifier = dataclasses.replace(config.classifier, weights="nowhere.safetensors")

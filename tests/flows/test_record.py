@@ -1,12 +1,16 @@
 """The pictures that a run keeps for its report."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from data.manifest import COLUMNS, Manifest
-from flows.record import THUMBS, _write_thumbs
+from data.splits import Split
+from flows.record import THUMBS, _write_gallery, _write_thumbs
+from flows.study import StudyConfig
 
 
 @pytest.fixture
@@ -28,7 +32,25 @@ def test_a_few_pictures_of_distinct_groups_are_kept(train, tmp_path):
     assert len({n // 2 for n in greys}) == THUMBS
 
 
-def test_where_no_photograph_is_to_be_shown_none_is_kept_nor_one_of_an_earlier_run(train, tmp_path):
-    _write_thumbs(tmp_path / "thumbs", train, "real")
-    _write_thumbs(tmp_path / "thumbs", train, "real", 0)
-    assert list((tmp_path / "thumbs" / "df").iterdir()) == []
+@pytest.fixture
+def gallery(train, tmp_path):
+    """Gives the thumbnails by path, once a study has written them with one arm of images made elsewhere."""
+
+    def written(train=train, arm="theirs", **settings):
+        config = StudyConfig(name="one", runs=str(tmp_path), **settings)
+        given = {arm: SimpleNamespace(read=lambda: train.of("df"))}
+        none = train.where(train.table["label"] == "")
+        _write_gallery(config, Split(train, none, none), {}, given)
+        thumbs = config.folder / "thumbs"
+        return {path.relative_to(thumbs).as_posix() for path in thumbs.rglob("*") if path.is_file()}
+
+    return written
+
+
+@pytest.mark.parametrize("photographs", [True, False])
+def test_no_picture_stays_of_a_label_or_an_arm_that_the_study_no_longer_has(gallery, train, photographs):
+    both = Manifest(train.table.assign(label=["df", "df", "nv"] * 10), train.roots)
+    assert {"df/real-0.jpg", "nv/real-0.jpg", "df/arm.theirs.-0.jpg"} < gallery(both)
+    kept = gallery(arm="mine", photographs=photographs)
+    sources = ["arm.mine.", "real"] if photographs else ["arm.mine."]
+    assert kept == {f"df/{source}-{n}.jpg" for source in sources for n in range(THUMBS)}

@@ -26,19 +26,35 @@ def test_exit_codes(monkeypatch, capsys, fault, code, words):
     assert words in capsys.readouterr().err
 
 
-def test_one_failing_check_fails_the_whole_after_all_have_run(monkeypatch, capsys):
-    ran = []
+@pytest.fixture
+def ran(monkeypatch):
+    """Nothing is set up, and mypy fails; gives what was called, and with which instructions for the processor."""
+    calls = []
 
     class Ended:
         def __init__(self, code):
             self.returncode = code
 
-    def call(command, **_):
-        ran.append(command[0].rsplit("/", 1)[-1])
-        return Ended(int(ran[-1] == "mypy"))
+    def call(command, env):
+        calls.append((command[0].rsplit("/", 1)[-1], env.get("ATEN_CPU_CAPABILITY")))
+        return Ended(int(calls[-1][0] == "mypy"))
 
     monkeypatch.setattr(start, "environment", lambda: None)
     monkeypatch.setattr(start, "call", call)
+    return calls
+
+
+ONCE = [("ruff", None), ("ruff", None), ("mypy", None), ("lint-imports", None), ("pytest", None)]
+
+
+def test_one_failing_check_fails_the_whole_after_all_have_run(ran, capsys):
     assert start.main(["test"]) == 1
-    assert ran == ["ruff", "ruff", "mypy", "lint-imports", "pytest"]
-    assert "failed: mypy" in capsys.readouterr().err
+    assert ran == [*ONCE, ("pytest", "avx2"), ("pytest", "default")]
+    said = capsys.readouterr()
+    assert "failed: mypy\n" in said.err
+    assert "$ ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 pytest -q" in said.out
+
+
+def test_tests_that_are_asked_for_run_once(ran):
+    assert start.main(["test", "tests/data"]) == 1
+    assert ran == ONCE

@@ -223,6 +223,7 @@ def _write_arm(
     write_json(folder / "arm.json", {
         "arm": arm, "seed": seed, "best_step": 150, "validation_balanced_accuracy": 0.6, "config": {}, "steps": 200, "samples": 6400, "seconds": 35.2,
         "labels": list(classes), "images": {"train": counts, "validation": {}},
+        "validation_balanced_accuracy": 0.6, "config": {},
     })  # fmt: skip
 
 

@@ -251,6 +251,13 @@ def test_a_broken_picture_is_named(make_run):
     assert not (run / "report.html").exists()
 
 
+def test_a_picture_that_would_start_a_program_is_named_and_starts_none(make_run, eps):
+    run = make_run()
+    (run / "thumbs/df/real-1.jpg").write_bytes(eps)
+    with pytest.raises(InputError, match=r"thumbs/df/real-1\.jpg: is no picture"):
+        render.write_report(run)
+
+
 def test_the_command_writes_both_files_and_prints_the_path(make_run, capsys):
     run = make_run()
     assert render.main([str(run)]) == 0

@@ -20,6 +20,8 @@ from augment.base.tiny_model import CompactConfig, build
 from augment.checkpoint import Checkpoint
 from data.errors import TrainingError
 
+pytestmark = pytest.mark.numerical
+
 SMALL = CompactConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from augment.base.autoencoder import psnr
@@ -120,6 +121,17 @@ def test_the_embedded_base_loads_is_small_and_has_seen_no_rare_class():
     assert pipe.safety_checker is None
     assert set(seen_by(BaseConfig())["by_class"]) == {"nv", "mel", "bkl", "bcc"}
     assert sum(file.stat().st_size for file in TINY.rglob("*") if file.is_file()) < 20e6
+
+
+def test_a_plain_pipeline_that_is_told_no_precision_draws_with_the_embedded_base():
+    plain, ours = StableDiffusionPipeline.from_pretrained(TINY), load_base(BaseConfig())
+    plain.set_progress_bar_config(disable=True)
+    image = plain("dermoscopy of a melanoma", num_inference_steps=1, output_type="np").images
+    assert image.shape == (1, 64, 64, 3)
+    for name in ("unet", "vae", "text_encoder"):
+        own, other = (getattr(pipe, name).state_dict() for pipe in (ours, plain))
+        assert own.keys() == other.keys()
+        assert all(torch.equal(own[key], other[key]) and own[key].dtype == other[key].dtype for key in own)
 
 
 def test_the_embedded_autoencoder_draws_the_rare_classes_too(tmp_path: Path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from augment.base.autoencoder import AutoencoderConfig
@@ -38,6 +39,8 @@ def test_it_makes_a_base_that_loads_and_says_what_it_has_seen(tmp_path: Path):
     pipe = load_base(BaseConfig(source=str(out)))
     assert pipe("dermoscopy of a melanoma", num_inference_steps=2, output_type="np").images.shape == (1, 16, 16, 3)
     assert seen_by(BaseConfig(source=str(out)))["by_class"] == {"mel": 8, "nv": 8}
+    plain = StableDiffusionPipeline.from_pretrained(out)  # whatever it is stored in, it is loaded in one precision
+    assert {plain.unet.dtype, plain.vae.dtype, plain.text_encoder.dtype} == {torch.float32}
     assert (out / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size < 2.2 * sum(
         p.numel() for p in pipe.unet.parameters()
     )

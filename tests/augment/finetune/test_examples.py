@@ -6,6 +6,8 @@ import torch
 
 from augment.finetune.examples import EMPTY, INSTANCE, PRIOR, Lesson, dihedral, draw, posteriors, seed_for
 
+pytestmark = pytest.mark.numerical
+
 
 def lesson(prior=0):
     means = torch.arange(5.0)[:, None, None, None, None].expand(5, 8, 8, 4, 4)

@@ -17,6 +17,8 @@ from augment.methods.batched_lora import Stack
 from augment.methods.lora import Lora
 from data.errors import TrainingError
 
+pytestmark = pytest.mark.numerical
+
 CONFIG = FinetuneConfig(
     steps=5, batch_size=4, rank=2, learning_rate=1e-3, warmup=1, preview_every=0, clip=0.1, prompt_dropout=0.3
 )

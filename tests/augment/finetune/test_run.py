@@ -20,6 +20,8 @@ from data.manifest import Manifest
 from data.pixels import PixelConfig
 from data.store import read_json
 
+pytestmark = pytest.mark.numerical
+
 LORA = FinetuneConfig(steps=5, batch_size=4, rank=2, learning_rate=1e-2, warmup=1, checkpoint_every=1, preview_every=0)
 DREAM = dataclasses.replace(LORA, method="dreambooth", learning_rate=1e-3, prior_images=3)
 PIXELS = PixelConfig(size=32)

@@ -11,6 +11,8 @@ from augment.generate.batches import draw
 from augment.generate.config import GenerateConfig
 from data.errors import ConfigError
 
+pytestmark = pytest.mark.numerical
+
 PROMPT, SEEDS = "dermoscopy of a melanoma", list(range(11))
 CONFIG = GenerateConfig(steps=2, batch_size=8, decode_batch=8)
 

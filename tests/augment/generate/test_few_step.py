@@ -10,6 +10,8 @@ from augment.methods import trained
 from augment.methods.lora import FILE, Lora
 from data.errors import BaseError
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture
 def update(pipe, tmp_path):

@@ -5,6 +5,8 @@ from torch import nn
 from augment.methods.batched_layers import Stacked
 from augment.methods.lora import product
 
+pytestmark = pytest.mark.numerical
+
 CLASSES, RANK = 3, 2
 LAYERS = {
     "linear": (nn.Linear(5, 4), (6, 7, 5)),

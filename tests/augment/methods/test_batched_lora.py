@@ -13,6 +13,8 @@ from augment.methods.batched_lora import Stack
 from augment.methods.lora import FILE, Lora
 from augment.methods.weights import with_parts
 
+pytestmark = pytest.mark.numerical
+
 PROMPT = "dermoscopy of a melanoma"
 
 

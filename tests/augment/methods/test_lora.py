@@ -13,6 +13,8 @@ from augment.methods.lora import FILE, Lora, product
 from augment.methods.weights import with_parts
 from data.errors import BaseError
 
+pytestmark = pytest.mark.numerical
+
 PROMPT = "dermoscopy of a melanoma"
 
 

@@ -59,7 +59,8 @@ def test_what_cannot_be_read_is_told_by_mend_with_its_row_and_left_out(tmp_path)
     (one, other), gone, strange = sorted((fault.cases for fault in faults), key=len, reverse=True)
     assert one.startswith("b.jpg (row 3): broken image (")
     assert other.startswith("c.jpg (row 4): broken image (")
-    assert {*gone, *strange} == {"d.jpg (row 5): not an image that can be read", "gone.png (row 7): no such image"}
+    unread = "d.jpg (row 5): not an image of a format that is read (JPEG, PNG, TIFF, WEBP, BMP)"
+    assert {*gone, *strange} == {unread, "gone.png (row 7): no such image"}
     assert all(fault.mend for fault in faults)
 
 

@@ -77,6 +77,13 @@ def test_a_copy_of_a_training_image_is_none(ask, tmp_path):
     assert ask() == []
 
 
+def test_an_image_of_a_format_that_starts_a_program_is_a_fault_and_starts_none(ask, tmp_path, eps):
+    (tmp_path / "made" / "df" / "1.png").unlink()
+    (tmp_path / "made" / "df" / "1.jpg").write_bytes(eps)
+    refused, _ = ask()
+    assert refused.startswith("1.jpg: not an image of a format that is read (JPEG, ")
+
+
 def test_only_images_that_a_study_takes_are_compared(ask, tmp_path):
     copied(tmp_path, "test-0.png")
     assert len({tuple(ask(n=1, seed=seed)) for seed in range(8)}) == 2  # a fault where the copy is drawn, else none

@@ -129,6 +129,16 @@ def test_a_missing_member_is_named_as_a_missing_image_is(folder):
             load_pixels(manifest_of(folder / "zipped", ["part.zip/9.png"]), config, cache)
 
 
+def test_an_image_in_a_zip_that_would_start_a_program_is_refused_and_starts_none(folder, eps):
+    archive = folder / "zipped" / "part.zip"
+    with zipfile.ZipFile(archive, "a") as out:
+        out.writestr("scan.jpg", eps)
+    refused = r"part\.zip/scan\.jpg: not an image of a format that is read \(JPEG, .*\); export it again"
+    for cache in (None, folder / "cache"):
+        with pytest.raises(DataError, match=refused):
+            load_pixels(manifest_of(folder / "zipped", ["part.zip/scan.jpg"]), PixelConfig(size=16), cache)
+
+
 def test_a_zip_that_python_cannot_unpack_says_so(folder):
     archive = folder / "zipped" / "part.zip"
     content = bytearray(archive.read_bytes())

@@ -4,8 +4,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from flows.launch import requests as asking
 from flows.launch import serving
 from flows.launch.environment import StartError
+from flows.launch.follow import follow
 
 DEPLOYMENT = {"id": "d1", "parameters": {"config": "configs/demo.yaml", "overrides": []}}
 
@@ -33,7 +35,7 @@ def answers(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
-        monkeypatch.setattr(serving.time, "sleep", lambda _: None)
+        monkeypatch.setattr(asking.time, "sleep", lambda _: None)
         yield given
         server.shutdown()
 
@@ -46,7 +48,7 @@ def ran_with(answers, name, kind, message):
         (200, [_line("split: 3 s"), _line("Finished in state Completed('3 s')")]),
         (200, []),
     ]
-    return serving.follow(["study_seed=1"])
+    return follow(["study_seed=1"])
 
 
 def _line(message):
@@ -96,6 +98,55 @@ def test_a_server_elsewhere_is_not_started_here(monkeypatch):
 def test_the_address_is_the_one_that_prefect_reads(monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert serving.api() == "http://127.0.0.1:4200/api"
+
+
+def test_a_server_that_refuses_the_auth_string_is_named_with_the_fix(answers):
+    answers["/health"] = [(200, True)]
+    answers["/admin/version"] = [(401, {})]
+    with pytest.raises(StartError, match=r"refuses our auth string.*set PREFECT_API_AUTH_STRING"):
+        serving.server()
+
+
+@pytest.fixture
+def unnamed(answers, monkeypatch, tmp_path):
+    """A healthy server at the project's own address, which the environment does not name."""
+    url = serving.api()
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    for module in (asking, serving):
+        monkeypatch.setattr(module, "api", lambda: url)
+    monkeypatch.setattr(serving, "HOME", tmp_path)
+    answers["/health"] = [(200, True)]
+    answers["/admin/version"] = [(200, "3")]
+    return tmp_path
+
+
+def test_a_server_of_somebody_else_is_not_told_the_auth_string(unnamed, answers):
+    with pytest.raises(StartError, match="not started from this folder"):
+        serving.server()
+    assert [path for path, _ in answers["asked"]] == ["/api/health"]
+
+
+def test_our_own_server_that_lets_anyone_in_is_to_be_stopped(unnamed, monkeypatch):
+    (unnamed / "server.pid").write_text("1", encoding="utf-8")
+    monkeypatch.setattr(serving, "_ours", lambda _: True)
+    with pytest.raises(StartError, match=r"without an auth string.*flows\.start stop"):
+        serving.server()
+
+
+def test_our_own_server_that_wants_the_auth_string_is_used(unnamed, answers, monkeypatch, capsys):
+    answers["/admin/version"] = [(200, "3"), (401, {})]
+    (unnamed / "server.pid").write_text("1", encoding="utf-8")
+    monkeypatch.setattr(serving, "_ours", lambda _: True)
+    serving.server()
+    assert "its login wants what `cat .prefect/auth` shows" in capsys.readouterr().out
+
+
+def test_a_server_that_the_environment_names_may_let_anyone_in(answers, capsys):
+    answers["/health"] = [(200, True)]
+    answers["/admin/version"] = [(200, "3")]
+    serving.server()
+    assert "server: there" in capsys.readouterr().out
 
 
 def test_a_process_that_is_not_ours_is_left_alone(answers, monkeypatch, tmp_path, capsys):
