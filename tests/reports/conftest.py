@@ -74,7 +74,8 @@ def write_run(
             path = f"arm/{arm}-{seed}-44"
             artifacts["arm"].setdefault(arm, {})[str(seed)] = path
             logits = rng.normal(size=(sum(test.values()), len(classes)))
-            _write_arm(folder / path, arm, seed, classes, rare, train, test, logits, strength[arm], fold)
+            _write_arm(folder / path, arm, seed, classes=classes, rare=rare, train=train, test=test, logits=logits,
+                       strength=strength[arm], fold=fold)  # fmt: skip
     for seed in seeds if random_split else ():
         artifacts.setdefault("random_split", {})[str(seed)] = f"random-split/{seed}-66"
         truth = [k for k, n in enumerate(test.values()) for _ in range(n)]
@@ -90,7 +91,9 @@ def write_run(
         _write_thumbs(folder / "thumbs" / label, number, thumbs, ("real", "synthetic") if label in rare and synthetic
                       else ("real",))  # fmt: skip
     _write_provenance(folder, classes, arms, external)
-    write_json(folder / "run.json", _record(folder.name, classes, rare, arms, seeds, regime, source, artifacts, fold))
+    record = _record(folder.name, classes=classes, rare=rare, arms=arms, seeds=seeds, regime=regime, source=source,
+                     artifacts=artifacts, fold=fold)  # fmt: skip
+    write_json(folder / "run.json", record)
     return folder
 
 
@@ -201,7 +204,7 @@ def _write_images(folder: Path, label: str, count: int) -> None:
 
 
 def _write_arm(
-    folder: Path, arm: str, seed: int, classes: Sequence[str], rare: Sequence[str], train: Mapping[str, int],
+    folder: Path, arm: str, seed: int, *, classes: Sequence[str], rare: Sequence[str], train: Mapping[str, int],
     test: Mapping[str, int], logits: np.ndarray, strength: float, fold: tuple[int, int] | None,
 ) -> None:  # fmt: skip
     truth = [label for label, count in test.items() for _ in range(count)]
@@ -221,7 +224,7 @@ def _write_arm(
             "synthetic": {"oversampled": 0, "autoencoded": min(added, n)}.get(arm, added),
         }
     write_json(folder / "arm.json", {
-        "arm": arm, "seed": seed, "best_step": 150, "validation_balanced_accuracy": 0.6, "config": {}, "steps": 200, "samples": 6400, "seconds": 35.2,
+        "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2,
         "labels": list(classes), "images": {"train": counts, "validation": {}},
         "validation_balanced_accuracy": 0.6, "config": {},
     })  # fmt: skip
@@ -248,7 +251,7 @@ def _picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (
 
 
 def _record(
-    name: str, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
+    name: str, *, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
     source: str, artifacts: dict[str, Any], fold: tuple[int, int] | None,
 ) -> dict[str, Any]:  # fmt: skip
     timing = [
