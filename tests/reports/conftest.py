@@ -78,10 +78,7 @@ def write_run(
                        strength=strength[arm], fold=fold)  # fmt: skip
     for seed in seeds if random_split else ():
         artifacts.setdefault("random_split", {})[str(seed)] = f"random-split/{seed}-66"
-        truth = [k for k, n in enumerate(test.values()) for _ in range(n)]
-        predicted = [k if rng.random() < 0.8 else 0 for k in truth]
-        record = {"classes": list(test), "truth": truth, "predicted": predicted, "leaked": 60}
-        write_json(folder / f"random-split/{seed}-66/random_split.json", record)
+        _write_random_split(folder / f"random-split/{seed}-66", test, rng)
     for arm, seen in external.items():
         artifacts.setdefault("external", {})[arm] = f"external/{arm}-55"
         _write_external(folder, arm, seen, rare, thumbs)
@@ -228,6 +225,13 @@ def _write_arm(
         "labels": list(classes), "images": {"train": counts, "validation": {}},
         "validation_balanced_accuracy": 0.6, "config": {},
     })  # fmt: skip
+
+
+def _write_random_split(folder: Path, test: Mapping[str, int], rng: np.random.Generator) -> None:
+    truth = [k for k, n in enumerate(test.values()) for _ in range(n)]
+    predicted = [k if rng.random() < 0.8 else 0 for k in truth]
+    record = {"classes": list(test), "truth": truth, "predicted": predicted, "leaked": 60}
+    write_json(folder / "random_split.json", record)
 
 
 def _write_external(folder: Path, arm: str, seen: Sequence[str] | None, rare: Sequence[str], thumbs: int) -> None:
