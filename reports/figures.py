@@ -1,7 +1,7 @@
 """Figures as inline SVG. Positions are percentages and text keeps its size, so a figure fits a phone and a page.
 
-Arms differ by shape as well as by colour: circle, square, diamond, triangle; what is void is a cross.
-Colours come from the page's style.
+Arms differ by shape as well as by colour; what is void is a cross. The shape is the arm's `mark`, colours come from the
+page's style.
 """
 
 from __future__ import annotations
@@ -15,15 +15,34 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from classify.arms import Arm, Mark
+    from reports.schema import Interval
+
 _EDGE = 3.0  # percent left free on both sides, so that marks at the ends stand whole
-_SHAPES = {"real": "circle", "oversampled": "square", "synthetic": "diamond", "random-split": "cross"}
-_DRAWN = {
+_SHAPES: dict[Mark, Markup] = {
     "circle": Markup('<circle r="5.5"/>'),
     "square": Markup('<rect x="-5" y="-5" width="10" height="10"/>'),
     "diamond": Markup('<path d="M0-7.2 7.2 0 0 7.2-7.2 0Z"/>'),
     "cross": Markup('<path d="M-6-3.5-3.5-6 0-2.5 3.5-6 6-3.5 2.5 0 6 3.5 3.5 6 0 2.5-3.5 6-6 3.5-2.5 0Z"/>'),
     "triangle": Markup('<path d="M0-6.5 6.4 5H-6.4Z"/>'),
+    "hexagon": Markup('<path d="M0-7.2 6.2-3.6V3.6L0 7.2-6.2 3.6V-3.6Z"/>'),
 }
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """How something is drawn: its shape, and the style sheet's class with its colour."""
+
+    shape: Mark
+    tone: str
+
+
+VOID = Glyph("cross", "tone-random-split")
+
+
+def glyph_of(arm: Arm) -> Glyph:
+    """The mark of an arm; external arms share one colour with arms that the style sheet does not name."""
+    return Glyph(arm.mark, "tone-other" if arm.source == "external" else f"tone-{arm.name}")
 
 
 @dataclass(frozen=True)
@@ -42,8 +61,8 @@ class Axis:
 
 def axis_round(values: Iterable[float | None], *, whole: tuple[float, float] | None = None, zero: bool = False) -> Axis:
     """An axis with round ticks over the values; `zero`: with zero on it; `whole`: no further than these bounds."""
-    known = [value for value in values if value is not None] or [0.0, 1.0]
-    low, high = min(known), max(known)
+    defined = [value for value in values if value is not None] or [0.0, 1.0]
+    low, high = min(defined), max(defined)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
     margin = max(0.08 * (high - low), 0.005)
@@ -59,17 +78,12 @@ def axis_round(values: Iterable[float | None], *, whole: tuple[float, float] | N
 UNIT = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
 
 
-def shape_of(arm: str) -> str:
-    """The shape an arm is drawn with; an arm of another name is a triangle."""
-    return _SHAPES.get(arm, "triangle")
-
-
-def key(arm: str) -> Markup:
-    """The arm's mark, for legends and table rows."""
+def key(glyph: Glyph) -> Markup:
+    """The mark, for legends and table rows."""
     return Markup(
-        '<svg class="key" width="14" height="14" viewBox="-8 -8 16 16" aria-hidden="true">'
-        '<g class="mark {}">{}</g></svg>'
-    ).format(_tone(arm), _DRAWN[shape_of(arm)])
+        '<svg class="key {}" width="14" height="14" viewBox="-8 -8 16 16" aria-hidden="true">'
+        '<g class="mark">{}</g></svg>'
+    ).format(glyph.tone, _SHAPES[glyph.shape])
 
 
 def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
@@ -82,10 +96,10 @@ def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
 
 
 def strip(
-    axis: Axis, arm: str, mean: float | None, low: float | None, high: float | None, seeds: Sequence[float | None],
-    title: str, *, reference: float | None = None,
+    axis: Axis, glyph: Glyph, interval: Interval, title: str, *, seeds: Iterable[float | None] = (),
+    reference: float | None = None,
 ) -> Markup:  # fmt: skip
-    """One row of a dot plot: interval, mean as the arm's shape, a short stroke a seed; `reference` is a bold line."""
+    """One row of a dot plot: interval, mean as the shape, a short stroke a seed; `reference` is a bold line."""
     middle = 15
     parts = [
         Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="-120" y2="150"/>').format(axis.place(tick))
@@ -94,31 +108,31 @@ def strip(
     if reference is not None:
         x = axis.place(reference)
         parts.append(Markup('<line class="reference" x1="{0:.2f}%" x2="{0:.2f}%" y1="-120" y2="150"/>').format(x))
-    if low is not None and high is not None:
-        parts.append(_interval(axis.place(low), axis.place(high), middle))
+    if interval.low is not None and interval.high is not None:
+        parts.append(_bar(axis.place(interval.low), axis.place(interval.high), middle))
     parts += [
         Markup('<line class="seed" x1="{0:.2f}%" x2="{0:.2f}%" y1="23" y2="29"/>').format(axis.place(value))
         for value in seeds
         if value is not None
     ]
-    if mean is not None:
+    if interval.mean is not None:
         parts.append(
             Markup(
                 '<svg x="{:.2f}%" y="{}" overflow="visible" width="1" height="1"><g class="mark">{}</g></svg>'
-            ).format(axis.place(mean), middle, _DRAWN[shape_of(arm)])
+            ).format(axis.place(interval.mean), middle, _SHAPES[glyph.shape])
         )
     return Markup(
         '<svg class="strip {}" width="100%" height="30" role="img" aria-label="{}"><title>{}</title>{}</svg>'
-    ).format(_tone(arm), title, title, _join(parts))
+    ).format(glyph.tone, title, title, _join(parts))
 
 
 def loss_curve(losses: Sequence[tuple[int, float]], title: str) -> Markup:
     """Loss by step: the record in a light line, its running mean over it."""
-    known = [(step, loss) for step, loss in losses if math.isfinite(loss)]
-    if len(known) < 2:  # noqa: PLR2004 - a line has two ends
+    finite = [(step, loss) for step, loss in losses if math.isfinite(loss)]
+    if len(finite) < 2:  # noqa: PLR2004 - a line has two ends
         return Markup("")
-    first, last = known[0][0], known[-1][0]
-    top = max(loss for _, loss in known) * 1.05 or 1.0
+    first, last = finite[0][0], finite[-1][0]
+    top = max(loss for _, loss in finite) * 1.05 or 1.0
 
     def line(points: Sequence[tuple[int, float]]) -> str:
         return " ".join(f"{300 * (s - first) / (last - first):.1f},{80 - 80 * max(v, 0) / top:.1f}" for s, v in points)
@@ -127,7 +141,7 @@ def loss_curve(losses: Sequence[tuple[int, float]], title: str) -> Markup:
         '<svg class="loss" viewBox="0 0 300 80" preserveAspectRatio="none" role="img" aria-label="{}"><title>{}</title>'
         '<line class="grid" x1="0" x2="300" y1="80" y2="80"/><polyline class="raw" points="{}"/>'
         '<polyline class="mean" points="{}"/></svg>'
-    ).format(title, title, line(known), line(_running_mean(known)))
+    ).format(title, title, line(finite), line(_running_mean(finite)))
 
 
 def _running_mean(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -139,17 +153,13 @@ def _running_mean(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]
     return means
 
 
-def _interval(start: float, end: float, y: int) -> Markup:
+def _bar(start: float, end: float, y: int) -> Markup:
     caps = [
         Markup('<line class="cap" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>').format(x, y - 4, y + 4)
         for x in (start, end)
     ]
     bar = Markup('<line class="interval" x1="{0:.2f}%" x2="{1:.2f}%" y1="{2}" y2="{2}"/>')
     return bar.format(start, end, y) + _join(caps)
-
-
-def _tone(arm: str) -> str:
-    return arm if arm in _SHAPES else "other"
 
 
 def _round_step(rough: float) -> float:

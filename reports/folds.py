@@ -1,4 +1,4 @@
-"""The runs of a cross-validation's folds, held against each other: one study, each image tested exactly once."""
+"""Checks that runs are the folds of one cross-validation: one study, each image tested exactly once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_OWN = ("name", "runs")  # settings in which the runs of one study may differ, beside `split.fold`
+_OWN = ("name", "output_dir")  # settings in which the runs of one study may differ, beside `split.fold`
 _COLUMNS = ["image_id", "label", "group_id"]
 
 
@@ -42,7 +42,7 @@ def shared_config(run: RunFolder) -> dict[str, Any]:
 
 
 def _fold(run: RunFolder) -> int:
-    return int(run.record["config"].get("split", {}).get("fold", 0))
+    return int(run.record["config"]["split"]["fold"])
 
 
 def _refuse_another_study(one: RunFolder, other: RunFolder) -> None:
@@ -55,14 +55,14 @@ def _refuse_another_study(one: RunFolder, other: RunFolder) -> None:
 
 
 def _refuse_missing(runs: Sequence[RunFolder]) -> None:
-    where, folds = runs[0].path, runs[0].record["config"]["split"].get("folds")
-    if not folds:
-        raise InputError(f"{where}: is no fold of a cross-validation; run each fold with split.folds and split.fold")
-    there = Counter(map(_fold, runs))
-    for fold in range(folds):
-        if there[fold] != 1:
-            what = f"is there {there[fold]} times" if there[fold] else "is not among these runs"
-            raise InputError(f"{where}: fold {fold} of {folds} {what}; give the run of each fold once")
+    path, n_splits = runs[0].path, runs[0].record["config"]["split"]["n_splits"]
+    if not n_splits:
+        raise InputError(f"{path}: is no fold of a cross-validation; run each fold with split.n_splits and split.fold")
+    times = Counter(map(_fold, runs))
+    for fold in range(n_splits):
+        if times[fold] != 1:
+            what = f"is there {times[fold]} times" if times[fold] else "is not among these runs"
+            raise InputError(f"{path}: fold {fold} of {n_splits} {what}; give the run of each fold once")
 
 
 def _parts(run: RunFolder) -> dict[str, pd.DataFrame]:
@@ -98,9 +98,9 @@ def _refuse_not_once(run: RunFolder, parts: Sequence[dict[str, pd.DataFrame]]) -
         raise InputError(f"{run.path}: image {never[0]!r} is tested by none of these runs; run all folds alike")
 
 
-def _flat(config: dict[str, Any], before: str = "") -> dict[str, Any]:
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings by their dotted names."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

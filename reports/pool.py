@@ -1,4 +1,4 @@
-"""The folds of a cross-validation as one study: every image is judged once, by classifiers that have not seen it.
+"""The folds of a cross-validation as one study: every image is tested once, by classifiers that have not seen it.
 
     python -m reports.pool runs/my-study-0 runs/my-study-1 ... [--out FOLDER]
 
@@ -8,28 +8,24 @@ writes summary.json and report.html, the page of one run with the folds named, i
 from __future__ import annotations
 
 import argparse
-import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from data.errors import exit_code
 from data.store import write_text
-from reports.evaluation import Judged
+from reports.evaluation import Evaluation
 from reports.folds import open_folds, shared_config
+from reports.pictures import take_turns
 from reports.render import render
 from reports.run_folder import RunFolder
-from reports.schema import Fold, SplitCounts, Summary, Training
-from reports.summary import judged_of, summarise
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_THUMBS = 12  # images a class and source
+from reports.schema import ArmTraining, Fold, Results, SplitCounts, Summary
+from reports.summary import evaluation_of, results_of, summarise
 
 
 def pool(runs: Sequence[Path], beside: Path) -> Summary:
@@ -38,35 +34,30 @@ def pool(runs: Sequence[Path], beside: Path) -> Summary:
     Raises InputError for runs that are not the folds of one study.
     """
     opened = open_folds(runs)
-    summaries, whole = [summarise(run.path) for run in opened], _together([judged_of(run) for run in opened])
-    first = summaries[0]
-    varied = _varied(whole, len(runs))
+    folds = [summarise(run.path) for run in opened]
+    first, folders, name = folds[0], [run.path for run in opened], _name(opened[0])
+    results = _results(_concatenate([evaluation_of(run) for run in opened]), first, len(folds))
     return replace(
         first,
-        name=_name(opened[0]),
-        started=min(s.started for s in summaries),
-        finished=max(s.finished for s in summaries),
-        test_images=len(whole.truth),
-        test_groups=len(np.unique(whole.groups)),
-        balanced_accuracy={arm: replace(whole.balanced_accuracy(arm), varied=varied) for arm in first.arms},
-        weighted_recall={arm: replace(whole.weighted_recall(arm), varied=varied) for arm in first.arms},
-        per_class_recall={arm: whole.recalls(arm) for arm in first.arms},
-        differences=tuple(replace(difference, varied=varied) for difference in whole.differences()),
-        without_test_images=tuple(c for k, c in enumerate(whole.classes) if not (whole.truth == k).any()),
-        confusion={arm: whole.confusion(arm) for arm in first.arms},
-        training={arm: _training([s.training[arm] for s in summaries]) for arm in first.arms},
+        **vars(results),
+        name=name,
+        started=min(fold.started for fold in folds),
+        finished=max(fold.finished for fold in folds),
+        training={arm: _mean_training([fold.training[arm] for fold in folds]) for arm in first.arms},
         finetunes={},
-        gallery=_gallery(opened, summaries, beside),
-        careless=None,
-        split=_split([s.split for s in summaries]),
-        base=_joined([s.base for s in summaries]),
+        gallery={label: take_turns([f.gallery[label] for f in folds], folders, beside) for label in first.gallery},
+        random_split=None,
+        split=_split([fold.split for fold in folds]),
+        base=_side_by_side([fold.base for fold in folds]),
         timings=tuple(
-            replace(t, what=f"{t.what}, fold {n}".lstrip(", ")) for n, s in enumerate(summaries) for t in s.timings
+            replace(timing, what=f"{timing.what}, fold {n}".lstrip(", "))
+            for n, fold in enumerate(folds)
+            for timing in fold.timings
         ),
-        versions=_joined([s.versions for s in summaries]),
-        machine=_joined([s.machine for s in summaries]),
-        config=shared_config(opened[0]) | {"name": _name(opened[0])},
-        folds=tuple(_told(n, s) for n, s in enumerate(summaries)),
+        versions=_side_by_side([fold.versions for fold in folds]),
+        machine=_side_by_side([fold.machine for fold in folds]),
+        config=shared_config(opened[0]) | {"name": name},
+        folds=tuple(_fold(n, fold) for n, fold in enumerate(folds)),
     )
 
 
@@ -88,94 +79,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folder of each fold's finished run")
     parser.add_argument("--out", type=Path, help="where to write (default: NAME-pooled beside the runs)")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _written(given.runs, given.out))
+    options = parser.parse_args(arguments)
+    return exit_code(lambda: _pool(options.runs, options.out))
 
 
-def _written(runs: Sequence[Path], out: Path | None) -> int:
+def _pool(runs: Sequence[Path], out: Path | None) -> int:
     print(write_pooled(runs, out))
     return 0
 
 
 def _name(run: RunFolder) -> str:
-    """Name the study: `my-study` where the fold's run is `my-study-0`."""
+    """Name of the study: `my-study` where the fold's run is `my-study-0`."""
     return re.sub(r"-\d+$", "", str(run.record["name"]))
 
 
-def _together(judged: Sequence[Judged]) -> Judged:
+def _concatenate(folds: Sequence[Evaluation]) -> Evaluation:
     """All test parts as one."""
-    one = judged[0]
-    return Judged(
-        truth=np.concatenate([part.truth for part in judged]),
-        groups=np.concatenate([part.groups for part in judged]),
+    one = folds[0]
+    return Evaluation(
+        truth=np.concatenate([fold.truth for fold in folds]),
+        groups=np.concatenate([fold.groups for fold in folds]),
         classes=one.classes,
         seeds=one.seeds,
-        named={arm: np.concatenate([part.named[arm] for part in judged], axis=1) for arm in one.named},
+        predicted={arm: np.concatenate([fold.predicted[arm] for fold in folds], axis=1) for arm in one.predicted},
     )
 
 
-def _varied(whole: Judged, folds: int) -> str:
-    seeds = whole.spread.told(folds) if whole.spread else "one seed"
+def _results(whole: Evaluation, first: Summary, folds: int) -> Results:
+    """Scores and comparisons of all folds together, with what varied under them."""
+    results, varied = results_of(whole, first.external), _varied(whole, folds)
+    return replace(
+        results,
+        balanced_accuracy={arm: replace(score, varied=varied) for arm, score in results.balanced_accuracy.items()},
+        weighted_recall={arm: replace(score, varied=varied) for arm, score in results.weighted_recall.items()},
+        differences=tuple(replace(difference, varied=varied) for difference in results.differences),
+    )
+
+
+def _varied(whole: Evaluation, folds: int) -> str:
+    seeds = whole.seed_variance.in_words(folds) if whole.seed_variance else "one seed"
     return (
         f"2000 draws of the {len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together; "
         f"{seeds}; each fold’s split, few-shot images and generators are fixed"
     )
 
 
-def _training(folds: Sequence[Training]) -> Training:
+def _mean_training(folds: Sequence[ArmTraining]) -> ArmTraining:
     """What the classifiers of an arm were trained on, on average over the folds."""
     counts = {
         label: {source: round(sum(fold.counts[label][source] for fold in folds) / len(folds)) for source in sources}
         for label, sources in folds[0].counts.items()
     }
     steps = {f"{n}, seed {seed}": step for n, fold in enumerate(folds) for seed, step in fold.best_steps.items()}
-    return Training(counts=counts, steps=folds[0].steps, best_steps=steps, seconds=sum(fold.seconds for fold in folds))
+    seconds = sum(fold.seconds for fold in folds)
+    return ArmTraining(counts=counts, steps=folds[0].steps, best_steps=steps, seconds=seconds)
 
 
 def _split(folds: Sequence[SplitCounts]) -> SplitCounts:
-    """The test parts of all folds; what else a fold's split and ledger hold stands in its own report."""
+    """The test parts of all folds; the rest of a fold's split, and its provenance, stand in its own report."""
     return replace(
         folds[0],
         shared_groups=sum(fold.shared_groups for fold in folds),
         parts={f"fold {n}": fold.parts["test"] for n, fold in enumerate(folds)},
-        seen=(),
+        provenance=(),
         base_has_seen=" / ".join(dict.fromkeys(fold.base_has_seen for fold in folds)),
     )
 
 
-def _gallery(
-    runs: Sequence[RunFolder], summaries: Sequence[Summary], beside: Path
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Pictures of every fold in turn."""
-
-    def in_turn(label: str, source: str) -> tuple[str, ...]:
-        found = [
-            [os.path.relpath(run.path / path, beside) for path in summary.gallery[label].get(source, ())]
-            for run, summary in zip(runs, summaries, strict=True)
-        ]
-        return tuple(path for row in zip_longest(*found) for path in row if path is not None)[:_THUMBS]
-
-    shown = summaries[0].gallery
-    return {label: {source: in_turn(label, source) for source in sources} for label, sources in shown.items()}
-
-
-def _joined(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One record of all; where they differ, what they say stands side by side."""
+def _side_by_side(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record of all; where they differ, their values stand side by side."""
     keys = dict.fromkeys(chain.from_iterable(records))
-    said = {key: list(dict.fromkeys(str(record.get(key)) for record in records)) for key in keys}
-    return {key: records[0].get(key) if len(values) == 1 else " / ".join(values) for key, values in said.items()}
+    values = {key: list(dict.fromkeys(str(record.get(key)) for record in records)) for key in keys}
+    return {key: records[0].get(key) if len(texts) == 1 else " / ".join(texts) for key, texts in values.items()}
 
 
-def _told(number: int, summary: Summary) -> Fold:
-    seen = [one for one in summary.split.seen if one.kind != "figures"]
+def _fold(number: int, summary: Summary) -> Fold:
+    rows = [row for row in summary.split.provenance if row.kind != "figures"]
     return Fold(
         fold=number,
         run=summary.name,
         images=summary.test_images,
         groups=summary.test_groups,
         balanced_accuracy={arm: score.mean for arm, score in summary.balanced_accuracy.items()},
-        seen_of_test=sum(one.test for one in seen),
-        known=all(one.known for one in seen),
+        seen_of_test=sum(row.test for row in rows),
+        is_complete=all(row.is_complete for row in rows),
     )
 
 

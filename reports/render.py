@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +15,20 @@ from typing import TYPE_CHECKING
 import jinja2
 import yaml
 from markupsafe import Markup
-from PIL import Image
 
-from data.errors import InputError, exit_code
-from data.files.archives import FORMATS
+from data.errors import exit_code
 from data.store import write_text
-from reports import figures
-from reports import text as wording
+from reports import figures, lineage, numbers, text
+from reports.pictures import picture_uri
 from reports.summary import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from classify.arms import Arm
     from reports.schema import Difference, Score, Summary, Timing
 
 _HERE = Path(__file__).parent
-_MOST_BYTES = 24_000  # of a picture that goes in as it is; a larger one is made smaller
-_EDGE = 192  # pixels, of one that was made smaller
 _USAGE = "usage: python -m reports.render RUN      (RUN: the folder of a finished run, e.g. runs/demo)"
 
 
@@ -49,27 +45,24 @@ class Stage:
 
 def render(summary: Summary, run_folder: Path) -> str:
     """The page. Pictures are read from the run folder. Raises InputError for one that is missing or broken."""
+    arms = text.arms(summary)
     ordered = sorted(summary.classes, key=lambda label: label not in summary.rare)
-    honest = [summary.balanced_accuracy[arm] for arm in ("real",) if arm in summary.balanced_accuracy]
-    careless = [*honest, *([summary.careless.balanced_accuracy] if summary.careless else [])]
-    changes = [v for d in summary.differences[:1] for c in d.by_class.values() for v in (c.low, c.high)]
     stages = _stages(summary.timings)
     config = yaml.safe_dump(summary.config, sort_keys=False, allow_unicode=True)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     template = _environment().get_template("report.html")
     return template.render(
         s=summary,
-        words=wording,
+        text=text,
+        numbers=numbers,
+        lineage=lineage,
         figures=figures,
+        arms=arms,
+        glyphs={name: figures.glyph_of(arm) for name, arm in arms.items()},
         ordered=ordered,
-        filled=[label for label in ordered if label in summary.finetunes or _made(summary, label)],
-        axes={
-            "balanced": figures.axis_round(_drawn(summary.balanced_accuracy.values()), whole=(0.0, 1.0)),
-            "weighted": figures.axis_round(_drawn(summary.weighted_recall.values()), whole=(0.0, 1.0)),
-            "difference": figures.axis_round(_drawn(summary.differences), whole=(-1.0, 1.0), zero=True),
-            "careless": figures.axis_round(_drawn(careless), whole=(0.0, 1.0)),
-            "change": figures.axis_round(changes, whole=(-1.0, 1.0), zero=True),
-        },
+        filled=[label for label in ordered if label in summary.finetunes or _has_made_images(summary, label)],
+        sources=_sources(summary, arms),
+        axes=_axes(summary),
         pictures={path: picture_uri(run_folder / path) for path in _pictures(summary)},
         largest=max(sum(c.values()) for t in summary.training.values() for c in t.counts.values()) or 1,
         stages=stages,
@@ -92,29 +85,17 @@ def write_report(run_folder: Path) -> Path:
     return path
 
 
-def picture_uri(path: Path) -> str:
-    """A picture as a data: URI, made smaller if it is large."""
-    try:
-        content = path.read_bytes()
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            kind = image.format
-            if kind not in {"JPEG", "PNG"} or len(content) > _MOST_BYTES:
-                content, kind = _smaller(image), "JPEG"
-    except OSError as fault:
-        raise InputError(f"{path}: is no picture that can be read; start the run again to redraw it") from fault
-    return f"data:image/{kind.lower()};base64,{_base64(content)}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw a run's report; 2 for a folder that is no finished run."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if len(given) != 1 or given[0].startswith("-"):
-        print(_USAGE, file=sys.stderr if given not in (["-h"], ["--help"]) else sys.stdout)
-        return 0 if given in (["-h"], ["--help"]) else 2
-    return exit_code(lambda: _drawn_again(Path(given[0])))
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        is_help = arguments in (["-h"], ["--help"])
+        print(_USAGE, file=sys.stdout if is_help else sys.stderr)
+        return 0 if is_help else 2
+    return exit_code(lambda: _render(Path(arguments[0])))
 
 
-def _drawn_again(run_folder: Path) -> int:
+def _render(run_folder: Path) -> int:
     print(write_report(run_folder))
     return 0
 
@@ -125,19 +106,38 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "hundredths": wording.hundredths, "whole_points": wording.whole_points, "unbroken": wording.unbroken,
+        "hundredths": numbers.hundredths, "whole_points": numbers.whole_points, "unbroken": numbers.unbroken,
     }  # fmt: skip
     return environment
 
 
-def _drawn(figures_: Iterable[Score | Difference]) -> list[float | None]:
+def _axes(summary: Summary) -> dict[str, figures.Axis]:
+    """An axis for each dot plot, wide enough for its intervals, means and seeds."""
+    of_real = summary.balanced_accuracy.get("real")
+    both = [of_real, summary.random_split.balanced_accuracy] if of_real and summary.random_split else []
+    changes = [v for d in summary.differences[:1] for c in d.by_class.values() for v in (c.low, c.high)]
+    return {
+        "balanced": figures.axis_round(_values(summary.balanced_accuracy.values()), whole=(0.0, 1.0)),
+        "weighted": figures.axis_round(_values(summary.weighted_recall.values()), whole=(0.0, 1.0)),
+        "difference": figures.axis_round(_values(summary.differences), whole=(-1.0, 1.0), zero=True),
+        "random_split": figures.axis_round(_values(both), whole=(0.0, 1.0)),
+        "change": figures.axis_round(changes, whole=(-1.0, 1.0), zero=True),
+    }
+
+
+def _values(scores: Iterable[Score | Difference]) -> list[float | None]:
     """Every number that stands on an axis."""
-    return [value for f in figures_ for value in (f.low, f.high, f.mean, *f.per_seed.values())]
+    return [value for one in scores for value in (one.low, one.high, one.mean, *one.per_seed.values())]
 
 
-def _made(summary: Summary, label: str) -> bool:
-    """Whether there are pictures of the class that are not real."""
-    return any(paths for source, paths in summary.gallery.get(label, {}).items() if source != "real")
+def _sources(summary: Summary, arms: Mapping[str, Arm]) -> list[str]:
+    """Whose pictures stand side by side: the real ones, and those that some arm trains on."""
+    is_shown = {"real": True, "synthetic": any(arm.source == "synthetic" for arm in arms.values())}
+    return [*(source for source, shown in is_shown.items() if shown), *summary.external]
+
+
+def _has_made_images(summary: Summary, label: str) -> bool:
+    return any(paths for source, paths in summary.gallery[label].items() if source != "real")
 
 
 def _pictures(summary: Summary) -> Iterable[str]:
@@ -161,16 +161,6 @@ def _stages(timings: Sequence[Timing]) -> list[Stage]:
         )
         for name, pieces in of.items()
     ]
-
-
-def _smaller(image: Image.Image) -> bytes:
-    small = image.convert("RGB")
-    edge = max(small.size)
-    # A contact strip is long: its height is what one picture has.
-    small.thumbnail((_EDGE, _EDGE) if edge < 3 * min(small.size) else (4 * _EDGE, _EDGE))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
 
 
 def _base64(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A finished run folder, read file by file; whatever is missing or broken is named with its mend.
+"""A finished run folder, read file by file; whatever is missing or broken is named with its fix.
 
 Only what lies inside the folder is read, so that a report can be drawn again on another machine.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,16 +16,20 @@ from data.manifest import read_table
 from data.store import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
+
+Record = TypeVar("Record")
 
 _RECORD_KEYS = (
     "name", "started", "finished", "config", "versions", "machine", "seeds", "base", "regime", "rare", "arms",
     "classes", "artifacts", "timings",
 )  # fmt: skip
 _PICTURES = (".jpg", ".jpeg", ".png")
+_FIX = "delete its folder and start the run again"
+_FIX_RUN = "start the run again to write it anew"
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,10 @@ class RunFolder:
             raise InputError(f"{path}: is no folder; give the folder of a finished run, e.g. runs/demo")
         if not (path / "run.json").is_file():
             raise InputError(f"{path}/run.json: is not there, so the run has not ended; start it again to finish it")
-        record = _json(path / "run.json")
+        record = _json(path / "run.json", _FIX_RUN)
         missing = [key for key in _RECORD_KEYS if key not in record] if isinstance(record, dict) else ["everything"]
         if missing:
-            raise InputError(f"{path}/run.json: lacks {', '.join(missing)}; start the run again to write it anew")
+            raise InputError(f"{path}/run.json: lacks {', '.join(missing)}; {_FIX_RUN}")
         return RunFolder(path, record)
 
     def artifact(self, *keys: str) -> Path:
@@ -60,38 +64,51 @@ class RunFolder:
             raise InputError(f"{self.path}/run.json: the folder for {name} is {entry!r}; it must lie within the run")
         return self.path / entry
 
+    def names(self, kind: str) -> tuple[str, ...]:
+        """What the artifacts of a kind are recorded under, e.g. the labels of fine-tunes; () where there are none."""
+        return tuple(self.record["artifacts"].get(kind, {}))
+
     def json(self, folder: Path, name: str) -> dict[str, Any]:
-        """A JSON object within an artifact."""
-        value = _json(folder / name)
+        """A JSON object within an artifact or the run folder itself."""
+        fix = _FIX_RUN if folder == self.path else _FIX
+        value = _json(folder / name, fix)
         if not isinstance(value, dict):
-            raise InputError(f"{folder / name}: holds {type(value).__name__}, not an object; {_MEND}")
+            raise InputError(f"{folder / name}: holds {type(value).__name__}, not an object; {fix}")
         return value
+
+    def record_of(self, folder: Path, name: str, read: Callable[[Path], Record]) -> Record:
+        """The record in an artifact's folder, by the reader of its own class."""
+        _require_file(folder / name, _FIX)
+        try:
+            return read(folder)
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise InputError(f"{folder / name}: is no record that can be read ({fault}); {_FIX}") from fault
 
     def table(self, folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """A table within an artifact, every cell as text; it must have the columns."""
-        _there(folder / name)
+        _require_file(folder / name, _FIX)
         table = read_table(folder / name)
         missing = [column for column in columns if column not in table.columns]
         if missing:
-            raise InputError(f"{folder / name}: lacks the columns {', '.join(missing)}; {_MEND}")
+            raise InputError(f"{folder / name}: lacks the columns {', '.join(missing)}; {_FIX}")
         return table
 
     def probabilities(self, arm: str, seed: str, images: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
         """Test probabilities [images, classes] of one arm and seed, in the images' order."""
         folder = self.artifact("arm", arm, seed)
         table = self.table(folder, "predictions.csv", ["image"]).set_index("image")
-        where = folder / "predictions.csv"
+        path = folder / "predictions.csv"
         columns = {name.casefold(): name for name in table.columns}  # the challenge's header is in capitals
         lacking = [label for label in classes if label not in table.columns and label.casefold() not in columns]
         if lacking:
-            raise InputError(f"{where}: has no column for the class {lacking[0]!r}; {_MEND}")
+            raise InputError(f"{path}: has no column for the class {lacking[0]!r}; {_FIX}")
         absent = [image for image in images if image not in table.index]
         if absent or len(table) != len(images):
             what = f"no row for test image {absent[0]!r}" if absent else f"{len(table)} rows for {len(images)} images"
-            raise InputError(f"{where}: has {what}; {_MEND}")
+            raise InputError(f"{path}: has {what}; {_FIX}")
         names = [label if label in table.columns else columns[label.casefold()] for label in classes]
         rows = table.loc[list(images), names].to_numpy().tolist()
-        values = np.asarray([_numbers(where, i, row) for i, row in enumerate(rows)])
+        values = np.asarray([_numbers(path, i, row) for i, row in enumerate(rows)])
         return values.reshape(len(images), len(classes))
 
     def pictures(self, folder: Path, pattern: str = "*") -> tuple[str, ...]:
@@ -100,27 +117,24 @@ class RunFolder:
         return tuple(p.relative_to(self.path).as_posix() for p in sorted(found, key=lambda p: (len(p.name), p.name)))
 
 
-_MEND = "delete its folder and start the run again"
-
-
-def _there(path: Path) -> None:
+def _require_file(path: Path, fix: str) -> None:
     if not path.is_file():
-        raise InputError(f"{path}: is not there; {_MEND}")
+        raise InputError(f"{path}: is not there; {fix}")
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    _there(path)
+def _json(path: Path, fix: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    _require_file(path, fix)
     try:
         return read_json(path)
     except (OSError, ValueError) as fault:
-        raise InputError(f"{path}: is not readable as JSON ({fault}); {_MEND}") from fault
+        raise InputError(f"{path}: is not readable as JSON ({fault}); {fix}") from fault
 
 
-def _numbers(where: Path, row: int, cells: Sequence[str]) -> list[float]:
+def _numbers(path: Path, row: int, cells: Sequence[str]) -> list[float]:
     try:
         values = [float(cell) for cell in cells]
     except ValueError as fault:
-        raise InputError(f"{where}: test image {row + 1} has a probability that is no number; {_MEND}") from fault
+        raise InputError(f"{path}: test image {row + 1} has a probability that is no number; {_FIX}") from fault
     if not np.isfinite(values).all():
-        raise InputError(f"{where}: test image {row + 1} has a probability that is not finite; {_MEND}")
+        raise InputError(f"{path}: test image {row + 1} has a probability that is not finite; {_FIX}")
     return values

@@ -1,6 +1,6 @@
 """A study in numbers: what the report shows, and what `summary.json` holds.
 
-No drawing and no wording here. A figure that is undefined (a class that the test part lacks) is None.
+No drawing and no sentences here. A figure that is undefined (a class that the test part lacks) is None.
 """
 
 from __future__ import annotations
@@ -21,18 +21,24 @@ Verdict = Literal["higher", "lower", "unclear", "undefined"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
-    """A figure of one arm, between 0 and 1, averaged over the seeds, with its 95 % interval."""
+class Interval:
+    """A figure with its 95 % interval."""
 
     mean: float | None
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Interval):
+    """A figure of one arm, between 0 and 1, averaged over the seeds."""
+
     per_seed: dict[str, float | None]  # seed -> figure
     varied: str  # what varied under the interval, in words
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recall(Score):
+class RecallScore(Score):
     """Recall of one class in one arm; Wilson interval, from the hits just below the seeds' mean to those just above."""
 
     images: int  # of the class in the test part
@@ -40,31 +46,19 @@ class Recall(Score):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """Difference of a recall between two arms, with its 95 % interval."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
+class Difference(Interval):
     """Balanced accuracy of `first` less that of `second`: paired over the test images, averaged over the seeds."""
 
     first: str
     second: str
-    mean: float | None
-    low: float | None  # 95 % interval
-    high: float | None
     per_seed: dict[str, float | None]
     verdict: Verdict  # of `first`: "unclear" where the interval holds 0
-    by_class: dict[str, Change]  # label -> difference in recall
+    by_class: dict[str, Interval]  # label -> difference in recall
     varied: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class ArmTraining:
     """What one arm's classifier was trained on; the same for every seed."""
 
     counts: dict[str, dict[str, int]]  # label -> source -> images
@@ -75,7 +69,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
-    """One class's fine-tune, and what was drawn with it."""
+    """One class's fine-tune, and what was generated with it."""
 
     method: str
     prompt: str
@@ -85,22 +79,22 @@ class FineTune:
     losses: tuple[tuple[int, float], ...]  # (step, mean loss since the one before), at most 100
     previews: tuple[str, ...]  # paths within the run folder, by step
     images: int  # synthetic images made
-    settings: dict[str, str]  # steps, guidance, sampler and negative prompt of those
+    settings: dict[str, str]  # steps, guidance scale, sampler and negative prompt of those
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elsewhere:
+class ExternalImages:
     """The images of an arm that another program made."""
 
     folder: str  # as the config names it
     images: int  # that the arm trains on
     different: int  # files among them
-    seen: int | None  # leakage groups that their generator saw; None: unknown
-    copies_of_train: int  # images that are nearly a training photograph; of validation and test there is none
+    seen: int | None  # leakage groups that their generator has seen; None: unknown
+    copies_of_train: int  # images that are nearly one of the train part; of validation and test there is none
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PartCounts:
     """One part of the split."""
 
     images: int
@@ -116,38 +110,38 @@ class Leak:
     label: str
     images: int  # in the test part of one random split
     leaked: int
-    share: float | None  # on average over all random splits; of that one, for a run of before that was kept
+    share: float  # on average over all random splits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ProvenanceRow:
     """Leakage groups that one part of a run has seen along its lineage, by part of the split."""
 
-    kind: str  # base, generator, elsewhere, weights, classifier, checkpoint or figures
+    kind: str  # base, generator, external, weights, classifier, checkpoint or figures
     name: str  # its class, arm or source
     train: int
     validation: int
     test: int
-    known: bool  # False: it may have seen more
+    is_complete: bool  # False: it may have seen more
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCounts:
-    """The split and its ledger."""
+    """The split, and what each part of the run has seen of it."""
 
     groups: int
     links: dict[str, int]  # patient, lesion, duplicate -> links found
     shared_groups: int  # groups that stand in two parts: 0, or the study is void
-    parts: dict[str, Part]
-    random_split: tuple[Leak, ...]
-    seen: tuple[Seen, ...]  # the ledger; none for a run of before there was one
-    base_has_seen: str  # "unknown" for a base from a hub
-    test: str = "by share"  # or "official", or "fold 0 of 5"
-    left_out: int = 0  # images that share a group with an official test set
+    parts: dict[str, PartCounts]
+    random_split_leaks: tuple[Leak, ...]
+    provenance: tuple[ProvenanceRow, ...]  # none for pooled folds
+    base_has_seen: str  # "unknown" for a base from a hub; "" where no arm uses a base
+    test: str  # "by share", "official" or "fold 0 of 5"
+    left_out: int  # images that share a group with an official test set
 
 
 @dataclass(frozen=True, kw_only=True)
-class Careless:
+class RandomSplitScore:
     """What a random split of the same images would have reported of the real arm's classifier. Not to be believed."""
 
     balanced_accuracy: Score
@@ -164,8 +158,8 @@ class Fold:
     images: int  # in its test part
     groups: int
     balanced_accuracy: dict[str, float | None]  # arm ->
-    seen_of_test: int  # leakage groups of its test part that its ledger says were seen before: 0, or it is void
-    known: bool  # False: more may have been seen
+    seen_of_test: int  # leakage groups of its test part that were seen before, by its provenance: 0, or it is void
+    is_complete: bool  # False: more may have been seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,35 +173,38 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """One run, or the pooled folds of one study, in numbers.
+class Results:
+    """What follows from the predictions of the test part. Mappings by arm follow `arms`, those by label `classes`."""
 
-    Every mapping by arm follows `arms`, every one by label `classes`.
-    """
-
-    name: str
-    started: str  # ISO 8601
-    finished: str
-    source: str  # of the data: "phantom" for the drawn set
-    regime: str  # "shots": only the generator sees few images; "limited": the classifier too
     classes: tuple[str, ...]
-    rare: tuple[str, ...]
     arms: tuple[str, ...]
-    seeds: tuple[int, ...]  # of the classifier
-    study_seed: int  # of few-shot subset, fine-tune and synthetic images
     test_images: int
     test_groups: int
     balanced_accuracy: dict[str, Score]  # arm ->
     weighted_recall: dict[str, Score]  # arm -> recall weighted by support, which is accuracy
-    per_class_recall: dict[str, dict[str, Recall]]  # arm -> label ->
+    per_class_recall: dict[str, dict[str, RecallScore]]  # arm -> label ->
     differences: tuple[Difference, ...]  # the headline's first
     without_test_images: tuple[str, ...]  # classes that balanced accuracy leaves out
-    confusion: dict[str, tuple[tuple[int, ...], ...]]  # arm -> [true class][named class], images summed over seeds
-    training: dict[str, Training]  # arm ->
+    confusion: dict[str, tuple[tuple[int, ...], ...]]  # arm -> [true class][predicted class], images over all seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Results):
+    """One run, or the pooled folds of one study, in numbers."""
+
+    name: str
+    started: str  # ISO 8601
+    finished: str
+    source: str  # of the data: "phantom" for the embedded set
+    regime: str  # "shots": only the generator sees few images; "limited": the classifier too
+    rare: tuple[str, ...]
+    seeds: tuple[int, ...]  # of the classifier
+    study_seed: int  # of few-shot subset, fine-tune and synthetic images
+    training: dict[str, ArmTraining]  # arm ->
     finetunes: dict[str, FineTune]  # label ->
-    gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real" | arm -> paths within the run folder
-    elsewhere: dict[str, Elsewhere]  # arm ->, where its images were made elsewhere
-    careless: Careless | None  # beside the arms, never among them; None where it was not asked for
+    gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real", "synthetic" or external arm -> paths in the run
+    external: dict[str, ExternalImages]  # arm ->, where another program made its images
+    random_split: RandomSplitScore | None  # beside the arms, never among them; None where the study asks for none
     split: SplitCounts
     base: dict[str, Any]
     timings: tuple[Timing, ...]

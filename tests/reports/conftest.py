@@ -46,27 +46,27 @@ def write_run(
     regime: str = "shots",
     source: str = "phantom",
     thumbs: int = 3,
-    elsewhere: Mapping[str, Sequence[str] | None] | None = None,
-    careless: bool = False,
+    external: Mapping[str, Sequence[str] | None] | None = None,
+    random_split: bool = False,
     fold: tuple[int, int] | None = None,
 ) -> Path:
     """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test.
 
-    `elsewhere`: what the generators of further arms have seen, None where it is not known; `fold`: which of how many.
+    `external`: what the generators of further arms have seen, None where it is not known; `fold`: which of how many.
     """
-    made = dict(elsewhere or {})
-    arms = (*arms, *made)
+    external = dict(external or {})
+    arms = (*arms, *external)
     rng = np.random.default_rng(7 + (fold[0] if fold else 0))
     folder.mkdir(parents=True)
     strength = dict.fromkeys(arms, 1.5) | dict(skill or {})
     test = {label: TEST.get(label, 10) for label in classes if label not in set(absent)}
     train = {label: TRAIN.get(label, 24) for label in classes}
-    artifacts: dict[str, Any] = {"split": "split-0a1b", "finetune": {}, "images": {}, "arm": {}}
+    artifacts: dict[str, Any] = {"split": "split-0a1b", "arm": {}}
     _write_split(folder / "split-0a1b", train, test, classes, fold)
     synthetic = "synthetic" in arms
     for number, label in enumerate(rare if synthetic else ()):
-        artifacts["finetune"][label] = f"finetune/{number}-22"
-        artifacts["images"][label] = f"images/{number}-33"
+        artifacts.setdefault("finetune", {})[label] = f"finetune/{number}-22"
+        artifacts.setdefault("images", {})[label] = f"images/{number}-33"
         _write_finetune(folder / f"finetune/{number}-22", label, rng)
         _write_images(folder / f"images/{number}-33", label, 60 - train[label])
     for arm in arms:
@@ -74,21 +74,23 @@ def write_run(
             path = f"arm/{arm}-{seed}-44"
             artifacts["arm"].setdefault(arm, {})[str(seed)] = path
             logits = rng.normal(size=(sum(test.values()), len(classes)))
-            _write_arm(folder / path, arm, seed, classes, rare, train, test, logits, strength[arm], fold)
-    for seed in seeds if careless else ():
-        artifacts.setdefault("careless", {})[str(seed)] = f"careless/{seed}-66"
-        truth = [k for k, n in enumerate(test.values()) for _ in range(n)]
-        named = [k if rng.random() < 0.8 else 0 for k in truth]
-        record = {"classes": list(test), "truth": truth, "named": named, "leaked": 60}
-        write_json(folder / f"careless/{seed}-66/careless.json", record)
-    for arm, seen in made.items():
-        artifacts.setdefault("folder", {})[arm] = f"folder/{arm}-55"
-        _write_elsewhere(folder, arm, seen, rare, thumbs)
+            _write_arm(folder / path, arm, seed, classes=classes, rare=rare, train=train, test=test, logits=logits,
+                       strength=strength[arm], fold=fold)  # fmt: skip
+    for seed in seeds if random_split else ():
+        artifacts.setdefault("random_split", {})[str(seed)] = f"random-split/{seed}-66"
+        _write_random_split(folder / f"random-split/{seed}-66", test, rng)
+    for arm, seen in external.items():
+        artifacts.setdefault("external", {})[arm] = f"external/{arm}-55"
+        _write_external(folder, arm, seen, rare, thumbs)
+    for label in rare if "autoencoded" in arms else ():
+        artifacts.setdefault("autoencoded", {})[label] = f"autoencoded/{label}-77"
     for number, label in enumerate(classes):
         _write_thumbs(folder / "thumbs" / label, number, thumbs, ("real", "synthetic") if label in rare and synthetic
                       else ("real",))  # fmt: skip
-    _write_ledger(folder, arms, made)
-    write_json(folder / "run.json", _record(folder.name, classes, rare, arms, seeds, regime, source, artifacts, fold))
+    _write_provenance(folder, classes, arms, external)
+    record = _record(folder.name, classes=classes, rare=rare, arms=arms, seeds=seeds, regime=regime, source=source,
+                     artifacts=artifacts, fold=fold)  # fmt: skip
+    write_json(folder / "run.json", record)
     return folder
 
 
@@ -132,7 +134,9 @@ def _write_split(
         rows = {"train": others, "validation": [], "test": _manifest(_tested(fold), test)}
     for part, found in rows.items():
         _write_csv(folder / f"{part}.csv", COLUMNS, found)
-    ledger = {
+    leakage = {
+        "test": "by share",
+        "left_out": [],
         "groups": 410,
         "links": {"patient": 120, "lesion": 300, "duplicate": 7},
         "parts": {
@@ -145,25 +149,31 @@ def _write_split(
             {"label": label, "images": n, "leaked": n // 3, "share": (n // 3) / n}
             for label, n in {**test, "all": sum(test.values())}.items()
         ],
-        "seen": {"base": "phantoms of bcc, bkl, mel and nv, from other seeds", "finetune": {}},
     }  # fmt: skip
-    write_json(folder / "ledger.json", ledger)
+    write_json(folder / "leakage.json", leakage)
 
 
-def _write_ledger(folder: Path, arms: Sequence[str], elsewhere: Mapping[str, Sequence[str] | None]) -> None:
-    """The whole run's, from a base of unknown lineage."""
+def _write_provenance(
+    folder: Path, classes: Sequence[str], arms: Sequence[str], external: Mapping[str, Sequence[str] | None]
+) -> None:
+    """What each part of the run has seen, from a base of unknown lineage."""
 
-    def row(kind: str, name: str, train: int, validation: int = 0, test: int = 0, known: bool = True) -> dict[str, Any]:
-        return {"kind": kind, "name": name, "known": known, "train": train, "validation": validation, "test": test,
-                "groups": train + validation + test, "sha256": "ab" * 32}  # fmt: skip
+    def row(kind: str, name: str, counts: tuple[int, int, int], *, is_complete: bool = True) -> dict[str, Any]:
+        parts = dict(zip(("train", "validation", "test"), counts, strict=True))
+        return {"kind": kind, "name": name, "is_complete": is_complete, **parts, "groups": sum(counts),
+                "sha256": "ab" * 32}  # fmt: skip
 
-    makers = [row("elsewhere", arm, len(seen or ()), known=seen is not None) for arm, seen in elsewhere.items()]
-    generators = [row("generator", "df", 8, known=False)] if "synthetic" in arms else []
-    classifiers = [row("classifier", arm, 214, known=arm in ("real", "oversampled")) for arm in arms]
-    seen = [row("base", "hub", 0, known=False), *generators, *makers, *classifiers, row("checkpoint", "", 0, 21),
-            row("figures", "", 0, 0, 76)]  # fmt: skip
-    leaks = dict.fromkeys((*CLASSES, "all"), 0.39) | {"mel": 0.683}
-    write_json(folder / "ledger.json", {"groups": {}, "seen": seen, "random_split": leaks})
+    makers = [row("external", arm, (len(seen or ()), 0, 0), is_complete=seen is not None)
+              for arm, seen in external.items()]  # fmt: skip
+    base = [row("base", "hub", (0, 0, 0), is_complete=False)] if {"synthetic", "autoencoded"} & set(arms) else []
+    generators = [row("generator", "df", (8, 0, 0), is_complete=False)] if "synthetic" in arms else []
+    classifiers = [row("classifier", arm, (214, 0, 0), is_complete=arm in ("real", "oversampled")) for arm in arms]
+    judges = [row("checkpoint", "", (0, 21, 0)), row("figures", "", (0, 0, 76))]
+    rows = [*base, *generators, *makers, *classifiers, *judges]
+    leaks = dict.fromkeys((*classes, "all"), 0.39) | {"mel": 0.683}
+    trained_on = {"images": 9000, "by_class": {"mel": 4000, "nv": 5000}, "groups": "drawn by a program"}
+    record = {"groups": {}, "rows": rows, "random_split": leaks, "base": trained_on if base else {}}
+    write_json(folder / "provenance.json", record)
 
 
 def _write_finetune(folder: Path, label: str, rng: np.random.Generator) -> None:
@@ -175,22 +185,23 @@ def _write_finetune(folder: Path, label: str, rng: np.random.Generator) -> None:
     adapter = {
         "method": "lora", "label": label, "prompt": f"dermoscopy of {label}", "negative_prompt": "", "token": "",
         "config": {"rank": 16}, "base": {"source": "tiny"}, "steps": 200, "seed": 0, "seconds": 41.5,
-        "shots": {"image_ids": [f"train-{label}-{i}" for i in range(0, 16, 2)], "group_ids": []},
+        "provenance": {"image_ids": [f"train-{label}-{i}" for i in range(0, 16, 2)], "group_ids": [],
+                       "lesion_ids": [], "patient_ids": [], "is_complete": True},
         "final_loss": float(loss[-1]),
     }  # fmt: skip
     write_json(folder / "adapter.json", adapter)
 
 
 def _write_images(folder: Path, label: str, count: int) -> None:
-    rows = [(f"images/{label}-{i:06d}.jpg", label, "f00", "tiny", f"dermoscopy of {label}", "", i, 20, 2.0,
+    rows = [(f"images/{label}-{i:06d}.jpg", label, "f00", "tiny", f"dermoscopy of {label}", "", i, 20, 2.0, 1.0,
              "dpmsolver++2m") for i in range(count)]  # fmt: skip
-    header = ("file_name", "label", "adapter", "base", "prompt", "negative_prompt", "seed", "steps", "guidance",
-              "sampler")  # fmt: skip
+    header = ("file_name", "label", "adapter", "base", "prompt", "negative_prompt", "seed", "steps",
+              "guidance_scale", "guidance_end", "sampler")  # fmt: skip
     _write_csv(folder / "metadata.csv", header, rows)
 
 
 def _write_arm(
-    folder: Path, arm: str, seed: int, classes: Sequence[str], rare: Sequence[str], train: Mapping[str, int],
+    folder: Path, arm: str, seed: int, *, classes: Sequence[str], rare: Sequence[str], train: Mapping[str, int],
     test: Mapping[str, int], logits: np.ndarray, strength: float, fold: tuple[int, int] | None,
 ) -> None:  # fmt: skip
     truth = [label for label, count in test.items() for _ in range(count)]
@@ -206,19 +217,27 @@ def _write_arm(
         added = 60 - n if label in rare and arm != "real" else 0
         counts[label] = {
             "real": n,
-            "repeated": added * (arm == "oversampled"),
-            "synthetic": added * (arm not in ("real", "oversampled")),
+            "repeated": {"oversampled": added, "autoencoded": max(added - n, 0)}.get(arm, 0),
+            "synthetic": {"oversampled": 0, "autoencoded": min(added, n)}.get(arm, added),
         }
     write_json(folder / "arm.json", {
         "arm": arm, "seed": seed, "best_step": 150, "steps": 200, "samples": 6400, "seconds": 35.2,
         "labels": list(classes), "images": {"train": counts, "validation": {}},
+        "validation_balanced_accuracy": 0.6, "config": {},
     })  # fmt: skip
 
 
-def _write_elsewhere(folder: Path, arm: str, seen: Sequence[str] | None, rare: Sequence[str], thumbs: int) -> None:
+def _write_random_split(folder: Path, test: Mapping[str, int], rng: np.random.Generator) -> None:
+    truth = [k for k, n in enumerate(test.values()) for _ in range(n)]
+    predicted = [k if rng.random() < 0.8 else 0 for k in truth]
+    record = {"classes": list(test), "truth": truth, "predicted": predicted, "leaked": 60}
+    write_json(folder / "random_split.json", record)
+
+
+def _write_external(folder: Path, arm: str, seen: Sequence[str] | None, rare: Sequence[str], thumbs: int) -> None:
     pairs = [["0.png", "a"], ["0.png", "b"], ["1.png", "a"]]
     found = {"images": 30, "different": 29, "seen": seen, "copies_of_train": pairs}
-    write_json(folder / f"folder/{arm}-55/elsewhere.json", found)
+    write_json(folder / f"external/{arm}-55/external.json", found)
     for number, label in enumerate(rare):
         for i in range(thumbs):
             _picture(folder / "thumbs" / label / f"arm.{arm}.-{i}.jpg", (90 - 9 * number, 150 - 7 * i, 200))
@@ -236,13 +255,14 @@ def _picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (
 
 
 def _record(
-    name: str, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
+    name: str, *, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
     source: str, artifacts: dict[str, Any], fold: tuple[int, int] | None,
 ) -> dict[str, Any]:  # fmt: skip
     timing = [
         {"stage": "split", "what": "1,074 images", "seconds": 2.1, "reused": False},
-        *({"stage": "finetune", "what": label, "seconds": 41.5, "reused": False} for label in artifacts["finetune"]),
-        *({"stage": "images", "what": label, "seconds": 9.25, "reused": True} for label in artifacts["images"]),
+        *({"stage": "finetune", "what": label, "seconds": 41.5, "reused": False}
+          for label in artifacts.get("finetune", {})),
+        *({"stage": "images", "what": label, "seconds": 9.25, "reused": True} for label in artifacts.get("images", {})),
         *({"stage": "arm", "what": f"{arm}, seed {seed}", "seconds": 35.2, "reused": False}
           for arm in arms for seed in seeds),
     ]  # fmt: skip
@@ -251,11 +271,12 @@ def _record(
         "config": {
             "name": name, "study_seed": 0, "data": {"source": source, "folder": None}, "pixels": {"size": 64},
             "split": {"rare": list(rare), "shots": 8, "limit_real_to_shots": regime == "limited",
-                      "folds": fold[1] if fold else None, "fold": fold[0] if fold else 0},
+                      "n_splits": fold[1] if fold else None, "fold": fold[0] if fold else 0},
             "base": {"source": "tiny", "revision": None}, "finetune": {"method": "lora", "rank": 16, "steps": 200},
-            "generate": {"steps": 20, "guidance": 2.0}, "classifier": {"model": "efficientnet_b0", "steps": 200},
-            "arms": [{"folder": f"/made/{arm}", "name": arm} if arm in artifacts.get("folder", {}) else arm
-                     for arm in arms], "fill_to": None, "seeds": list(seeds), "runs": "runs",
+            "generate": {"steps": 20, "guidance_scale": 2.0}, "prompts": {"class_names": {}},
+            "classifier": {"model": "efficientnet_b0", "weights": "none", "steps": 200},
+            "arms": [{"folder": f"/made/{arm}", "name": arm} if arm in artifacts.get("external", {}) else arm
+                     for arm in arms], "fill_to": None, "seeds": list(seeds), "output_dir": "runs",
         },
         "versions": {"python": "3.11.9", "torch": "2.15.0", "diffusers": "0.42.1"},
         "machine": {"system": "Linux", "processor": "x86_64, 2 cores", "accelerator": "none"},

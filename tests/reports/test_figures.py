@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from classify.arms import ARMS, external_arm
 from reports import figures
-from reports.figures import UNIT, Axis
+from reports.figures import UNIT, VOID, Axis
+from reports.schema import Interval
 
 
 def _parsed(markup):
@@ -16,9 +19,9 @@ def _parsed(markup):
 
 
 def _strip(**changes):
-    given = {"mean": 0.5, "low": 0.25, "high": 0.75, "seeds": [0.4, 0.6], "title": "Recall"} | changes
-    arm, reference = given.pop("arm", "real"), given.pop("reference", None)
-    return _parsed(figures.strip(UNIT, arm, **given, reference=reference))
+    values = {"mean": 0.5, "low": 0.25, "high": 0.75, "seeds": [0.4, 0.6], "title": "Recall"} | changes
+    interval = Interval(**{name: values.pop(name) for name in ("mean", "low", "high")})
+    return _parsed(figures.strip(UNIT, figures.glyph_of(ARMS["real"]), interval, **values))
 
 
 def _x(element, name="x1"):
@@ -60,16 +63,25 @@ def test_a_strip_says_in_words_what_it_shows_and_escapes_it():
 
 
 def test_each_arm_has_a_shape_of_its_own():
-    arms = ("real", "oversampled", "synthetic", "another")
-    assert len({figures.shape_of(arm) for arm in arms}) == len(arms)
-    assert len({re.sub('class="[^"]*"', "", figures.key(arm)) for arm in arms}) == len(arms)
+    glyphs = [*map(figures.glyph_of, (*ARMS.values(), external_arm("theirs"))), VOID]
+    assert len({glyph.shape for glyph in glyphs}) == len(glyphs)
+    assert len({re.sub('class="[^"]*"', "", figures.key(glyph)) for glyph in glyphs}) == len(glyphs)
+
+
+def test_each_arm_of_the_table_has_a_colour_of_its_own_in_light_and_dark():
+    style = (Path(figures.__file__).parent / "report.css").read_text(encoding="utf-8")
+    for name in ARMS:
+        assert f".{figures.glyph_of(ARMS[name]).tone} {{ --tone: var(--{name}); }}" in style
+        light, dark = re.findall(rf"--{name}: (#[0-9a-f]{{6}});", style)
+        assert light != dark
+    assert figures.glyph_of(external_arm("a b<c>")).tone == "tone-other"
 
 
 @pytest.mark.parametrize("values", [(0.562, 0.703), (0.1, 0.1), (None, 0.4), (), (0.0, 1.0)])
 def test_an_axis_holds_its_values_on_round_ticks(values):
     axis = figures.axis_round(values, whole=(0.0, 1.0))
-    known = [v for v in values if v is not None]
-    assert all(axis.low <= v <= axis.high for v in known)
+    defined = [v for v in values if v is not None]
+    assert all(axis.low <= v <= axis.high for v in defined)
     assert 0.0 <= axis.low < axis.high <= 1.0
     assert 2 <= len(axis.ticks) <= 9
     assert all(round(t, 3) == t for t in axis.ticks)

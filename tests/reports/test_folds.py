@@ -20,19 +20,19 @@ def test_folds_are_opened_in_their_order(runs):
     assert [run.path for run in open_folds([runs[2], runs[0], runs[1]])] == runs
 
 
-def changed(run, name, change):
+def rewrite(run, name, change):
     record = json.loads((run / name).read_text())
     change(record)
     (run / name).write_text(json.dumps(record))
 
 
 def other_steps(runs):
-    changed(runs[1], "run.json", lambda record: record["config"]["finetune"].update(steps=7))
+    rewrite(runs[1], "run.json", lambda record: record["config"]["finetune"].update(steps=7))
 
 
 def no_folds(runs):
     for run in runs:
-        changed(run, "run.json", lambda record: record["config"]["split"].update(folds=None, fold=0))
+        rewrite(run, "run.json", lambda record: record["config"]["split"].update(n_splits=None, fold=0))
 
 
 def one_missing(runs):
@@ -40,7 +40,7 @@ def one_missing(runs):
 
 
 def one_twice(runs):
-    changed(runs[2], "run.json", lambda record: record["config"]["split"].update(fold=1))
+    rewrite(runs[2], "run.json", lambda record: record["config"]["split"].update(fold=1))
 
 
 def edited(run, part, change):
@@ -77,7 +77,7 @@ def group_in_two_folds(runs):
     ("spoil", "words"),
     [
         (other_steps, r"study-1: is of another study: its finetune\.steps is 7, and 200 in .*study-0; run all folds"),
-        (no_folds, r"study-0: is no fold of a cross-validation; run each fold with split\.folds"),
+        (no_folds, r"study-0: is no fold of a cross-validation; run each fold with split\.n_splits and split\.fold"),
         (one_missing, r"study-0: fold 1 of 3 is not among these runs; give the run of each fold once"),
         (one_twice, r"study-0: fold 1 of 3 is there 2 times; give the run"),
         (

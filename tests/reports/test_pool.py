@@ -7,8 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from data.manifest import read_table
-from reports import pool
-from reports import text as wording
+from reports import pool, text
 from reports.schema import Summary
 from reports.summary import summarise
 
@@ -20,7 +19,7 @@ def runs(make_run):
     return [make_run(name=f"study-{fold}", fold=(fold, FOLDS), skill={"synthetic": 2.0}) for fold in range(FOLDS)]
 
 
-def named(run, arm, seed):
+def truth_and_predictions(run, arm, seed):
     """Truth and the likeliest class of each test image, read by hand."""
     test = read_table(run / "split-0a1b" / "test.csv").set_index("image_id")["label"]
     table = read_table(run / "arm" / f"{arm}-{seed}-44" / "predictions.csv").set_index("image").astype(float)
@@ -31,9 +30,9 @@ def test_balanced_accuracy_is_that_of_all_out_of_fold_predictions_together(runs,
     pooled = pool.pool(runs, tmp_path)
     for arm in ("real", "synthetic"):
         for seed in (0, 1):
-            both = zip(*(named(run, arm, seed) for run in runs), strict=True)
-            truth, guessed = (list(chain.from_iterable(one)) for one in both)
-            expected = balanced_accuracy_score(truth, guessed)
+            both = zip(*(truth_and_predictions(run, arm, seed) for run in runs), strict=True)
+            truth, predicted = (list(chain.from_iterable(one)) for one in both)
+            expected = balanced_accuracy_score(truth, predicted)
             assert pooled.balanced_accuracy[arm].per_seed[str(seed)] == pytest.approx(expected)
     assert pooled.test_images == FOLDS * 152
     assert pooled.test_groups == FOLDS * 76
@@ -69,7 +68,8 @@ def test_the_page_stands_beside_the_runs_with_pictures_of_every_fold(runs, capsy
     assert np.mean(list(summary.balanced_accuracy["real"].per_seed.values())) == pytest.approx(
         summary.balanced_accuracy["real"].mean
     )
-    assert "name=study-$fold split.fold=$fold" in wording.command(summary)
+    assert "lesionloom run study.yaml name=study-$fold split.fold=$fold" in text.command(summary)
+    assert text.command(summary).endswith("lesionloom pool runs/study-[0-9]*")
 
 
 def test_the_command_ends_in_one_line_and_exit_code_2(runs, capsys):

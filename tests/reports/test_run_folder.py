@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from classify.record import ArmRecord
 from data.errors import InputError
 from reports.run_folder import RunFolder
 
@@ -22,18 +23,20 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         RunFolder.open(tmp_path)
 
 
-@pytest.mark.parametrize(("text", "named"), [("{", "is not readable as JSON"), ("[]", "lacks"), ("{}", "lacks name")])
-def test_a_broken_record_is_refused(tmp_path, text, named):
+@pytest.mark.parametrize(
+    ("text", "expected"), [("{", "is not readable as JSON"), ("[]", "lacks"), ("{}", "lacks name")]
+)
+def test_a_broken_record_is_refused(tmp_path, text, expected):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=expected):
         RunFolder.open(tmp_path)
 
 
-@pytest.mark.parametrize("elsewhere", ["/etc", "../other", "arm/../../other"])
-def test_an_artifact_outside_the_run_is_refused(make_run, elsewhere):
+@pytest.mark.parametrize("place", ["/etc", "../other", "arm/../../other"])
+def test_an_artifact_outside_the_run_is_refused(make_run, place):
     run = make_run()
     record = json.loads((run / "run.json").read_text())
-    record["artifacts"]["split"] = elsewhere
+    record["artifacts"]["split"] = place
     (run / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="must lie within the run"):
         _opened(run).artifact("split")
@@ -59,7 +62,7 @@ def test_labels_that_differ_by_case_alone_keep_their_own_columns(make_run):
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "expected"),
     [
         (lambda rows: rows[:-1], "no row for test image"),
         (lambda rows: [*rows, rows[1].replace("test-", "other-")], "153 rows for 152 images"),
@@ -68,13 +71,21 @@ def test_labels_that_differ_by_case_alone_keep_their_own_columns(make_run):
         (lambda rows: [rows[0].replace("NV", "XX"), *rows[1:]], "no column for the class 'nv'"),
     ],
 )
-def test_broken_predictions_are_refused(make_run, change, named):
+def test_broken_predictions_are_refused(make_run, change, expected):
     path = make_run()
     run = _opened(path)
     file = path / "arm/real-0-44/predictions.csv"
     file.write_text("\n".join(change(file.read_text().splitlines())) + "\n")
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=expected):
         run.probabilities("real", "0", _test_images(run), run.record["classes"])
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_record_that_its_class_cannot_read_is_named(make_run, text):
+    path = make_run()
+    (path / "arm/real-0-44/arm.json").write_text(text)
+    with pytest.raises(InputError, match=r"arm\.json: is no record that can be read .*; delete its folder"):
+        _opened(path).record_of(path / "arm/real-0-44", "arm.json", ArmRecord.read)
 
 
 def test_pictures_come_in_counting_order_and_nothing_else_with_them(make_run):

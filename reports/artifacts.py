@@ -1,0 +1,106 @@
+"""What the records of a run's artifacts say: training, fine-tunes, external images, and the random split's figure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from classify import record as arm_record
+from classify.record import ArmRecord
+from data.errors import InputError
+from reports.evaluation import Evaluation
+from reports.schema import ArmTraining, ExternalImages, FineTune, RandomSplitScore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reports.run_folder import RunFolder
+
+_MOST_LOSSES = 100
+_MOST_PREVIEWS = 3
+_SETTINGS = ("steps", "guidance_scale", "sampler", "negative_prompt")  # columns of metadata.csv
+
+
+def arm_training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> ArmTraining:
+    """What an arm's classifiers were trained on."""
+    records = [run.record_of(run.artifact("arm", arm, seed), arm_record.FILE, ArmRecord.read) for seed in seeds]
+    return ArmTraining(
+        counts={label: dict(counts) for label, counts in records[0].images["train"].items()},
+        steps=records[0].steps,
+        best_steps={seed: record.best_step for seed, record in zip(seeds, records, strict=True)},
+        seconds=float(sum(record.seconds for record in records)),
+    )
+
+
+def finetune(run: RunFolder, label: str) -> FineTune:
+    """A class's fine-tune and the images generated with it; a class that is full already gets none."""
+    folder = run.artifact("finetune", label)
+    adapter = run.json(folder, "adapter.json")
+    images = pd.DataFrame()
+    if label in run.names("images"):
+        images = run.table(run.artifact("images", label), "metadata.csv", ["file_name", *_SETTINGS])
+    return FineTune(
+        method=adapter["method"],
+        prompt=adapter["prompt"],
+        shots=len(adapter["provenance"]["image_ids"]),
+        steps=adapter["steps"],
+        seconds=float(adapter["seconds"]),
+        losses=_losses(run, folder),
+        previews=_some(run.pictures(folder / "previews")),
+        images=len(images),
+        settings={name.replace("_", " "): str(images[name].iloc[0]) for name in _SETTINGS if len(images)},
+    )
+
+
+def external_images(run: RunFolder, arm: str) -> ExternalImages:
+    """What is known of the images that another program made."""
+    found = run.json(run.artifact("external", arm), "external.json")
+    folders = {entry["name"]: entry["folder"] for entry in run.record["config"]["arms"] if isinstance(entry, dict)}
+    return ExternalImages(
+        folder=folders[arm],
+        images=found["images"],
+        different=found["different"],
+        seen=None if found["seen"] is None else len(found["seen"]),
+        copies_of_train=len({image for image, _ in found["copies_of_train"]}),
+    )
+
+
+def random_split_score(run: RunFolder, seeds: tuple[str, ...]) -> RandomSplitScore:
+    """The figure that a random split would have reported; images count one by one, as whoever splits so takes them."""
+    found = [run.json(run.artifact("random_split", seed), "random_split.json") for seed in seeds]
+    truth, name = found[0]["truth"], "random split"
+    evaluation = Evaluation(
+        truth=np.asarray(truth, dtype=np.int64),
+        groups=np.arange(len(truth)).astype(np.str_),
+        classes=tuple(found[0]["classes"]),
+        seeds=seeds,
+        predicted={name: np.stack([np.asarray(one["predicted"], dtype=np.int64) for one in found])},
+        seeds_vary=False,
+    )
+    score = replace(
+        evaluation.balanced_accuracy(name),
+        varied="its test images, each taken as drawn by itself, as one who splits so would take them; the seeds are "
+        "averaged, not drawn",
+    )
+    return RandomSplitScore(balanced_accuracy=score, images=len(truth), leaked=found[0]["leaked"])
+
+
+def _losses(run: RunFolder, folder: Path) -> tuple[tuple[int, float], ...]:
+    table = run.table(folder, "loss.csv", ["step", "loss"])
+    try:
+        rows = [(int(step), float(loss)) for step, loss in zip(table["step"], table["loss"], strict=True)]
+    except ValueError as fault:
+        raise InputError(f"{folder / 'loss.csv'}: {fault}; delete its folder and start the run again") from fault
+    size = max(1, -(-len(rows) // _MOST_LOSSES))
+    parts = [rows[i : i + size] for i in range(0, len(rows), size)]
+    return tuple((part[-1][0], sum(loss for _, loss in part) / len(part)) for part in parts)
+
+
+def _some(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """First, middle and last."""
+    if len(paths) <= _MOST_PREVIEWS:
+        return paths
+    return (paths[0], paths[len(paths) // 2], paths[-1])

@@ -1,0 +1,83 @@
+"""Where things come from, in words: base, external images, and the rows of the provenance table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reports.numbers import count, listing
+
+if TYPE_CHECKING:
+    from classify.arms import Arm
+    from reports.schema import ExternalImages, ProvenanceRow, SplitCounts
+
+_NAMES = {
+    "base": "Base model",
+    "generator": "Generator of {name}",
+    "external": "Makers of {name}",
+    "weights": "First weights",
+    "classifier": "Classifier {name}",
+    "checkpoint": "Choice of checkpoints",
+    "figures": "This report’s figures",
+}
+_ROLES = {
+    "base": "every generator continues it: {name}",
+    "generator": "its few images, and what its base has seen",
+    "external": "made that arm’s images, outside of this program",
+    "weights": "every classifier begins with them: {name}",
+    "classifier": "its real images, and what those who made the others have seen",
+    "checkpoint": "says which step of a classifier is kept",
+    "figures": "read once, at the end",
+}
+
+
+def row_name(row: ProvenanceRow) -> str:
+    """What a row of the provenance table is of."""
+    return _NAMES.get(row.kind, row.kind).replace("{name}", row.name)
+
+
+def row_role(row: ProvenanceRow, arms: Mapping[str, Arm]) -> str:
+    """What that part of the run does with what it has seen."""
+    if row.kind == "classifier" and arms[row.name].source in ("", "train"):
+        return "the images that it is trained on"
+    return _ROLES.get(row.kind, "").replace("{name}", row.name)
+
+
+def base_in_words(record: Mapping[str, Any]) -> str:
+    """What a base was trained on, by its training record: "unknown" for an empty one, as of a base from a hub.
+
+    A study's own base names the `part` of the split that its images are, and the base that it was continued from
+    (`before`).
+    """
+    if not record:
+        return "unknown"
+    classes = ", ".join(f"{label} {n:,}" for label, n in record["by_class"].items())
+    text = count(record["images"], "image") + (f" ({classes})" if classes else "")
+    groups = record["groups"]
+    text += f"; {count(groups, 'leakage group') if isinstance(groups, int) else groups}"
+    text += f", all of the {record['part']} part" if "part" in record else ""
+    return f"{text}; before that {base_in_words(record['before'])}" if "before" in record else text
+
+
+def external_in_words(images: ExternalImages) -> str:
+    """What is known of images made by another program, and what was checked."""
+    copies = count(images.copies_of_train, "image")
+    text = f"{count(images.images, 'image')} from {images.folder}"
+    if images.different < images.images:
+        text += f", only {images.different:,} of them different files"
+    text += ". " + (
+        "Their lineage is unknown: what their generator has seen, no one here can say, and it may be images of the "
+        "test part."
+        if images.seen is None
+        else f"A record beside them says that their generator has seen {count(images.seen, 'leakage group')} of train."
+    )
+    return (
+        f"{text} None is nearly the same as an image of the validation or test part; {copies} "
+        f"{'is' if images.copies_of_train == 1 else 'are'} nearly the same as one of the train part."
+    )
+
+
+def links(split: SplitCounts) -> str:
+    """What ties images into leakage groups, e.g. 120 lesion and 7 duplicate links; empty where nothing does."""
+    kinds = tuple(f"{n:,} {kind}" for kind, n in split.links.items() if n)
+    return f"{listing(kinds)} links" if kinds else ""
