@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -69,7 +70,7 @@ def run_plan(plan: Plan, run: Runner) -> list[StepResult]:
     results: list[StepResult] = [plan.prepared.split_result]
     for number, steps in enumerate(groups):
         stage, what = steps[0].stage, ", ".join(step.what for step in steps)
-        results += run(stage, what, lambda progress, steps=steps: run_group(plan, steps, progress)).parts
+        results += run(stage, what, partial(run_group, plan, steps)).parts
         following = groups[number + 1][0].stage if groups[number + 1 :] else ""
         if stage != following and (leave := STAGES[stage].leave):
             leave(plan)

@@ -29,8 +29,8 @@ from data.files.archives import FORMATS
 from data.progress import LogProgress, Progress
 from flows.pipeline import RunResult
 from flows.steps import GroupResult, Result, StepResult
+from reports.numbers import share
 from reports.schema import Summary
-from reports.text import share
 
 SHEET = (8, 2)  # images of a sample sheet, across and down
 TILE = 96  # pixels

@@ -11,6 +11,7 @@ from data.progress import Progress
 from data.sources.external import (
     ExternalArm,
     choose_external,
+    copy_names,
     external_provenance,
     find_copies,
     originals_of,
