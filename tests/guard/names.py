@@ -30,10 +30,10 @@ STUDIES = {
 pixels: {size: 64}
 base: {source: tiny}
 prompts: {site: localization, age: age, sex: sex}
-finetune: {method: lora, steps: 3, batch_size: 2, learning_rate: 0.002, warmup: 1, preview_every: 3,
+finetune: {method: lora, steps: 3, batch_size: 2, learning_rate: 0.002, lr_warmup_steps: 1, preview_every: 3,
   preview: {steps: 2, batch_size: 2}}
-generate: {steps: 3, guidance: 2.0}
-classifier: {model: test_efficientnet, steps: 6, batch_size: 16, validate_every: 2, average: 0.5, augment_on: cpu}
+generate: {steps: 3, guidance_scale: 2.0}
+classifier: {model: test_efficientnet, steps: 6, batch_size: 16, validate_every: 2, ema_decay: 0.5, augment_device: cpu}
 arms: [real, oversampled, synthetic, {folder: $GUARD_ELSEWHERE, name: theirs}]
 random_split: true
 seeds: [0, 1]
@@ -41,12 +41,12 @@ seeds: [0, 1]
     "dreambooth": """
 study_seed: 1
 pixels: {size: 32, geometry: squash}
-split: {limit_real_to_shots: true, test: 0.25}
+split: {limit_real_to_shots: true, test_size: 0.25}
 base: {source: tiny}
-finetune: {method: dreambooth, steps: 3, batch_size: 2, learning_rate: 0.001, warmup: 1, prior_images: 3,
-  text_encoder: true, prompt_dropout: 0.3, min_snr_gamma: 5, preview_every: 0}
-generate: {schedule: fast, steps: 4, guidance: 3.0, format: png, negative_prompt: hair}
-classifier: {model: test_efficientnet, steps: 4, batch_size: 8, validate_every: 2, sampling: 1.0, augment_on: device}
+finetune: {method: dreambooth, steps: 3, batch_size: 2, learning_rate: 0.001, lr_warmup_steps: 1, num_class_images: 3,
+  text_encoder: true, caption_dropout: 0.3, min_snr_gamma: 5, preview_every: 0}
+generate: {preset: fast, steps: 4, guidance_scale: 3.0, format: png, negative_prompt: hair}
+classifier: {model: test_efficientnet, steps: 4, batch_size: 8, validate_every: 2, sampling: 1.0, augment_device: device}
 seeds: [0]
 """,
     "own-base": """
@@ -55,18 +55,18 @@ pixels: {size: 32}
 base:
   source: pretrain
   pretrain:
-    start: scratch
-    sizes: {image_size: 32, vae_channels: [8, 16, 16], unet_channels: [16, 32], text_width: 32, text_layers: 1,
+    init_from: scratch
+    model: {image_size: 32, vae_channels: [8, 16, 16], unet_channels: [16, 32], text_width: 32, text_layers: 1,
       prompt_tokens: 32}
     autoencoder: {steps: 3, batch_size: 2}
-    denoiser: {steps: 3, batch_size: 4, ema: 0.5}
-prompts: {picture: photo, site: localization, phrases: {dx_type: "seen by {}"}}
-finetune: {method: lora, steps: 2, batch_size: 2, learning_rate: 0.01, warmup: 1, rank: 4, flips: false,
+    denoiser: {steps: 3, batch_size: 4, ema_decay: 0.5}
+prompts: {modality: photo, site: localization, templates: {dx_type: "seen by {}"}}
+finetune: {method: lora, steps: 2, batch_size: 2, learning_rate: 0.01, lr_warmup_steps: 1, rank: 4, dihedral: false,
   preview_every: 0}
 generate: {steps: 2}
 classifier: {model: test_efficientnet, steps: 2, batch_size: 8, validate_every: 2}
 arms: [real, synthetic]
-photographs: false
+embed_real_images: false
 seeds: [3]
 """,
 }
@@ -75,7 +75,7 @@ seeds: [3]
 def config_of(name: str, runs: Path) -> dict[str, Any]:
     """The config of one micro study, as its YAML file would hold it."""
     common, own = yaml.safe_load(COMMON), yaml.safe_load(STUDIES[name])
-    return {**common, **own, "split": common["split"] | own.get("split", {}), "name": name, "runs": str(runs)}
+    return {**common, **own, "split": common["split"] | own.get("split", {}), "name": name, "output_dir": str(runs)}
 
 
 def run(config: Path) -> tuple[Path, str]:
@@ -84,7 +84,18 @@ def run(config: Path) -> tuple[Path, str]:
     from flows.study import load_study
 
     study = load_study(config)
-    return study.folder, run_study(study, lambda _stage, _what, work: work(lambda *_: None)).answer
+    return study.folder, run_study(study, _Quiet()).answer
+
+
+class _Quiet:
+    """A runner that shows nothing."""
+
+    def expect(self, pieces: int) -> None:
+        """Nothing is counted."""
+
+    def __call__(self, stage: str, what: str, work: Any) -> Any:
+        """Run one piece of work."""
+        return work(lambda *_: None)
 
 
 def phantoms(runs: Path) -> list[Path]:
@@ -114,8 +125,8 @@ PLACES: tuple[tuple[str, str, str, dict[str, list[str]]], ...] = (  # name, file
         "losses",
         {"exact": ["image_id", "label", "group_id"]},
     ),
-    ("record of the split", rf"split-{DIGEST}/ledger\.json", "record", {}),
-    ("ledger", r"ledger\.json", "record", {}),
+    ("record of the split", rf"split-{DIGEST}/leakage\.json", "record", {}),
+    ("ledger", r"provenance\.json", "record", {}),
     ("base's {}", rf"base-{DIGEST}/(\w+)/\w+\.safetensors", "tensors", {}),
     ("record of the base", rf"base-{DIGEST}/training\.json", "record", {}),
     ("adapter of {}", rf"finetune/(\w+)-{DIGEST}/.*\.safetensors", "tensors", {}),
@@ -130,7 +141,7 @@ PLACES: tuple[tuple[str, str, str, dict[str, list[str]]], ...] = (  # name, file
         {"exact": ["file_name", "label", "prompt", "seed", "negative_prompt", "sampler"]},
     ),
     ("record of the images of {}", rf"images/(\w+)-{DIGEST}/generation\.json", "record", {}),
-    ("images of arm {}", rf"folder/([\w-]+)-{DIGEST}/elsewhere\.json", "record", {}),
+    ("images of arm {}", rf"external/([\w-]+)-{DIGEST}/external\.json", "record", {}),
     ("classifier {}", rf"arm/([\w-]+)-{DIGEST}/.*\.safetensors", "tensors", {}),
     ("record of classifier {}", rf"arm/([\w-]+)-{DIGEST}/arm\.json", "judged", {}),
     ("what classifier {} was taught", rf"arm/([\w-]+)-{DIGEST}/model/training\.json", "record", {}),
@@ -141,10 +152,10 @@ PLACES: tuple[tuple[str, str, str, dict[str, list[str]]], ...] = (  # name, file
         "learnt",
         {"exact": ["step"], "figures": ["loss"], "judged": ["validation_balanced_accuracy"]},
     ),
-    ("random split {}", rf"careless/(\w+)-{DIGEST}/careless\.json", "judged", {}),
+    ("random split {}", rf"random-split/(\w+)-{DIGEST}/random_split\.json", "judged", {}),
     (
         "training on random split {}",
-        rf"careless/(\w+)-{DIGEST}/history\.csv",
+        rf"random-split/(\w+)-{DIGEST}/history\.csv",
         "learnt",
         {"exact": ["step"], "figures": ["loss"], "judged": ["validation_balanced_accuracy"]},
     ),
@@ -165,8 +176,8 @@ def main_figures(summary: Path) -> dict[str, list[float | None]]:
     said = json.loads(summary.read_text(encoding="utf-8"))
     scores = {f"balanced accuracy of {arm}": score for arm, score in said["balanced_accuracy"].items()}
     scores |= {f"{each['first']} less {each['second']}": each for each in said["differences"]}
-    if said["careless"]:
-        scores["balanced accuracy of a random split"] = said["careless"]["balanced_accuracy"]
+    if said["random_split"]:
+        scores["balanced accuracy of a random split"] = said["random_split"]["balanced_accuracy"]
     return {name: [score["mean"], score["low"], score["high"]] for name, score in scores.items()}
 
 
