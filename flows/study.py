@@ -79,7 +79,7 @@ class StudyConfig:
     @property
     def arm_names(self) -> tuple[str, ...]:
         """Names of the arms, in order."""
-        return tuple(self.arm_table)
+        return tuple(arm.name if isinstance(arm, ExternalArm) else arm for arm in self.arms)
 
     @property
     def arm_table(self) -> dict[str, Arm]:

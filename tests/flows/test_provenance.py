@@ -18,8 +18,8 @@ from flows.study import StudyConfig
 
 @pytest.fixture
 def split(make_split):
-    """Two classes of four images, two a group."""
-    split = make_split(drawn=False, df=4, nv=4)
+    """Four images of one class and six of another, two a group."""
+    split = make_split(drawn=False, df=4, nv=6)
     for part in split.parts().values():
         part.table["group_id"] = [f"{image[:-1]}{int(image[-1]) // 2}" for image in part.table["image_id"]]
     return split
@@ -73,15 +73,15 @@ def test_every_part_of_a_run_is_bound_to_the_split_by_what_it_has_seen(plan_of, 
         ("base", "tiny"): (2, 0, 0, True),
         ("generator", "df"): (3, 0, 0, True),  # its shots and what its base has seen
         ("external", "theirs"): (0, 0, 0, False),
-        ("classifier", "real"): (4, 0, 0, True),
-        ("classifier", "oversampled"): (4, 0, 0, True),
-        ("classifier", "synthetic"): (4, 0, 0, True),
-        ("classifier", "theirs"): (4, 0, 0, False),
-        ("checkpoint", ""): (0, 4, 0, True),
-        ("figures", ""): (0, 0, 4, True),
+        ("classifier", "real"): (5, 0, 0, True),
+        ("classifier", "oversampled"): (5, 0, 0, True),
+        ("classifier", "synthetic"): (5, 0, 0, True),
+        ("classifier", "theirs"): (5, 0, 0, False),
+        ("checkpoint", ""): (0, 5, 0, True),
+        ("figures", ""): (0, 0, 5, True),
     }
-    assert record["groups"] == {"train": 4, "validation": 4, "test": 4}
-    assert record["random_split"]["all"] == pytest.approx(1 - 1 / 3)  # a twin each, in test with chance 8 of 24
+    assert record["groups"] == {"train": 5, "validation": 5, "test": 5}
+    assert record["random_split"]["all"] == pytest.approx(1 - 1 / 3)  # a twin each, in test with chance 10 of 30
 
 
 def test_what_is_not_known_of_the_base_is_not_known_of_what_comes_of_it(plan_of, seen):
@@ -89,8 +89,8 @@ def test_what_is_not_known_of_the_base_is_not_known_of_what_comes_of_it(plan_of,
     _, counts = written(plan_of())
     assert counts["base", "tiny"] == (1, 0, 0, False)
     assert counts["generator", "df"] == (2, 0, 0, False)
-    assert counts["classifier", "synthetic"] == (4, 0, 0, False)
-    assert counts["classifier", "real"] == (4, 0, 0, True)
+    assert counts["classifier", "synthetic"] == (5, 0, 0, False)
+    assert counts["classifier", "real"] == (5, 0, 0, True)
     assert counts["external", "theirs"] == (1, 0, 0, True)
 
 
@@ -99,22 +99,22 @@ def test_a_generator_with_parts_distilled_by_others_has_seen_what_no_one_can_say
     _, counts = written(plan_of())
     assert counts["base", "tiny"] == (0, 0, 0, True)
     assert counts["generator", "df"] == (1, 0, 0, False)
-    assert counts["classifier", "synthetic"] == (4, 0, 0, False)
+    assert counts["classifier", "synthetic"] == (5, 0, 0, False)
 
 
 def test_the_autoencoded_arm_has_seen_what_the_base_has(plan_of, seen):
     seen["base"] = ids("train-nv-0", is_complete=False)
     _, counts = written(plan_of(arms=("real", "autoencoded")))
     assert counts["base", "tiny"] == (1, 0, 0, False)
-    assert counts["classifier", "autoencoded"] == (4, 0, 0, False)
-    assert counts["classifier", "real"] == (4, 0, 0, True)
+    assert counts["classifier", "autoencoded"] == (5, 0, 0, False)
+    assert counts["classifier", "real"] == (5, 0, 0, True)
 
 
 def test_weights_of_other_origin_are_part_of_every_classifier(plan_of, seen):
     classifier = dataclasses.replace(StudyConfig().classifier, weights="mine.pth")
     _, counts = written(plan_of(arms=("real", "oversampled"), classifier=classifier))
     assert counts["weights", "mine.pth"] == (0, 0, 0, False)
-    assert counts["classifier", "real"] == (4, 0, 0, False)
+    assert counts["classifier", "real"] == (5, 0, 0, False)
     assert ("base", "tiny") not in counts  # no arm uses it
 
 

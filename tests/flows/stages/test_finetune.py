@@ -13,7 +13,7 @@ CLASSES = ("df", "mel", "vasc")
 @pytest.fixture
 def plan(make_split, prepare_study, tmp_path):
     study = StudyConfig(split=SplitConfig(rare=CLASSES, shots=1), output_dir=str(tmp_path / "runs"), fill_to=9)
-    return make_plan(prepare_study(study, make_split(drawn=False, nv=9, df=1, mel=1, vasc=1)))
+    return make_plan(prepare_study(study, make_split(drawn=False, nv=9, df=2, mel=2, vasc=2)))
 
 
 def test_an_interrupted_run_goes_on_with_the_classes_that_are_missing(plan, monkeypatch):
