@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -29,6 +29,7 @@ LearningRate = Annotated[float, Field(gt=0, le=1)]
 NO_EFFECT = "changes no result beyond rounding"  # marks a setting that the adapter does not depend on
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """A pipeline prepared for training; the base that it was made from is never changed."""
 
@@ -54,6 +55,7 @@ class Trainable(Protocol):
         """Write one class's parameters; returns the file whose SHA-256 identifies the adapter."""
 
 
+@runtime_checkable
 class Adapter(Protocol):
     """A saved class: which weights of the base it changes, and to what."""
 

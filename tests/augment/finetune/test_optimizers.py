@@ -29,8 +29,12 @@ def test_eight_bits_are_refused_without_a_gpu_and_without_the_library(monkeypatc
 
 
 def test_eight_bits_are_bitsandbytes_own(monkeypatch):
-    asked = SimpleNamespace(AdamW8bit=lambda parameters, rate, weight_decay: (parameters, rate, weight_decay))
-    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=asked))
-    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", asked)
-    weights = nn.Parameter(torch.zeros(2))
-    assert optimizer_for([weights], EIGHT, GPU) == ([weights], 0.25, 0.5)
+    class AdamW8bit(torch.optim.AdamW):
+        """Stands in for the library's, which needs a GPU."""
+
+    library = SimpleNamespace(AdamW8bit=AdamW8bit)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=library))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", library)
+    made = optimizer_for([nn.Parameter(torch.zeros(2))], EIGHT, GPU)
+    assert isinstance(made, AdamW8bit)
+    assert (made.defaults["lr"], made.defaults["weight_decay"]) == (0.25, 0.5)

@@ -13,6 +13,7 @@ from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
 from augment.finetune import loop
 from augment.finetune.run import adapter_bytes, finetune, finetune_checkpoint_bytes
+from augment.finetune.trainer import ClassTrainer
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD, AdapterRecord
@@ -238,20 +239,22 @@ def test_dreambooth_without_a_prior_trains_on_the_class_alone(base, shots, tmp_p
 
 @pytest.mark.parametrize("config", [LORA, DREAM], ids=["lora", "dreambooth"])
 def test_a_small_gpu_holds_only_what_each_stage_needs(base, shots, tmp_path, monkeypatch, config):
-    module, events = sys.modules["augment.finetune.run"], []
+    events = []
 
-    def record(name, *options_of_interest):
+    def record(where, name, event, *options_of_interest):
         """Note what a stage is called with, and call it."""
-        real = getattr(module, name)
+        real = getattr(where, name)
 
         def call(*args, **options):
-            events.append((name, *(options[key] for key in options_of_interest)))
+            events.append((event, *(options[key] for key in options_of_interest)))
             return real(*args, **options)
 
-        monkeypatch.setattr(module, name, call)
+        monkeypatch.setattr(where, name, call)
 
-    for name, *interest in (("encode_posteriors", "batch_size"), ("ClassTrainer",), ("train",)):
-        record(name, *interest)
+    module = sys.modules["augment.finetune.run"]
+    record(module, "encode_posteriors", "encode", "batch_size")
+    record(ClassTrainer, "__post_init__", "trainer")
+    record(module, "train", "train")
     real = device.to_device_only
     monkeypatch.setattr(
         device, "to_device_only", lambda *given: (events.append(("to device", *given[2:])), real(*given))[1]
@@ -262,15 +265,15 @@ def test_a_small_gpu_holds_only_what_each_stage_needs(base, shots, tmp_path, mon
     assert [event for event in events if event != ("to device",)] == [
         ("offload",),  # and then the copy that is trained is made
         ("to device", "vae"),
-        ("encode_posteriors", 1),
+        ("encode", 1),
         ("to device", "text_encoder"),
-        ("ClassTrainer",),
+        ("trainer",),
         ("train",),
     ]
     assert events[-2:] == [("to device",), ("train",)]
     events.clear()
     (large,) = train(base, shots, dataclasses.replace(config, steps=1), tmp_path / "large")
-    assert events == [("encode_posteriors", 8), ("ClassTrainer",), ("train",)]
+    assert events == [("encode_posteriors", 8), ("trainer",), ("train",)]
     found, expected = load_file(small), load_file(large)
     assert all(torch.allclose(found[key], value, atol=1e-3, rtol=1e-3) for key, value in expected.items())
 
