@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from flows.base import base_step
+from flows.compare import train_part
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -27,8 +29,6 @@ from data.errors import exit_code
 from data.pixels import load_pixels
 from data.splits.class_counts import fill_counts
 from data.splits.split import Split
-from flows.base import base_step
-from flows.compare import train_part
 from flows.prepare import Images, base_part, read_images, read_split, shots_of, split_step
 from flows.study import StudyConfig, load_study
 

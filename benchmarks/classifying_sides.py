@@ -43,7 +43,9 @@ class Ours:
     def __init__(self, train: Labelled, n_classes: int, config: ClassifierConfig, seed: int = 0) -> None:
         self.train, self.batch = train, config.batch_size
         self.run = Run(n_classes, config, seed)
-        self.views = augmented_batches(train.pixels, self.run.network, config.augment_device, compiled=self.run.compiled)
+        self.views = augmented_batches(
+            train.pixels, self.run.network, config.augment_device, compiled=self.run.compiled
+        )
         self.weights = loss_weights(train.classes, n_classes, config.sampling)
         self._rows = draws(train.classes, n_classes, config.steps * self.batch, config.sampling, seed)
         self._rows = self._rows.reshape(-1, self.batch)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from diffusers.utils import logging as diffusers_logging
+from flows.compare import arm_step
+from flows.synthesize import ROOT, finetune_step
 from quality_ground import CONTROL, Ground, ground_of, watch
 from quality_settings import SPEED, Setting, drawing, settings
 from quality_table import Judged, Measured, plain, report
@@ -33,10 +35,8 @@ from classify.seed_variance import seed_variance_of
 from data.errors import ConfigError, InputError, exit_code
 from data.manifest import Manifest
 from data.store import read_json, write_json
-from flows.compare import arm_step
 from flows.steps import Step
 from flows.study import StudyConfig, load_study
-from flows.synthesize import ROOT, finetune_step
 
 FEWEST = 12  # images a class that can be compared
 OVERSAMPLED = "oversampled, no image drawn"

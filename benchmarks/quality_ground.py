@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.base import with_base
+from flows.compare import train_part
+
 from classify.features import Extractor, imagenet_features, oracle_features
 from classify.oracle import OracleConfig, train_oracle, true_phantoms
 from data.manifest import PART, Manifest
 from data.splits.split import Split, make_split
-from flows.base import with_base
-from flows.compare import train_part
 from flows.prepare import Images, contents_of, read_images, read_split, shots_of, split_step
 from flows.record import Record
 from flows.study import StudyConfig

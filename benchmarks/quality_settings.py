@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.synthesize import images_step
+
 from augment.generate.run import GenerateConfig
 from data.config import parse, to_dict
 from data.errors import ConfigError
@@ -15,7 +17,6 @@ from data.progress import Progress
 from data.store import write_json
 from flows.steps import Step
 from flows.study import StudyConfig
-from flows.synthesize import images_step
 
 SPEED = "speed.json"  # inside the images' artifact
 STEPS = {"all": (50, 20, 16, 10, 6), "first half": (20, 10), "none": (20, 10)}  # the first is the reference

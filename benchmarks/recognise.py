@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from flows.synthesize import finetune_together, images_step
+
 from augment.generate.pipeline import AdapterPipeline
 from augment.generate.run import ImageRequest, generate, synthetic_manifest
 from classify.metrics import Recall
@@ -25,7 +27,6 @@ from data.store import read_json, write_json
 from flows.prepare import read_images, read_split, shots_of, split_step
 from flows.steps import Step
 from flows.study import StudyConfig, load_study
-from flows.synthesize import finetune_together, images_step
 
 STUDIES = {"lora": "configs/demo.yaml", "dreambooth": "configs/demo-dreambooth.yaml"}
 ROOT = "recognise"  # name of the benchmark's folder as a root of paths

@@ -37,7 +37,7 @@ from data.progress import Progress
 from data.splits.provenance import Provenance
 from data.store import derive_seed, digest
 
-__all__ = ["FinetuneConfig", "adapter_bytes", "finetune", "finetune_checkpoint_bytes"]
+__all__ = ["FinetuneConfig", "adapter_bytes", "checkpoint_bytes", "checkpoint_saves", "finetune"]
 
 _MIB = 2**20
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from data.errors import DataError
-from data.files.archives import open_file
+from data.files.archives import FORMATS, open_file
 from data.files.dicom import SUFFIXES as DICOM
 from data.files.dicom import read_dicom
 
@@ -53,7 +53,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError as fault:
         raise DataError(f"{path}: no such image; restore it or remove its row") from fault
     except UnidentifiedImageError as fault:
-        raise DataError(f"{path}: not an image that can be read; export it again as JPEG or PNG") from fault
+        raise DataError(
+            f"{path}: not an image of a format that is read ({', '.join(FORMATS)}); export it again as JPEG or PNG"
+        ) from fault
     except Image.DecompressionBombError as fault:
         raise DataError(f"{path}: too many pixels ({fault}); export it smaller") from fault
     except (OSError, SyntaxError, EOFError, ValueError, TypeError, LookupError, struct.error) as fault:  # all Pillow's
@@ -61,7 +63,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _open(path: Path, file: io.BytesIO | io.BufferedReader) -> Image.Image:
-    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file)
+    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file, formats=FORMATS)
 
 
 def _white(image: Image.Image) -> int:

@@ -58,7 +58,9 @@ def test_the_reference_comes_first_and_every_setting_is_one_of_generates_own():
     )
     for setting in settings()[:12]:
         assert setting.of(GenerateConfig(steps=12, guidance_scale=3)).sampling().guidance_scale == 3
-    for setting, lacks in zip(settings()[12:], ("few_step: {lora: FILE}", "generate.taesd names no weights"), strict=True):
+    for setting, lacks in zip(
+        settings()[12:], ("few_step: {lora: FILE}", "generate.taesd names no weights"), strict=True
+    ):
         with pytest.raises(ConfigError, match=lacks):
             setting.of(GenerateConfig(steps=12))
     with pytest.raises(ConfigError, match="did you mean 'steps'"):

@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-from augment.generate.record import GeneratedImages
 
+from augment.generate.record import GeneratedImages
 from data.errors import DataError
 from data.sources.external import ExternalArm
 from data.splits.provenance import Provenance

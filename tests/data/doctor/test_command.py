@@ -106,7 +106,7 @@ FAULTS = [
     "row 8: no image 'im006' below",
     "row 9: no image 'im007' below",
     "im003.png (row 5): broken image",
-    "im005.png (row 7): not an image that can be read -> export it again as JPEG or PNG",
+    "im005.png (row 7): not an image of a format that is read (JPEG, PNG, TIFF, WEBP, BMP) -> export it again as JPEG",
     "im010.png (row 12) is 'nv' and im050.png (row 52) 'mel', but they are the same file",
     "im012.png (row 14) is 'nv' and im052.jpg (row 54) 'mel', but they show nearly the same photograph",
     "split.rare names 'bcc' twice -> name it once",
@@ -258,7 +258,7 @@ def test_external_images_that_are_broken_or_copies_of_evaluation_images_are_faul
     (folder / "df" / "903.png").write_bytes(b"no picture")
     code, page = study.ask(capsys, asked[0], "fill_to=120")
     assert code == 2
-    assert "903.png: not an image that can be read" in page
+    assert "903.png: not an image of a format that is read" in page
     assert re.search(r"arm 'theirs': \d+\.png: shows nearly the same as im\d+\.png \(row \d+\) of the test part", page)
     assert re.search(r"shows nearly the same as im\d+\.png \(row \d+\) of the validation part", page)
     assert "the train part" not in re.sub("from the train part alone", "", page.split("WRONG")[1].split("worth")[0])
@@ -299,3 +299,11 @@ def test_the_real_ham10000_has_no_fault_but_warns_of_images_that_are_there_twice
     assert "age (57 unknown)" in page
     assert "ISIC_0029861.jpg (row 8262) and ISIC_0024366.jpg (row 8263) are the same file" in page
     assert page.count("show nearly the same photograph") == 5
+
+
+def test_an_image_of_a_format_that_starts_a_program_is_a_fault_and_starts_none(study, capsys, eps):
+    study.path(5).write_bytes(eps)
+    code, page = study.ask(capsys)
+    assert code == 2
+    assert "im005.png (row 7): not an image of a format that is read (JPEG, PNG, TIFF, WEBP, BMP) -> export it" in page
+    assert "1 fault to fix before a study." in page

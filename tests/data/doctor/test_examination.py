@@ -59,7 +59,8 @@ def test_what_cannot_be_read_is_reported_by_fix_with_its_row_and_left_out(tmp_pa
     (one, other), gone, text = sorted((fault.examples for fault in faults), key=len, reverse=True)
     assert one.startswith("b.jpg (row 3): broken image (")
     assert other.startswith("c.jpg (row 4): broken image (")
-    assert {*gone, *text} == {"d.jpg (row 5): not an image that can be read", "gone.png (row 7): no such image"}
+    unread = "d.jpg (row 5): not an image of a format that is read (JPEG, PNG, TIFF, WEBP, BMP)"
+    assert {*gone, *text} == {unread, "gone.png (row 7): no such image"}
     assert all(fault.fix for fault in faults)
 
 

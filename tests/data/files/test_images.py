@@ -1,7 +1,9 @@
 """Images of every mode, depth and format come as upright 8-bit RGB, or are refused in one line."""
 
+import ast
 import io
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,8 +11,15 @@ import pytest
 from PIL import Image
 
 from data.errors import DataError
+from data.files.archives import FORMATS, SUFFIXES
+from data.files.dicom import SUFFIXES as DICOM
 from data.files.images import read_header, read_rgb
 
+REPOSITORY = Path(__file__).parents[3]
+PACKAGES = ("augment", "benchmarks", "classify", "data", "flows", "reports")
+SOURCES = [path for package in PACKAGES for path in sorted((REPOSITORY / package).rglob("*.py"))]
+SOURCES = [path for path in SOURCES if "Image.open(" in path.read_text(encoding="utf-8")]
+REFUSED = r"a\.jpg: not an image of a format that is read \(JPEG, PNG, TIFF, WEBP, BMP\); export it again as JPEG or"
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 
@@ -143,3 +152,36 @@ def test_a_jpeg_is_not_decoded_smaller_than_four_times_what_is_needed(tmp_path):
     path = save(tmp_path / "a.jpg", Image.fromarray(NOISE).resize((640, 480)))
     assert read_rgb(path, 16).size == (160, 120)  # 80 x 60 would be less than 64
     assert read_rgb(path, 160).size == (640, 480)
+
+
+def test_an_eps_called_jpg_is_refused_and_starts_no_program(tmp_path, eps):
+    (tmp_path / "a.jpg").write_bytes(eps)
+    with pytest.raises(DataError, match=REFUSED):
+        read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "JPEG2000", "ICO", "PPM", "TGA", "PCX", "PDF"])
+def test_a_format_that_is_not_read_is_refused_whatever_the_file_is_called(tmp_path, kind):
+    save(tmp_path / "a.jpg", Image.fromarray(NOISE), format=kind)
+    with pytest.raises(DataError, match=REFUSED):
+        read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP"])
+def test_a_format_that_is_read_is_read_whatever_the_file_is_called(tmp_path, kind):
+    image = Image.new("RGB", (16, 16), (200, 90, 40))
+    more = {"save_all": True, "append_images": [image]} if kind == "MPO" else {}  # a telephone's, with a preview
+    path = save(tmp_path / "a.jpg", image, format=kind, **more)
+    assert np.abs(read(path).astype(int) - (200, 90, 40)).max() <= 4
+
+
+def test_every_suffix_that_is_accepted_belongs_to_a_format_that_is_read():
+    kinds = Image.registered_extensions()
+    assert {kinds[suffix] for suffix in SUFFIXES - DICOM} == set(FORMATS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_no_image_is_opened_but_in_the_named_formats(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    opening = [call for call in calls if ast.unparse(call.func) == "Image.open"]
+    assert [call.lineno for call in opening if not ast.unparse(call).endswith("FORMATS)")] == []

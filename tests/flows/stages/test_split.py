@@ -5,12 +5,12 @@ import re
 import shutil
 
 import pytest
-from data.splits.leakage import read_split
 
 from augment.base.config import BaseConfig
 from data.errors import DataError
 from data.phantoms.table import PhantomConfig, write_phantoms
 from data.pixels import PixelConfig
+from data.splits.leakage import read_split
 from data.store import file_sha256, read_json
 from flows.execute import make_artefact
 from flows.prepare import read_images
