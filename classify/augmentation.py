@@ -1,4 +1,4 @@
-"""The augmentation of `data.train_views.train_augmentation` as operations on a whole batch, for devices that are fast at it.
+"""The augmentation of `data.train_views` as operations on a whole batch, for devices that are fast at it.
 
 Same operations, same distributions, another stream of random numbers. Its parameters are sampled on the
 CPU, so that a seed means the same images on every device, up to a grey level here and there.

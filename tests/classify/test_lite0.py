@@ -80,7 +80,7 @@ def test_where_the_package_is_not_installed_one_line_says_how(monkeypatch):
         build("lite0-package", 3, architecture=ARCHITECTURE)
 
 
-def test_the_stand_in_is_no_efficientnet_b0():
+def test_the_lite0_package_holds_no_efficientnet_b0():
     with pytest.raises(ConfigError, match=f"set model: {ARCHITECTURE}"):
         parse(ClassifierConfig, {"weights": "lite0-package"}, "classifier")
     assert parse(ClassifierConfig, {"weights": "lite0-package", "model": ARCHITECTURE}, "").model == ARCHITECTURE

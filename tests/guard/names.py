@@ -46,7 +46,8 @@ base: {source: tiny}
 finetune: {method: dreambooth, steps: 3, batch_size: 2, learning_rate: 0.001, lr_warmup_steps: 1, num_class_images: 3,
   text_encoder: true, caption_dropout: 0.3, min_snr_gamma: 5, preview_every: 0}
 generate: {preset: fast, steps: 4, guidance_scale: 3.0, format: png, negative_prompt: hair}
-classifier: {model: test_efficientnet, steps: 4, batch_size: 8, validate_every: 2, sampling: 1.0, augment_device: device}
+classifier: {model: test_efficientnet, steps: 4, batch_size: 8, validate_every: 2, sampling: 1.0,
+  augment_device: device}
 seeds: [0]
 """,
     "own-base": """

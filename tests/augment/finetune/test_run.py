@@ -325,9 +325,6 @@ def test_what_is_written_takes_no_more_of_the_disk_than_estimated(base, shots, t
         assert 0.5 * params * config.bytes_per_param < written < adapter_bytes(config, params, 32)
 
 
-def test_checkpoints_are_those_of_the_classes_in_training():
-    one = finetune_checkpoint_bytes(LORA, 1000, 1)
-    assert finetune_checkpoint_bytes(LORA, 1000, 3) == 2 * one  # three and a new one, to one and a new one
-    assert finetune_checkpoint_bytes(DREAM, 1000, 3) == one
-    assert finetune_checkpoint_bytes(dataclasses.replace(LORA, checkpointing_steps=5), 1000, 3) == 0
-    assert finetune_checkpoint_bytes(LORA, 1000, 0) == 0
+def test_the_last_step_saves_no_checkpoint():
+    saves = [checkpoint_saves(dataclasses.replace(LORA, steps=4, checkpointing_steps=n)) for n in (1, 2, 4, 5)]
+    assert saves == [3, 1, 0, 0]

@@ -12,7 +12,7 @@ CLASSES = ("df", "mel", "vasc")
 
 @pytest.fixture
 def plan(make_split, prepare_study, tmp_path):
-    study = StudyConfig(split=SplitConfig(rare=CLASSES, shots=1), output_dir=str(tmp_path / "runs"), fill_to=9)
+    study = StudyConfig(split=SplitConfig(rare=CLASSES, shots=2), output_dir=str(tmp_path / "runs"), fill_to=9)
     return make_plan(prepare_study(study, make_split(drawn=False, nv=9, df=2, mel=2, vasc=2)))
 
 
