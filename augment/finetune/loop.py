@@ -97,7 +97,8 @@ def class_losses(group: Sequence[ClassTrainer], batches: Sequence[Batch]) -> Flo
     with devices.autocast(device):
         trainable.bind([trainer.parameters for trainer in group])
         embeds = [
-            trainer.prompt_embeds()[batch.prompt_index.to(device)] for trainer, batch in zip(group, batches, strict=True)
+            trainer.prompt_embeds()[batch.prompt_index.to(device)]
+            for trainer, batch in zip(group, batches, strict=True)
         ]
         noisy = objective.noised(latents, noise, alphas)
         noise_pred = trainable.denoise(noisy, timesteps, Conditioning(torch.cat(embeds)))
