@@ -52,7 +52,7 @@ def unet_denoise(unet: UNet2DConditionModel, call: Callable[..., Any] | None = N
 
 
 def guided(
-    denoise: Denoise, uncond: Conditioning, guidance_scale: float, until: float = 0, *, one_call: bool = True
+    denoise: Denoise, uncond: Conditioning, guidance_scale: float, until: float = 0.0, *, one_call: bool = True
 ) -> Denoise:
     """Classifier-free guidance down to timestep `until`; below it, and with a scale of 1, `denoise` itself.
 

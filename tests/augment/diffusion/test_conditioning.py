@@ -86,7 +86,7 @@ def test_guidance_ends_below_its_last_timestep(pipe, inputs, timestep, calls):
         sizes.append(len(sample))
         return sample
 
-    guided(denoise, uncond, 2.0, until=500)(sample, torch.tensor(timestep), text)
+    guided(denoise, uncond, 2.0, until=500.0)(sample, torch.tensor(timestep), text)
     assert sizes == calls
 
 
