@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 from pydantic.dataclasses import dataclass as config_dataclass
 from rich.console import Console
@@ -36,6 +35,8 @@ from data.splits.class_counts import fill_counts
 from data.splits.duplicates import known_groups, link, near_duplicates
 from data.splits.split import SplitConfig
 
+OpenProgress = Callable[[str], AbstractContextManager[Progress]]  # by the title of a piece of work
+
 
 @config_dataclass(frozen=True, kw_only=True, config=STRICT)
 class DoctorConfig:
@@ -48,13 +49,6 @@ class DoctorConfig:
     arms: tuple[ExternalArm | str, ...] = ("real", "oversampled", "synthetic")  # only external ones are checked
     fill_to: int | None = None
     output_dir: str = "runs"  # phantoms are drawn there
-
-
-class OpenProgress(Protocol):
-    """Opens the `Progress` of a piece of work with this title."""
-
-    def __call__(self, title: str) -> AbstractContextManager[Progress]:
-        """Open it."""
 
 
 def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> ValidationReport:

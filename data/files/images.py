@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -60,7 +60,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{path}: broken image ({fault}); copy it anew or remove its row") from fault
 
 
-def _open(path: Path, file: IO[bytes]) -> Image.Image:
+def _open(path: Path, file: io.BytesIO | io.BufferedReader) -> Image.Image:
     return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file)
 
 

@@ -143,7 +143,7 @@ def _vignette(image: Field, rng: np.random.Generator) -> Field:
     return blend(image, (0.03, 0.025, 0.03), step(rho, rim - 0.03, rim + 0.05))
 
 
-def _share(plate: NDArray[np.integer[Any] | np.floating[Any]]) -> Field:
+def _share(plate: NDArray[Any]) -> Field:
     """Values of 0 to 255 scaled to 0 to 1."""
     return plate.astype(np.float32) / np.float32(255)
 

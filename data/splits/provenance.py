@@ -40,12 +40,12 @@ class Provenance:
         return Provenance(is_complete=False)
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> Provenance:
+    def from_record(record: object) -> Provenance:
         """Read what `to_record` gave; a missing or ill-formed list is empty, and the provenance then incomplete."""
-        values = {f"{name}s": record.get(f"{name}s") for name in _COLUMNS} if isinstance(record, Mapping) else {}
-        lists = {name: value for name, value in values.items() if isinstance(value, list)}
-        ids = {name: frozenset(map(str, value)) - {""} for name, value in lists.items()}
-        is_complete = len(lists) == len(_COLUMNS) and record.get("is_complete") is True
+        known: Mapping[str, Any] = record if isinstance(record, Mapping) else {}
+        lists = {f"{name}s": known.get(f"{name}s") for name in _COLUMNS}
+        ids = {name: frozenset(map(str, ids)) - {""} for name, ids in lists.items() if isinstance(ids, list)}
+        is_complete = len(ids) == len(_COLUMNS) and known.get("is_complete") is True
         return Provenance(**ids, is_complete=is_complete)
 
     def to_record(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def rows_of(*rows):
     return pd.DataFrame(rows, columns=columns, index=range(2, len(rows) + 2))
 
 
-def test_every_fault_of_rows_is_told_and_the_usable_ones_come_back(tmp_path):
+def test_every_fault_of_rows_is_reported_and_the_usable_ones_come_back(tmp_path):
     rows = rows_of(
         ["a", "nv", "L1"], ["a", "mel", ""], ["b", "", ""], ["", "nv", ""], ["c", "NV", "L2"], ["d", "mel", "L2"]
     )
@@ -45,7 +45,7 @@ def test_rows_are_left_out_by_name_and_an_unknown_name_is_a_fault():
     assert faults == ["data: has no image 'c'; take it out of `exclude_ids`"]
 
 
-def test_images_are_found_by_row_and_what_is_missing_unclear_or_taken_twice_is_told(tmp_path):
+def test_images_are_found_by_row_and_what_is_missing_unclear_or_taken_twice_is_reported(tmp_path):
     for n, name in enumerate(("one/a.png", "one/b.png", "two/b.png", "two/c.png", "other/d.png")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4), (n, n, n)).save(tmp_path / name)

@@ -30,7 +30,7 @@ def test_rows_are_numbered_as_a_spreadsheet_does_and_keep_their_other_columns(ta
     assert rows["age"].tolist() == ["50", ""]
 
 
-def test_the_header_is_told_without_blanks_whatever_separates_it(table):
+def test_a_header_is_read_without_blanks_whatever_separates_it(table):
     assert header_of(table("image ; dx;age", "a;nv;5")) == ["image", "dx", "age"]
     assert header_of(table("image\tdx", "a\tnv")) == ["image", "dx"]
 

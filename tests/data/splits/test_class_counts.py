@@ -25,7 +25,7 @@ def test_between_two_middle_classes_the_median_is_rounded_down(tmp_path):
     assert fill_counts(images, ("df",)) == {"df": 4}
 
 
-def test_a_number_that_was_asked_for_stands_in_the_median_s_place_and_none_is_taken_away(tmp_path):
+def test_fill_to_replaces_the_median_and_no_image_is_removed(tmp_path):
     images = train(tmp_path, nv=20, mel=9, df=2)
     assert target_count(images, 8) == 8
     assert fill_counts(images, ("df", "mel"), 8) == {"df": 6, "mel": 0}

@@ -116,7 +116,7 @@ def test_the_hash_has_the_bits_of_imagehash_in_every_turn():
             assert np.packbits(theirs).view(np.uint64)[0] == ours[turn]
 
 
-def test_pairs_within_a_group_are_not_looked_at():
+def test_pairs_within_a_group_are_not_compared():
     image = at_64(photograph(0))
     pixels = np.stack([image, image, image])
     assert near_duplicates(pixels, np.array([7, 7, 8])).tolist() == [[0, 2], [1, 2]]

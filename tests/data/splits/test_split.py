@@ -195,7 +195,7 @@ def with_official(whole: Manifest, held: set[str]) -> Manifest:
     return Manifest(whole.table.assign(part=part), whole.roots)
 
 
-def test_an_official_test_set_is_the_test_part_as_it_stands(caplog: pytest.LogCaptureFixture):
+def test_an_official_test_set_is_the_test_part_unchanged(caplog: pytest.LogCaptureFixture):
     whole = drawn({"nv": 60, "df": 20}, images_a_group=2)
     held = {"real0", "real1", "real3", "real120", "real121"}  # of the second mole, a twin stays behind
     split = make_split(with_official(whole, held), SplitConfig(rare=("df",), test_size=0.85, val_size=0.3), 0)
@@ -261,7 +261,7 @@ def test_a_model_trained_on_an_evaluation_group_is_refused(part: str):
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 @pytest.mark.parametrize("name", ["image_id", "lesion_id", "patient_id"])
-def test_an_image_lesion_or_patient_that_was_seen_stands_for_its_group_whatever_that_was_called(name: str, part: str):
+def test_a_training_image_lesion_or_patient_finds_its_group_whatever_its_name(name: str, part: str):
     whole = drawn({"nv": 30, "df": 10})
     groups = whole.table["group_id"]
     known = whole.table.assign(lesion_id="lesion " + groups, patient_id="patient " + groups)
