@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as RichProgress
 
 
-@runtime_checkable
+@runtime_checkable  # for the type checks in tests
 class Progress(Protocol):
     """Callback of long work: steps done, of how many, and a note such as the loss."""
 

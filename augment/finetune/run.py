@@ -7,7 +7,7 @@ the seed and its label, so its adapter is the same, within rounding, whichever o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,7 @@ def finetune(
     empty = sorted(label for label, manifest in shots.items() if not len(manifest))
     if empty:
         raise DataError(f"no images to learn {', '.join(empty)} from; give 5 to 20 a class or leave it out")
-    identity, settings = base_identity(base), result_settings(config)
-    parts = (identity, context.pixels, settings, context.seed, context.prompts)
+    parts = (base_identity(base), context.pixels, result_settings(config), context.seed, context.prompts)
     keys = {label: digest(manifest.digest(), label, *parts) for label, manifest in shots.items()}
     seconds = {label: _seconds_if_finished(out[label], keys[label]) for label in shots}
     yield from ((label, spent) for label, spent in seconds.items() if spent is not None)
@@ -77,11 +76,7 @@ def finetune(
     failures = []
     for group in [missing] if run.trainable.max_classes != 1 else [[label] for label in missing]:
         try:
-            for trainer in run.train(group, shots, out, keys, on_step):
-                label = trainer.examples.label
-                provenance = Provenance.of(shots[label])
-                trainer.export(base=identity, context=context, provenance=provenance, trained_with=group)
-                yield label, trainer.seconds
+            yield from run.train({label: shots[label] for label in group}, out, keys, on_step)
         except TrainingError as error:
             failures.append(str(error))
     if failures:
@@ -92,6 +87,7 @@ def finetune(
 class _Run:
     """What the classes of one call share."""
 
+    base: BaseConfig
     pipe: StableDiffusionPipeline  # the base, frozen
     trainable: Trainable
     prior_latents: Float[Tensor, "n c h w"]
@@ -115,20 +111,23 @@ class _Run:
         trainable = config.trainable(pipe, device)
         if config.gradient_checkpointing:
             trainable.pipe.unet.enable_gradient_checkpointing()
-        return cls(pipe, trainable, prior, config, context, device, (time.monotonic() - start) / classes)
+        return cls(base, pipe, trainable, prior, config, context, device, (time.monotonic() - start) / classes)
 
     def train(
-        self,
-        labels: Sequence[str],
-        shots: Mapping[str, Manifest],
-        out: Mapping[str, Path],
-        keys: Mapping[str, str],
-        on_step: OnStep,
-    ) -> Iterator[ClassTrainer]:
-        """Train these classes in one batch; yields each that is done."""
-        trainers = [self._trainer(label, shots[label], out[label], keys[label]) for label in labels]
+        self, shots: Mapping[str, Manifest], out: Mapping[str, Path], keys: Mapping[str, str], on_step: OnStep
+    ) -> Iterator[tuple[str, float]]:
+        """Train these classes in one batch; yields label and seconds of each whose adapter is written."""
+        trainers = [self._trainer(label, few, out[label], keys[label]) for label, few in shots.items()]
         self._offload()
-        yield from train(trainers, max_classes=self.trainable.max_classes, on_step=on_step)
+        for trainer in train(trainers, max_classes=self.trainable.max_classes, on_step=on_step):
+            label = trainer.examples.label
+            trainer.export(
+                base=base_identity(self.base),
+                context=self.context,
+                provenance=Provenance.of(shots[label]),
+                trained_with=list(shots),
+            )
+            yield label, trainer.seconds
 
     def _trainer(self, label: str, shots: Manifest, out: Path, key: str) -> ClassTrainer:
         """One class, ready to be trained."""
