@@ -1,4 +1,4 @@
-"""Every step of a study after its split, finished or not: planned before anything is made, then run as planned."""
+"""A plan: every step of a study after its split, finished or not, and what they are made from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from augment.base.config import BaseConfig
 from augment.generate.pipeline import AdapterPipeline
 from data.store import digest
 from flows.prepared import Prepared
-from flows.stages import arm, autoencoded, base, external, finetune, images, random_split
 from flows.steps import Step
 
 
@@ -26,7 +25,8 @@ class Plan:
     @cached_property
     def base(self) -> BaseConfig:
         """The base that is fine-tuned; the study's own one lies where its step puts it."""
-        return base.base_of(self.prepared, self.steps)
+        own = self.steps_of("base")
+        return BaseConfig(source=str(own[0].target)) if own else self.prepared.study.base
 
     @cached_property
     def pipeline(self) -> AdapterPipeline:
@@ -54,19 +54,3 @@ class Plan:
         """The steps by pieces of work: those of one group together, every other by itself."""
         for _, steps in groupby(self.steps, key=lambda step: step.group or step.id):
             yield tuple(steps)
-
-
-def make_plan(prepared: Prepared) -> Plan:
-    """Plan every step. Nothing is made or trained.
-
-    Raises InputError for what prompts cannot tell, for files that a section names in vain and for external images
-    that are too few.
-    """
-    from_others = external.plan(prepared)
-    own = base.plan(prepared)
-    adapters = finetune.plan(prepared, own)
-    synthetic = images.plan(prepared, adapters)
-    coded = autoencoded.plan(prepared, own)
-    added = (*from_others, *synthetic, *coded)
-    arms = arm.plan(prepared, added)
-    return Plan(prepared, (*from_others, *own, *adapters, *synthetic, *coded, *arms, *random_split.plan(prepared)))

@@ -19,8 +19,9 @@ from data.errors import exit_code
 from data.progress import Progress
 from data.store import read_json, write_json
 from flows.disk import estimate
-from flows.plan import Plan, make_plan
+from flows.plan import Plan
 from flows.prepare import prepare
+from flows.stages.table import make_plan
 from flows.steps import Result
 from flows.study import StudyConfig, load_study
 

@@ -10,7 +10,7 @@ import functools
 import operator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from augment.base.provenance import base_provenance, base_training_record
 from augment.generate.record import GeneratedImages
@@ -22,9 +22,7 @@ from data.splits.leakage import expected_leakage
 from data.splits.provenance import Provenance
 from data.splits.split import Split
 from data.store import digest, write_json
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
+from flows.plan import Plan
 
 PROVENANCE = "provenance.json"
 _JUDGING = ("checkpoint", "figures")  # kinds that read validation or test images by design

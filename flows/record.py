@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from augment.base.identity import base_identity
-
 from data.config import to_dict
 from data.store import read_json, write_json
 from flows.inputs import LIBRARIES
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
-    from flows.steps import Step, StepResult
+from flows.plan import Plan
+from flows.steps import Step, StepResult
 
 
 def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> None:

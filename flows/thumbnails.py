@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -12,10 +11,8 @@ from data.errors import InputError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
 from data.store import temporary_of
+from flows.plan import Plan
 from flows.stages import external, images
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 FOLDER = "thumbs"
 _MOST, _EDGE = 12, 96  # images a class and source; pixels

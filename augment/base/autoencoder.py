@@ -17,9 +17,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from augment.base.autoencoder_augmentation import color_jitter, dead_leaves, random_flip_and_turn
-from augment.checkpoint import Checkpoint
 from augment.device import pretraining_autocast
-from augment.lr_schedule import warm_cosine
+from augment.training.checkpoint import Checkpoint
+from augment.training.lr_schedule import warm_cosine
 from data.config import STRICT
 from data.errors import TrainingError
 

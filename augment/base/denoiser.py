@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from augment.device import autocast, compiles, default_device
 from augment.diffusion.conditioning import Conditioning, Denoise, unet_denoise
 from augment.diffusion.objective import min_snr_weights, noised, stratified_timesteps, target
-from augment.lr_schedule import warm_cosine
+from augment.training.lr_schedule import warm_cosine
 from data.config import STRICT
 from data.errors import TrainingError
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin, StableDiffusionPipeline
 
-    from augment.checkpoint import Checkpoint, Stateful
+    from augment.training.checkpoint import Checkpoint, Stateful
     from data.progress import Progress
 
 _log = logging.getLogger(__name__)

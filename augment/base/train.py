@@ -21,9 +21,9 @@ from torch import Tensor
 from augment.base.autoencoder import AutoencoderConfig, centre_latents, moments, psnr, train_autoencoder
 from augment.base.denoiser import DenoiserConfig, LatentDataset, train_denoiser
 from augment.base.provenance import BaseRecord
-from augment.checkpoint import Checkpoint
 from augment.device import cast
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
+from augment.training.checkpoint import Checkpoint
 from data.store import read_json, write_json
 
 if TYPE_CHECKING:

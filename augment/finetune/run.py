@@ -22,11 +22,10 @@ from augment.base.identity import base_identity
 from augment.base.load import load_base
 from augment.context import Context
 from augment.diffusion.sample import require_size
-from augment.finetune.config import FinetuneConfig, result_settings
+from augment.finetune.config import result_settings
 from augment.finetune.examples import ClassExamples, class_prompts, encode_posteriors, sample_prior
 from augment.finetune.loop import OnStep, train
 from augment.finetune.optimizers import require_optimizer
-from augment.finetune.preview import preview_bytes
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.contract import FinetuneSettings, Trainable
 from augment.methods.record import AdapterRecord
@@ -36,10 +35,6 @@ from data.pixels import load_pixels
 from data.progress import Progress
 from data.splits.provenance import Provenance
 from data.store import derive_seed, digest
-
-__all__ = ["FinetuneConfig", "adapter_bytes", "checkpoint_bytes", "checkpoint_saves", "finetune"]
-
-_MIB = 2**20
 
 
 def finetune(
@@ -160,23 +155,6 @@ class _Run:
             prior_loss_weight=prior.loss_weight if prior else 0.0,
             prompt_index=prompt_index,
         )
-
-
-def adapter_bytes(config: FinetuneSettings, params: int, size: int) -> int:
-    """Bytes on disk of one class's adapter with its previews and loss table, at most; `size` in pixels."""
-    strips = config.steps // config.preview_every + 1 if config.preview_every else 0
-    weights = params * config.bytes_per_param
-    return weights + strips * preview_bytes(config.preview, size) + 64 * config.steps + _MIB // 4
-
-
-def checkpoint_bytes(params: int) -> int:
-    """Bytes on disk of one class's checkpoint, at most: its parameters and AdamW's two moments."""
-    return 3 * 4 * params + _MIB
-
-
-def checkpoint_saves(config: FinetuneSettings) -> int:
-    """How many checkpoints a class's training saves; from the second on, a new one is written beside the old."""
-    return (config.steps - 1) // config.checkpointing_steps
 
 
 def _step_reporter(progress: Progress | None, finished: int, classes: int) -> OnStep:

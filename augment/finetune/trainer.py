@@ -20,7 +20,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augment import device as devices
-from augment.checkpoint import Checkpoint
 from augment.context import Context
 from augment.diffusion.conditioning import encode_prompts
 from augment.diffusion.decode import decode
@@ -28,9 +27,10 @@ from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.examples import EMPTY, INSTANCE, Batch, ClassExamples, sample_batch
 from augment.finetune.optimizers import optimizer_for
 from augment.finetune.preview import preview_latents, write_strip
-from augment.lr_schedule import warm_cosine
 from augment.methods.contract import FinetuneSettings, Trainable
 from augment.methods.record import AdapterRecord
+from augment.training.checkpoint import Checkpoint
+from augment.training.lr_schedule import warm_cosine
 from data.config import to_dict
 from data.errors import InputError, TrainingError
 from data.splits.provenance import Provenance

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from classify.weights import weights_identity, write_model_provenance
 
 from classify.arms import Arm, compose
 from classify.config import result_settings
 from classify.predict import predict, predictions_bytes
 from classify.train import ArmTask, arm_bytes, arm_checkpoint_bytes, arm_checkpoint_saves, train_arm
+from classify.weights import weights_identity, write_model_provenance
 from data.manifest import Manifest
 from data.progress import Progress
 from flows.inputs import inputs, settings
+from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.provenance import classifier_provenance
 from flows.stages import autoencoded, external, images
 from flows.steps import DiskUse, Step
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 _STAGES = {"synthetic": "images", "autoencoded": "autoencoded", "external": "external"}  # that make an arm's images
 

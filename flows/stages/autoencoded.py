@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from augment.generate.autoencoded import autoencode, autoencoded_image_bytes, autoencoded_manifest
 from data.manifest import Manifest
 from data.progress import Progress
 from flows.inputs import inputs, settings
+from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.stages import base
 from flows.steps import DiskUse, Step
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 ROOT = "autoencoded"  # name of the run folder as a root of paths
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from augment.base.identity import base_identity
-from augment.base.param_count import base_parts
-
-from augment.base.config import BaseConfig
-from augment.base.pretrain import (
+from augment.base.own_base import (
     own_base_bytes,
     own_base_checkpoint_bytes,
     own_base_part,
     own_base_settings,
     pretrain_own,
 )
+from augment.base.param_count import base_parts
 from augment.prompts import attributes_of
 from data.manifest import Manifest
 from data.progress import Progress
 from flows.inputs import inputs, settings
+from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.steps import DiskUse, Step
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 
 def needs_base(prepared: Prepared) -> bool:
@@ -75,12 +71,6 @@ def part_of(prepared: Prepared) -> Manifest:
     if own is None:
         raise ValueError(f"the base {prepared.study.base.source} is not the study's own to train")
     return own_base_part(own, prepared.train, prepared.study.split.rare)
-
-
-def base_of(prepared: Prepared, steps: Sequence[Step]) -> BaseConfig:
-    """The base that is fine-tuned: the configured one, or the folder that the own one's step makes."""
-    own = [step for step in steps if step.stage == "base"]
-    return BaseConfig(source=str(own[0].target)) if own else prepared.study.base
 
 
 def identity(prepared: Prepared, own: Sequence[Step]) -> dict[str, Any]:

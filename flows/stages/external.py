@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data.manifest import Manifest, contents_of, identity_of
 from data.pixels import PixelConfig, load_pixels
@@ -20,12 +19,10 @@ from data.sources.external import (
 from data.splits.provenance import Provenance
 from data.store import write_json
 from flows.inputs import inputs, settings
+from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.stages.split import DUPLICATES_SIZE
 from flows.steps import DiskUse, Step
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 TABLE, RECORD = "chosen.csv", "external.json"
 

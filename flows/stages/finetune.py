@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from augment.base.param_count import base_parts
 from augment.finetune.config import result_settings
-from augment.finetune.run import adapter_bytes, checkpoint_bytes, checkpoint_saves, finetune
+from augment.finetune.disk import adapter_bytes, checkpoint_bytes, checkpoint_saves
+from augment.finetune.run import finetune
 from data.progress import Progress
 from flows.inputs import inputs, settings
+from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.stages import base
 from flows.steps import DiskUse, Step
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 
 def plan(prepared: Prepared, own: Sequence[Step]) -> tuple[Step, ...]:

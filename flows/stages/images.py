@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from augment.generate.record import GeneratedImages
 from augment.generate.run import ImageRequest, generate, generated_image_bytes, synthetic_manifest
@@ -14,11 +13,9 @@ from data.manifest import Manifest
 from data.progress import Progress
 from data.store import digest
 from flows.inputs import inputs
+from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.steps import DiskUse, Step
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 ROOT = "synthetic"  # name of the run folder as a root of paths
 

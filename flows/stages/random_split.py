@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from classify.weights import weights_identity
 
 from classify.config import result_settings
 from classify.predict import predict
 from classify.train import ArmTask, arm_bytes, arm_checkpoint_bytes, arm_checkpoint_saves, train_arm
+from classify.weights import weights_identity
 from data.progress import Progress
 from data.splits.random_split import random_split
 from data.store import write_json
 from flows.inputs import inputs, settings
+from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.steps import DiskUse, Step
-
-if TYPE_CHECKING:
-    from flows.plan import Plan
 
 RECORD = "random_split.json"
 

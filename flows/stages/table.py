@@ -1,4 +1,7 @@
-"""Which function makes a step, by its stage: a step is made by name, in this process or in another."""
+"""All stages at once: which steps a study has, and which function makes a step of a stage.
+
+The graph of a study is stated here alone. A step is made by name, in this process or in another.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from data.progress import Progress
 from flows.plan import Plan
+from flows.prepared import Prepared
 from flows.stages import arm, autoencoded, base, external, finetune, images, random_split
 from flows.steps import Step
 
@@ -33,3 +37,19 @@ STAGES: Mapping[str, Stage] = {
     "arm": Stage(make=arm.make),
     "random split": Stage(make=random_split.make),
 }
+
+
+def make_plan(prepared: Prepared) -> Plan:
+    """Plan every step. Nothing is made or trained.
+
+    Raises InputError for what prompts cannot tell, for files that a section names in vain and for external images
+    that are too few.
+    """
+    from_others = external.plan(prepared)
+    own = base.plan(prepared)
+    adapters = finetune.plan(prepared, own)
+    synthetic = images.plan(prepared, adapters)
+    coded = autoencoded.plan(prepared, own)
+    added = (*from_others, *synthetic, *coded)
+    arms = arm.plan(prepared, added)
+    return Plan(prepared, (*from_others, *own, *adapters, *synthetic, *coded, *arms, *random_split.plan(prepared)))

@@ -11,7 +11,7 @@ from data.splits.provenance import Provenance
 from data.splits.split import SplitConfig
 from data.store import write_json
 from flows.checks import check, refuse_base
-from flows.plan import make_plan
+from flows.stages.table import make_plan
 from flows.study import StudyConfig, load_study
 
 REPOSITORY = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
 from data.sources.external import ExternalArm
 from data.splits.split import SplitConfig
-from flows.plan import make_plan
+from flows.stages.table import make_plan
 from flows.study import StudyConfig
 
 RARE = SplitConfig(rare=("df", "vasc"), shots=2)

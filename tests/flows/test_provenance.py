@@ -11,8 +11,8 @@ from data.splits.provenance import Provenance
 from data.splits.split import SplitConfig
 from data.store import read_json
 from flows import provenance
-from flows.plan import make_plan
 from flows.provenance import provenance_rows, write_provenance
+from flows.stages.table import make_plan
 from flows.study import StudyConfig
 
 
@@ -43,7 +43,7 @@ def seen(monkeypatch):
 @pytest.fixture
 def plan_of(prepare_study, split, tmp_path, monkeypatch):
     """The plan of a study with one arm of external images."""
-    monkeypatch.setattr("flows.plan.external.plan", lambda prepared: ())
+    monkeypatch.setattr("flows.stages.table.external.plan", lambda prepared: ())
 
     every = ("real", "oversampled", "synthetic", ExternalArm(folder=str(tmp_path), name="theirs"))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from flows.augment_and_evaluate import main as run
-from flows.plan import make_plan
+from flows.stages.table import make_plan
 from flows.step import main, make_step
 from flows.study import StudyConfig
 

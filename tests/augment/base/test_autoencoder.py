@@ -15,7 +15,7 @@ from augment.base.autoencoder import (
     train_autoencoder,
 )
 from augment.base.tiny_model import TinyModelConfig, build_tiny_model
-from augment.checkpoint import Checkpoint
+from augment.training.checkpoint import Checkpoint
 from data.errors import TrainingError
 
 pytestmark = pytest.mark.numerical

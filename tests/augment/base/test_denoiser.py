@@ -8,7 +8,7 @@ import torch
 
 from augment.base.denoiser import DenoiserConfig, LatentDataset, tokenize, train_denoiser, unique_prompts
 from augment.base.tiny_model import TinyModelConfig, build_tiny_model
-from augment.checkpoint import Checkpoint
+from augment.training.checkpoint import Checkpoint
 
 SMALL = TinyModelConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16, text_layers=1)
 PROMPTS = ["dermoscopy of a melanoma", "dermoscopy of a skin lesion"] * 4

@@ -12,7 +12,8 @@ from augment import device
 from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
 from augment.finetune import loop
-from augment.finetune.run import adapter_bytes, checkpoint_bytes, checkpoint_saves, finetune
+from augment.finetune.disk import adapter_bytes, checkpoint_bytes, checkpoint_saves
+from augment.finetune.run import finetune
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig

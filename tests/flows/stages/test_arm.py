@@ -6,9 +6,9 @@ Which settings redo an arm stands in test_plan.py, what external images do in te
 import numpy as np
 import pandas as pd
 import pytest
-from augment.generate.record import GeneratedImages
 from PIL import Image
 
+from augment.generate.record import GeneratedImages
 from classify.config import ClassifierConfig
 from classify.predict import Predictions
 from data.errors import DataError
@@ -17,8 +17,8 @@ from data.splits.provenance import Provenance
 from data.splits.split import SplitConfig
 from data.store import building, read_json
 from flows.execute import run_group
-from flows.plan import make_plan
 from flows.stages import arm
+from flows.stages.table import make_plan
 from flows.study import StudyConfig
 
 SMALL = ClassifierConfig(model="test_efficientnet", steps=2, batch_size=4, validate_every=1)

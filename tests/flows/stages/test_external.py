@@ -16,8 +16,8 @@ from data.sources.external import ExternalArm
 from data.splits.split import Split, SplitConfig
 from data.store import read_json, write_json
 from flows.execute import run_group
-from flows.plan import make_plan
 from flows.stages import external
+from flows.stages.table import make_plan
 from flows.study import StudyConfig
 
 COUNTS = {"nv": 6, "mel": 5, "df": 2}  # a part; df is filled up to 5

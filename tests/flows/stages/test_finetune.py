@@ -4,7 +4,7 @@ import pytest
 
 from data.splits.split import SplitConfig
 from flows.execute import run_group
-from flows.plan import make_plan
+from flows.stages.table import make_plan
 from flows.study import StudyConfig
 
 CLASSES = ("df", "mel", "vasc")

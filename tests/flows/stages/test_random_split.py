@@ -9,7 +9,7 @@ from data.splits.random_split import random_split
 from data.splits.split import SplitConfig
 from data.store import read_json
 from flows.execute import run_group
-from flows.plan import make_plan
+from flows.stages.table import make_plan
 from flows.study import StudyConfig, load_study
 
 SMALL = ClassifierConfig(model="test_efficientnet", steps=2, batch_size=4, validate_every=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from augment.lr_schedule import warm_cosine
+from augment.training.lr_schedule import warm_cosine
 
 
 def test_it_rises_to_one_and_falls_to_the_floor():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from augment.checkpoint import Checkpoint, Stateful
+from augment.training.checkpoint import Checkpoint, Stateful
 
 
 def parts(seed=0):
