@@ -72,9 +72,9 @@ def estimate_arm(
 ) -> Estimates:
     """Balanced accuracy and recalls averaged over the arm's seeds; intervals from resampled groups, and seeds."""
     chance = _Chance(seed_variance, 1 / len(predicted), least=0.0)
-    return _estimate(
-        _hits(truth, predicted), truth, groups, n_classes, chance, bootstrap, _varied(len(predicted), seed_variance)
-    )
+    varied = _varied(len(predicted), seed_variance)
+    hits = _hits(truth, predicted)
+    return _estimate(hits, truth, groups, n_classes, chance, bootstrap=bootstrap, varied=varied)
 
 
 def estimate_difference(
@@ -93,7 +93,7 @@ def estimate_difference(
     mean = after.mean(axis=0) - before.mean(axis=0)
     chance = _Chance(seed_variance, 1 / len(before) + 1 / len(after), least=-1.0)
     varied = _varied(max(len(before), len(after)), seed_variance)
-    whole = _estimate(mean[None], truth, groups, n_classes, chance, bootstrap, varied)
+    whole = _estimate(mean[None], truth, groups, n_classes, chance, bootstrap=bootstrap, varied=varied)
     by_seed = tuple(_value(after[i] - before[i], truth, n_classes) for i in range(pairs))
     return Estimates(
         balanced_accuracy=whole.balanced_accuracy,
@@ -144,6 +144,7 @@ def _estimate(
     groups: Shaped[np.ndarray, " n"],
     n_classes: int,
     chance: _Chance,
+    *,
     bootstrap: Bootstrap,
     varied: str,
 ) -> Estimates:

@@ -6,35 +6,22 @@ the seed and its label, so its adapter is the same, within rounding, whichever o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from diffusers import StableDiffusionPipeline
-from jaxtyping import Float
-from torch import Tensor
-
-from augment import device as devices
 from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
-from augment.base.load import load_base
 from augment.context import Context
-from augment.diffusion.sample import require_size
 from augment.finetune.config import result_settings
-from augment.finetune.examples import ClassExamples, class_prompts, encode_posteriors, sample_prior
-from augment.finetune.loop import OnStep, train
-from augment.finetune.optimizers import require_optimizer
+from augment.finetune.loop import OnStep
+from augment.finetune.session import FinetuneSession
 from augment.finetune.trainer import ClassTrainer
-from augment.methods.contract import FinetuneSettings, Trainable
+from augment.methods.contract import FinetuneSettings
 from augment.methods.record import AdapterRecord
 from data.errors import BaseError, DataError, TrainingError
 from data.manifest import Manifest
-from data.pixels import load_pixels
 from data.progress import Progress
-from data.splits.provenance import Provenance
-from data.store import derive_seed, digest
+from data.store import digest
 
 
 def finetune(
@@ -66,95 +53,16 @@ def finetune(
     missing = [label for label, spent in seconds.items() if spent is None]
     if not missing:
         return
-    run = _Run.prepare(base, config, context, len(missing))
+    session = FinetuneSession.prepare(base, config, context, len(missing))
     on_step = _step_reporter(progress, len(shots) - len(missing), len(shots))
     failures = []
-    for group in [missing] if run.trainable.max_classes != 1 else [[label] for label in missing]:
+    for group in [missing] if session.trainable.max_classes != 1 else [[label] for label in missing]:
         try:
-            yield from run.train({label: shots[label] for label in group}, out, keys, on_step)
+            yield from session.train({label: shots[label] for label in group}, out, keys, on_step)
         except TrainingError as error:
             failures.append(str(error))
     if failures:
         raise TrainingError("; ".join(failures))
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What the classes of one call share."""
-
-    base: BaseConfig
-    pipe: StableDiffusionPipeline  # the base, frozen
-    trainable: Trainable
-    prior_latents: Float[Tensor, "n c h w"]
-    config: FinetuneSettings
-    context: Context
-    device: torch.device
-    seconds: float  # spent on these, for each class
-
-    @classmethod
-    def prepare(cls, base: BaseConfig, config: FinetuneSettings, context: Context, classes: int) -> _Run:
-        """Load the base, sample the prior and make what is trained. Raises ConfigError, BaseError."""
-        start, device = time.monotonic(), devices.default_device()
-        require_optimizer(config, device)
-        pipe = devices.to_device(load_base(base), device, torch.float32)
-        for part in (pipe.unet, pipe.text_encoder, pipe.vae):
-            part.requires_grad_(requires_grad=False)
-        require_size(pipe, context.pixels.size)
-        prior = sample_prior(pipe, config.prior_preservation, context)
-        if config.cpu_offload:  # before the UNet is copied: a small GPU would not hold two
-            devices.offload(pipe)
-        trainable = config.trainable(pipe, device)
-        if config.gradient_checkpointing:
-            trainable.pipe.unet.enable_gradient_checkpointing()
-        return cls(base, pipe, trainable, prior, config, context, device, (time.monotonic() - start) / classes)
-
-    def train(
-        self, shots: Mapping[str, Manifest], out: Mapping[str, Path], keys: Mapping[str, str], on_step: OnStep
-    ) -> Iterator[tuple[str, float]]:
-        """Train these classes in one batch; yields label and seconds of each whose adapter is written."""
-        trainers = [self._trainer(label, few, out[label], keys[label]) for label, few in shots.items()]
-        self._offload()
-        for trainer in train(trainers, max_classes=self.trainable.max_classes, on_step=on_step):
-            label = trainer.examples.label
-            trainer.export(
-                base=base_identity(self.base),
-                context=self.context,
-                provenance=Provenance.of(shots[label]),
-                trained_with=list(shots),
-            )
-            yield label, trainer.seconds
-
-    def _trainer(self, label: str, shots: Manifest, out: Path, key: str) -> ClassTrainer:
-        """One class, ready to be trained."""
-        start = time.monotonic()
-        self._offload("vae")
-        examples = self._examples(label, shots)
-        self._offload("text_encoder")
-        trainer = ClassTrainer(self.pipe, self.trainable, examples, self.config, out, key)
-        trainer.seconds = self.seconds + time.monotonic() - start
-        return trainer
-
-    def _offload(self, *needed: str) -> None:
-        """Where `cpu_offload` is set: keep only these modules of the base on the device."""
-        if self.config.cpu_offload:
-            devices.to_device_only(self.pipe, self.device, *needed)
-
-    def _examples(self, label: str, shots: Manifest) -> ClassExamples:
-        config, context = self.config, self.context
-        prompts, prompt_index = class_prompts(label, shots, config.token, context.prompts)
-        pixels, batch_size = load_pixels(shots, context.pixels), config.vae_batch_size
-        means, stds = encode_posteriors(self.pipe, pixels, dihedral=config.dihedral, batch_size=batch_size)
-        prior = config.prior_preservation
-        return ClassExamples(
-            label=label,
-            seed=derive_seed(context.seed, label),
-            prompts=prompts,
-            means=means,
-            stds=stds,
-            prior_latents=self.prior_latents,
-            prior_loss_weight=prior.loss_weight if prior else 0.0,
-            prompt_index=prompt_index,
-        )
 
 
 def _step_reporter(progress: Progress | None, finished: int, classes: int) -> OnStep:

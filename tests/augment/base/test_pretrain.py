@@ -13,17 +13,15 @@ from augment.base.config import BaseConfig, OwnBaseConfig
 from augment.base.denoiser import DenoiserConfig
 from augment.base.identity import base_identity
 from augment.base.load import load_base
-from augment.base.param_count import base_parts
-from augment.base.pretrain import (
-    PretrainConfig,
-    main,
+from augment.base.own_base import (
     own_base_bytes,
     own_base_checkpoint_bytes,
     own_base_part,
     own_base_settings,
-    pretrain,
     pretrain_own,
 )
+from augment.base.param_count import base_parts
+from augment.base.pretrain import PretrainConfig, main, pretrain
 from augment.base.provenance import BaseRecord, base_provenance, base_training_record
 from augment.base.tiny_model import TinyModelConfig
 from augment.context import Context

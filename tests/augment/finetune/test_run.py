@@ -39,7 +39,7 @@ def loaded(pipe, request, monkeypatch):
 
 
 def replace_load(monkeypatch, pipe):
-    monkeypatch.setattr("augment.finetune.run.load_base", lambda _base: copy.deepcopy(pipe))
+    monkeypatch.setattr("augment.finetune.session.load_base", lambda _base: copy.deepcopy(pipe))
 
 
 class StopError(Exception):
@@ -252,7 +252,7 @@ def test_a_small_gpu_holds_only_what_each_stage_needs(base, shots, tmp_path, mon
 
         monkeypatch.setattr(where, name, call)
 
-    module = sys.modules["augment.finetune.run"]
+    module = sys.modules["augment.finetune.session"]
     record(module, "encode_posteriors", "encode", "batch_size")
     record(ClassTrainer, "__post_init__", "trainer")
     record(module, "train", "train")
