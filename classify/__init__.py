@@ -1,1 +1,1 @@
-"""Judges images: training, predictions, metrics. Never imports augment."""
+"""Classifies images: training, predictions, metrics. Never imports augment."""

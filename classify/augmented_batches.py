@@ -19,7 +19,7 @@ from data.train_views import train_augmentation
 Place = Literal["auto", "cpu", "device"]
 Batch = Callable[[Int[np.ndarray, " n"]], Float[Tensor, "n 3 size size"]]
 
-_ROOM = 0.5  # share of the free memory that images may take
+_MOST_MEMORY = 0.5  # share of the free memory that images may take
 
 
 class AugmentedBatches(Protocol):
@@ -80,4 +80,4 @@ class GpuAugment:
 
 def _fits(images: Tensor, device: torch.device) -> bool:
     free = free_bytes(device)
-    return free is None or images.nbytes <= _ROOM * free
+    return free is None or images.nbytes <= _MOST_MEMORY * free

@@ -56,12 +56,12 @@ def imagenet_features(pixels: PixelConfig) -> Extractor:
 def features(
     network: nn.Module, pixels: UInt8[np.ndarray, "n h w 3"], batch_size: int | None = None
 ) -> Float[np.ndarray, "n width"]:
-    """Give what a timm network's last layer is told of each image, in evaluation mode; the mode is left as it was."""
+    """Inputs of a timm network's last layer for each image, in evaluation mode; the mode is restored afterwards."""
     own = cast("Any", network)
 
     def before_the_last(images: Tensor) -> Tensor:
-        told: Tensor = own.forward_head(own.forward_features(images), pre_logits=True)
-        return told
+        features: Tensor = own.forward_head(own.forward_features(images), pre_logits=True)
+        return features
 
     found: Float[np.ndarray, "n width"] = in_batches(network, before_the_last, pixels, batch_size).numpy()
     return found

@@ -98,15 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--train-images", type=int, default=OracleConfig().images, help="phantoms to learn from, in all"
     )
     parser.add_argument("--steps", type=int, default=OracleConfig().classifier.steps, help="optimiser steps")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _evaluate(given))
+    parsed = parser.parse_args(arguments)
+    return exit_code(lambda: _evaluate(parsed))
 
 
-def _evaluate(given: argparse.Namespace) -> int:
-    classifier = {"steps": given.steps, "validate_every": max(1, given.steps // 8)}
-    config = parse(OracleConfig, {"images": given.train_images, "classifier": classifier}, "oracle")
-    model = train_oracle(given.out, config, _print)
-    predictions = oracle_predictions(model, true_phantoms(given.out, config, given.images), given.out / "cache")
+def _evaluate(parsed: argparse.Namespace) -> int:
+    classifier = {"steps": parsed.steps, "validate_every": max(1, parsed.steps // 8)}
+    config = parse(OracleConfig, {"images": parsed.train_images, "classifier": classifier}, "oracle")
+    model = train_oracle(parsed.out, config, _print)
+    predictions = oracle_predictions(model, true_phantoms(parsed.out, config, parsed.images), parsed.out / "cache")
     print(_table(predictions.classes, score(predictions.truth, predictions.predicted, len(predictions.classes))))
     print(f"oracle: {model}")
     return 0

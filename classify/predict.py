@@ -160,19 +160,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--arm", help="which arm's classifier (default: the last arm's)")
     parser.add_argument("--seed", type=int, help="which classifier seed (default: the first)")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="the CSV (default: predictions.csv)")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _applied(given))
+    parsed = parser.parse_args(arguments)
+    return exit_code(lambda: _applied(parsed))
 
 
-def _applied(given: argparse.Namespace) -> int:
-    model = find_model(given.run, given.arm, given.seed)
-    found = predict(model, folder_of_images(given.images))
-    found.write(given.out)
+def _applied(parsed: argparse.Namespace) -> int:
+    model = find_model(parsed.run, parsed.arm, parsed.seed)
+    found = predict(model, folder_of_images(parsed.images))
+    found.write(parsed.out)
     counts = Counter(found.classes[k] for k in found.predicted)
     print(f"{len(found.image_ids)} images classified by {model}")
     for label in found.classes:
         print(f"  {label:>12} {counts[label]:6d}")
-    print(f"probabilities: {given.out}")
+    print(f"probabilities: {parsed.out}")
     return 0
 
 

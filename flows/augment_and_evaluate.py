@@ -45,9 +45,9 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
 def main(arguments: list[str]) -> int:
     """Run by hand. Exit code: 0, 1 for a failure of the program, 2 for bad input, 130 after Ctrl-C."""
     if not arguments or arguments[0].startswith("-"):
-        asked = arguments in (["-h"], ["--help"])
-        print(USAGE, file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
+        wants_help = arguments in (["-h"], ["--help"])
+        print(USAGE, file=sys.stdout if wants_help else sys.stderr)
+        return 0 if wants_help else 2
     stopped = "stopped; the same command again goes on from what is finished"
     return exit_code(lambda: _by_hand(arguments[0], arguments[1:]), stopped)
 

@@ -28,7 +28,7 @@ def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupRes
     missing = [step for step in steps if not step.is_finished]
     with disk_full_as_input_error(plan.prepared.study.output_dir):
         if len(missing) > 1:
-            _make_together(plan, missing, progress)
+            _make_group(plan, missing, progress)
         elif missing:
             _make_one(plan, missing[0], progress)
     parts = tuple(result_of(step, reused=step not in missing) for step in steps)
@@ -63,7 +63,7 @@ def _make_one(plan: Plan, step: Step, progress: Progress) -> None:
     make_artefact(step, lambda folder: STAGES[step.stage].make(plan, step, folder, progress))
 
 
-def _make_together(plan: Plan, missing: Sequence[Step], progress: Progress) -> None:
+def _make_group(plan: Plan, missing: Sequence[Step], progress: Progress) -> None:
     """Close each step's folder as soon as it is written."""
     make_group = STAGES[missing[0].stage].make_group
     if make_group is None:

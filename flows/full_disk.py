@@ -12,7 +12,7 @@ from data.errors import InputError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # What libraries say in place of the system's error, whose number they drop.
-_SAID = "No space left on device"
+_MESSAGE = "No space left on device"
 _FAILED = ("PytorchStreamWriter failed writing", "basic_ios::clear: iostream error", "unexpected pos")  # of any write
 _LITTLE = 2 * 2**30  # bytes free, below which a write that failed is taken to have failed for want of room
 
@@ -38,7 +38,7 @@ def _is_full(fault: BaseException | None, output_dir: str) -> bool:
     while fault is not None:
         if isinstance(fault, OSError) and fault.errno in _FULL:
             return fault.filename is None or _on_one_disk(fault.filename, output_dir)
-        if _SAID in str(fault):
+        if _MESSAGE in str(fault):
             return True
         if any(words in str(fault) for words in _FAILED):
             return shutil.disk_usage(output_dir).free < _LITTLE

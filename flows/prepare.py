@@ -49,12 +49,12 @@ def read_images(study: StudyConfig, progress: Progress) -> Images:
     start = time.perf_counter()
     calls: list[int] = []
 
-    def drawing(done: int, total: int, note: str = "") -> None:
+    def on_drawn(done: int, total: int, note: str = "") -> None:
         calls.append(done)
         progress(done, total, note)
 
     folder = study.cache.with_name("data")
-    manifest = load_manifest(study.data, folder, drawing)
+    manifest = load_manifest(study.data, folder, on_drawn)
     contents = contents_of(manifest, study.cache / "contents.json")
     return Images(
         stage="read images",

@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, metavar="CONFIG|RUN")
     parser.add_argument("step", help='its id, as `lesionloom plan` lists it, e.g. "fine-tune df"')
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _made(given.source, given.step, given.overrides))
+    parsed = parser.parse_args(arguments)
+    return exit_code(lambda: _made(parsed.source, parsed.step, parsed.overrides))
 
 
 def _made(source: Path, name: str, overrides: Sequence[str]) -> int:

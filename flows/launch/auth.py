@@ -70,5 +70,5 @@ def local(api: str) -> bool:
 
 
 def sign_in() -> str:
-    """Say in words what the UI's login, which asks once in each browser, wants to be told."""
+    """What the login of the UI asks for, once in each browser, in words."""
     return f"your {VARIABLE}" if os.environ.get(VARIABLE) else "what `cat .prefect/auth` shows"

@@ -21,7 +21,7 @@ QUIET = {
 
 
 class StartError(Exception):
-    """What a user can mend, in one line."""
+    """What a user can fix, in one line."""
 
 
 def environment() -> None:
@@ -87,4 +87,4 @@ def _uv_from_pip() -> str | None:
 
 def _run(command: list[str], *, quiet: bool = False) -> None:
     if code := call(command, quiet=quiet).returncode:
-        raise StartError(f"`{' '.join(command)}` failed with exit code {code}; mend that and type the same again")
+        raise StartError(f"`{' '.join(command)}` failed with exit code {code}; fix that and type the same again")

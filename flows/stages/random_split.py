@@ -1,4 +1,4 @@
-"""What a random split of images would have reported: the same classifier, trained and judged on parts that leak.
+"""What a random split of images would have reported: the same classifier, trained and predictions on parts that leak.
 
 Its step keeps no model and no image ids or groups beside its predictions, so nothing of it can be paired with an arm.
 """
@@ -66,14 +66,14 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     split = random_split(plan.prepared.split, study.study_seed)
     task = ArmTask(arm="random split", seed=int(step.record[-1]), train=split.train, validation=split.validation)
     train_arm(task=task, config=study.classifier, pixels=study.pixels, out=folder, cache=study.cache, progress=progress)
-    judged = predict(folder / "model", split.test, cache=study.cache)
+    predictions = predict(folder / "model", split.test, cache=study.cache)
     shutil.rmtree(folder / "model")
     write_json(
         folder / RECORD,
         {
-            "classes": judged.classes,
-            "truth": judged.truth.tolist(),
-            "predicted": judged.predicted.tolist(),
+            "classes": predictions.classes,
+            "truth": predictions.truth.tolist(),
+            "predicted": predictions.predicted.tolist(),
             "leaked": split.leaked,
         },
     )

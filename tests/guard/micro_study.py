@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--as-elsewhere", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args(arguments)
-    _settle(asked.threads)
+    _set_threads(asked.threads)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         found = {"fingerprint": fingerprint(asked.threads), "content": run_all(Path(folder))}
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
     return 1 if wrong else 0
 
 
-def _settle(threads: int) -> None:
+def _set_threads(threads: int) -> None:
     """Compute on the processor, with so many threads, and import the program that this file belongs to."""
     os.environ |= {"OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": ""}  # before torch is imported
     sys.path.insert(0, str(HERE.parents[1]))

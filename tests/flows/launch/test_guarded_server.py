@@ -35,7 +35,7 @@ def project(tmp_path_factory):
     for name in ("prefect.toml", "prefect.yaml"):
         shutil.copy(REPOSITORY / name, folder)
     (folder / ".venv").symlink_to(sys.prefix)
-    environment = _careless(folder, tmp_path_factory.mktemp("home"))
+    environment = _exposed(folder, tmp_path_factory.mktemp("home"))
     try:
         _run("python", "-c", UP, folder=folder, environment=environment)
         yield folder, environment
@@ -49,7 +49,7 @@ def project(tmp_path_factory):
         )
 
 
-def _careless(folder, home):
+def _exposed(folder, home):
     """The environment of a user who set what would open the server to all, and no auth string."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
