@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from augment.methods import record as adapter_record
+from augment.methods.record import AdapterRecord
 from classify import record as arm_record
 from classify.record import ArmRecord
 from data.errors import InputError
@@ -38,16 +40,16 @@ def arm_training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> ArmTrainin
 def finetune(run: RunFolder, label: str) -> FineTune:
     """A class's fine-tune and the images generated with it; a class that is full already gets none."""
     folder = run.artifact("finetune", label)
-    adapter = run.json(folder, "adapter.json")
+    adapter = run.record_of(folder, adapter_record.RECORD, AdapterRecord.read)
     images = pd.DataFrame()
     if label in run.names("images"):
         images = run.table(run.artifact("images", label), "metadata.csv", ["file_name", *_SETTINGS])
     return FineTune(
-        method=adapter["method"],
-        prompt=adapter["prompt"],
-        shots=len(adapter["provenance"]["image_ids"]),
-        steps=adapter["steps"],
-        seconds=float(adapter["seconds"]),
+        method=adapter.display_name,
+        prompt=adapter.prompt,
+        shots=len(adapter.provenance.image_ids),
+        steps=adapter.steps,
+        seconds=float(adapter.seconds),
         losses=_losses(run, folder),
         previews=_some(run.pictures(folder / "previews")),
         images=len(images),

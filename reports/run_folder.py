@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from data.errors import InputError
+from data.errors import ConfigError, InputError
 from data.manifest import read_table
 from data.store import read_json
 
@@ -81,6 +81,8 @@ class RunFolder:
         _require_file(folder / name, _FIX)
         try:
             return read(folder)
+        except ConfigError as fault:  # it names the file and the field
+            raise InputError(f"{fault}; {_FIX}") from fault
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise InputError(f"{folder / name}: is no record that can be read ({fault}); {_FIX}") from fault
 

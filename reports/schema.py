@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from data.errors import InputError
+from data.splits.leakage import PartCounts
 from data.store import read_json, write_json
 
 if TYPE_CHECKING:
@@ -94,16 +95,6 @@ class ExternalImages:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartCounts:
-    """One part of the split."""
-
-    images: int
-    lesions: int
-    groups: int  # leakage groups
-    by_class: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Leak:
     """What a random split of images would have leaked from one class's test images."""
 
@@ -130,7 +121,7 @@ class SplitCounts:
     """The split, and what each part of the run has seen of it."""
 
     groups: int
-    links: dict[str, int]  # patient, lesion, duplicate -> links found
+    links: dict[str, int]  # lesion, patient, group, duplicate -> links found
     shared_groups: int  # groups that stand in two parts: 0, or the study is void
     parts: dict[str, PartCounts]
     random_split_leaks: tuple[Leak, ...]

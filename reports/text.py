@@ -154,11 +154,6 @@ def origins(arm: Arm, counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
     return sorted(rows, key=lambda row: row[0] == "repeated")
 
 
-def method_name(method: str) -> str:
-    """A personalisation method as its authors write it."""
-    return {"lora": "LoRA", "dreambooth": "DreamBooth"}.get(method, method)
-
-
 def preview_step(path: str) -> str:
     """What a preview shows, from its name: step-000100.jpg is step 100."""
     stem = PurePosixPath(path).stem

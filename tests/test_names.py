@@ -18,10 +18,11 @@ PAGES = sorted(
 )
 IDENTIFIERS = frozenset(
     """
-    told untold heard said Wardrobe wear Lesson Training Stack Stacked bear touched Levels NAMES DraftConfig settle in_chunks pinned decisive what_decides recipe Watch Spoken watched
-    Conductor conduct Done DoneTogether Together Finding steps_ahead steps_of_run Left Room said_if_full SeenIds seen_by
-    known_in_full divide_carelessly CarelessSplit learnt Elsewhere FolderArm filling Look looks_of Notes remark mend
-    cases strange judge Judge JudgeConfig RunningAverage Spread spread_of OneByOne OnDevice wording bare_name
+    told untold heard said Wardrobe wear Lesson Training Stack Stacked bear touched Levels NAMES DraftConfig
+    settle in_chunks pinned decisive what_decides recipe Watch Spoken watched Conductor conduct Done
+    DoneTogether Together Finding steps_ahead Left Room said_if_full SeenIds seen_by known_in_full
+    divide_carelessly CarelessSplit learnt Elsewhere FolderArm filling Look looks_of Notes remark mend cases
+    strange judge Judge JudgeConfig RunningAverage Spread spread_of OneByOne OnDevice wording bare_name
     """.split()
 )
 WORDS = re.compile(r"\b(mend(s|ed|ing)?|careless(ly)?|wardrobe|conductor|bare_name|so-manieth)\b", re.IGNORECASE)
@@ -31,9 +32,7 @@ def names_in(path):
     """Every identifier of a file, with its line."""
     with path.open("rb") as file:
         yield from (
-            (token.string, token.start[0])
-            for token in tokenize.tokenize(file.readline)
-            if token.type == tokenize.NAME
+            (token.string, token.start[0]) for token in tokenize.tokenize(file.readline) if token.type == tokenize.NAME
         )
 
 
@@ -50,7 +49,9 @@ def test_no_figure_of_speech_stands_for_a_term(path):
     assert [f"line {n}: {line.strip()}" for n, line in enumerate(lines, 1) if WORDS.search(line)] == []
 
 
-@pytest.mark.parametrize("page", [path for path in PAGES if path.suffix in {".md", ".yaml"}], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "page", [path for path in PAGES if path.suffix in {".md", ".yaml"}], ids=lambda path: path.name
+)
 def test_no_page_overrides_an_old_key(page):
     text = page.read_text(encoding="utf-8")
     assert [key for key in RENAMED if "." in key and re.search(rf"(?<![\w.]){re.escape(key)}(?=[=:`])", text)] == []

@@ -158,6 +158,7 @@ class ClassTrainer:
         write_text(self.out / "loss.csv", self._loss_table())
         record = AdapterRecord(
             method=self.config.method,
+            display_name=self.config.display_name,
             label=self.examples.label,
             prompt=self.examples.prompts[INSTANCE],
             negative_prompt="",

@@ -19,6 +19,7 @@ class AdapterRecord:
     """One class's adapter; `config`, `pixels` and `base` are plain JSON."""
 
     method: str
+    display_name: str  # of the method, as its authors write it
     label: str
     prompt: str  # of generation
     negative_prompt: str

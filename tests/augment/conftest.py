@@ -85,6 +85,7 @@ def write_adapter_record():
     def write(folder, config, base):
         AdapterRecord(
             method=config.method,
+            display_name=config.display_name,
             label="df",
             prompt="dermoscopy of a dermatofibroma",
             negative_prompt="",

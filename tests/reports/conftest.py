@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from augment.methods.record import AdapterRecord
+from data.splits.provenance import Provenance
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
@@ -138,7 +141,7 @@ def _write_split(
         "test": "by share",
         "left_out": [],
         "groups": 410,
-        "links": {"patient": 120, "lesion": 300, "duplicate": 7},
+        "links": {"lesion": 300, "patient": 120, "group": 0, "duplicate": 7},
         "parts": {
             part: {"images": sum(c.values()), "lesions": sum(c.values()) // 2, "groups": sum(c.values()) // 2,
                    "by_class": c}
@@ -182,14 +185,12 @@ def _write_finetune(folder: Path, label: str, rng: np.random.Generator) -> None:
     _write_csv(folder / "loss.csv", ("step", "loss", "lr"), [(s, x, 1e-4) for s, x in zip(steps, loss, strict=True)])
     for step in (100, 200):
         _picture(folder / f"previews/step-{step:06d}.jpg", (40 + step // 2, 60, 90), size=(128, 32))
-    adapter = {
-        "method": "lora", "label": label, "prompt": f"dermoscopy of {label}", "negative_prompt": "", "token": "",
-        "config": {"rank": 16}, "base": {"source": "tiny"}, "steps": 200, "seed": 0, "seconds": 41.5,
-        "provenance": {"image_ids": [f"train-{label}-{i}" for i in range(0, 16, 2)], "group_ids": [],
-                       "lesion_ids": [], "patient_ids": [], "is_complete": True},
-        "final_loss": float(loss[-1]),
-    }  # fmt: skip
-    write_json(folder / "adapter.json", adapter)
+    AdapterRecord(
+        method="lora", display_name="LoRA", label=label, prompt=f"dermoscopy of {label}", negative_prompt="",
+        token=None, steps=200, final_loss=float(loss[-1]), config={"rank": 16}, key="k", weights="weights.safetensors",
+        sha256="ab" * 32, base={"source": "tiny"}, pixels={"size": 64}, seed=0, trained_with=[label], seconds=41.5,
+        provenance=Provenance(image_ids=frozenset(f"train-{label}-{i}" for i in range(0, 16, 2))),
+    ).write(folder)  # fmt: skip
 
 
 def _write_images(folder: Path, label: str, count: int) -> None:

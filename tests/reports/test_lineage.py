@@ -14,7 +14,7 @@ from reports.summary import summarise
 
 def test_what_ties_groups_is_named_where_something_does(make_run):
     split = summarise(make_run()).split
-    assert lineage.links(split) == "120 patient, 300 lesion and 7 duplicate links"
+    assert lineage.links(split) == "300 lesion, 120 patient and 7 duplicate links"
     assert lineage.links(replace(split, links={"patient": 0, "lesion": 0, "duplicate": 7})) == "7 duplicate links"
     assert lineage.links(replace(split, links={"patient": 0})) == ""
 
