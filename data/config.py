@@ -48,7 +48,16 @@ RENAMED: Mapping[str, str] = {  # keys of before 0.1.0 and what they are called 
     **_renamed("data.", further="extra_tables", rename="label_map", leave_out="exclude_ids"),
     **_renamed("data.test.", further="extra_tables", leave_out="exclude_ids"),
     **_renamed(
-        "base.pretrain.", start="init_from", unnamed="class_dropout", plain="attribute_dropout", balance="class_balance"
+        "base.pretrain.", start="init_from", sizes="model", unnamed="class_dropout", plain="attribute_dropout",
+        balance="class_balance",
+    ),
+    **_renamed(
+        "base.pretrain.autoencoder.", recolour="color_jitter", leaves="dead_leaves",
+        checkpoint_every="checkpointing_steps",
+    ),
+    **_renamed(
+        "base.pretrain.denoiser.", min_snr="min_snr_gamma", unprompted="caption_dropout", ema="ema_decay",
+        checkpoint_every="checkpointing_steps",
     ),
     **_renamed("prompts.", picture="modality", subject="superclass", words="class_names", phrases="templates"),
     **_renamed("", photographs="embed_real_images", runs="output_dir"),

@@ -110,7 +110,7 @@ def test_an_arm_that_this_program_does_not_have_is_refused(make_run):
 def test_a_record_of_another_shape_is_refused(make_run):
     run = make_run()
     (run / "split-0a1b/leakage.json").write_text("{}")
-    with pytest.raises(InputError, match="leakage.json: test: Field required.*delete its folder"):
+    with pytest.raises(InputError, match=r"leakage\.json: test: Field required.*delete its folder"):
         summarise(run)
 
 
