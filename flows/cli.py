@@ -36,7 +36,7 @@ def run(config: Config, /, *overrides: Overrides) -> int:
 @app.command
 def plan(config: Config, /, *overrides: Overrides) -> int:
     """List the steps of a study, what is there and what disk it takes; nothing is made."""
-    from flows.planned import show  # noqa: PLC0415
+    from flows.show_plan import show  # noqa: PLC0415
 
     return show(config, overrides)
 

@@ -20,10 +20,10 @@ from flows.checks import check
 from flows.execute import run_group
 from flows.full_disk import disk_full_as_input_error
 from flows.plan import Plan
-from flows.planned import write_plan
 from flows.prepare import prepare
 from flows.provenance import write_provenance
 from flows.record import write_run
+from flows.show_plan import write_plan
 from flows.stages.table import STAGES, make_plan
 from flows.steps import Runner, StepResult
 from flows.study import StudyConfig

@@ -19,8 +19,8 @@ from data.errors import ConfigError, InputError, exit_code
 from data.store import read_json
 from flows.execute import run_group
 from flows.plan import Plan
-from flows.planned import PLAN
 from flows.prepare import prepare
+from flows.show_plan import PLAN
 from flows.stages.table import make_plan
 from flows.steps import GroupResult, Runner
 from flows.study import StudyConfig, load_study

@@ -1,4 +1,4 @@
-"""What a random split of images would have reported: the same classifier, trained and predictions on parts that leak.
+"""What a random split of images would have reported: the same classifier, trained and tested on parts that leak.
 
 Its step keeps no model and no image ids or groups beside its predictions, so nothing of it can be paired with an arm.
 """

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from flows.augment_and_evaluate import main as run
-from flows.planned import plan_without_writing, show_plan
+from flows.show_plan import plan_without_writing, show_plan
 from flows.study import load_study
 
 # diffusers' scheduler hands a tensor to numpy the old way
