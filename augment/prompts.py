@@ -24,7 +24,7 @@ from data.sources.tables import UNKNOWN
 if TYPE_CHECKING:
     from data.manifest import Manifest
 
-RARE_TOKENS = ("sks", "zwx", "ktn", "qvm", "ohw", "bnk", "pfj")  # none is a word of any prompt; one per class
+RARE_TOKENS = ("sks", "zwx", "ktn", "qvm", "ohw", "bnk", "pfj")  # none is a word of any prompt; each is one token
 SUPERCLASS = "skin lesion"
 
 DIAGNOSES = {

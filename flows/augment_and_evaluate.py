@@ -30,11 +30,11 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
     """
     get_run_logger().info("loading torch and diffusers")
     from flows.pipeline import run_study  # noqa: PLC0415 - see above
-    from flows.prefect_tasks import TaskRunner, show_report, unfinished  # noqa: PLC0415
+    from flows.prefect_tasks import PrefectRunner, show_report, unfinished  # noqa: PLC0415
     from flows.study import load_study  # noqa: PLC0415
 
     try:
-        found = run_study(load_study(config, overrides or ()), TaskRunner())
+        found = run_study(load_study(config, overrides or ()), PrefectRunner())
     except (InputError, TrainingError) as fault:
         return unfinished(fault)
     get_run_logger().info(found.answer)

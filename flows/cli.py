@@ -42,6 +42,19 @@ def plan(config: Config, /, *overrides: Overrides) -> int:
 
 
 @app.command
+def step(
+    source: Annotated[Path, Parameter(help="a study's YAML file, or the folder of a run that has begun")],
+    step: Annotated[str, Parameter(help='its id, as `lesionloom plan` lists it, e.g. "fine-tune df"')],
+    /,
+    *overrides: Overrides,
+) -> int:
+    """Make one step of a study in a process of its own; what it needs must be finished."""
+    from flows.step import main as command  # noqa: PLC0415
+
+    return command([str(source), step, *overrides])
+
+
+@app.command
 def doctor(
     config: Config,
     /,

@@ -36,8 +36,10 @@ SHEET = (8, 2)  # images of a sample sheet, across and down
 TILE = 96  # pixels
 
 
-class TaskRunner:
-    """A `Runner` whose pieces of work are Prefect tasks of their own.
+class PrefectRunner:
+    """A `Runner` whose pieces of work are Prefect tasks, called one after another in this process.
+
+    `flows.step` makes a step in another process, or on another machine.
 
     The run folder decides what is done, so Prefect's cache is off; a step that had nothing to do ends in a
     state named Reused. Bad input and training that failed are no tracebacks but states with one line.

@@ -17,7 +17,7 @@ from augment.generate.record import GeneratedImages
 from classify.arms import Arm
 from classify.weights import weights_name, weights_provenance
 from data.manifest import Manifest
-from data.sources.external import external_provenance
+from data.sources.external import external_provenance, folder_of
 from data.splits.leakage import expected_leakage
 from data.splits.provenance import Provenance
 from data.splits.split import Split
@@ -109,7 +109,7 @@ def _generators(plan: Plan) -> list[Row]:
 
 def _external(plan: Plan) -> list[Row]:
     return [
-        Row(kind="external", name=arm.name, seen=external_provenance(Path(arm.folder)))
+        Row(kind="external", name=arm.name, seen=external_provenance(folder_of(arm)))
         for arm in plan.prepared.study.external_arms
     ]
 

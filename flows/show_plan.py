@@ -1,4 +1,4 @@
-"""A plan shown before it is run, and kept in the run folder: which steps, what is there, how much disk.
+"""A plan shown before it is run, and written into the run folder: which steps, what is there, how much disk.
 
 `lesionloom plan CONFIG` prints it and makes nothing: what must be made to know the steps (phantoms, the split) is made
 in a temporary folder.
@@ -29,9 +29,17 @@ PLAN = "plan.json"
 
 
 def write_plan(plan: Plan) -> None:
-    """Keep config and digests of the steps in the run folder, for `flows.step`."""
+    """Write the plan into the run folder: the config, and each step's digest, needs, device and artefact."""
     study = plan.prepared.study
-    steps = {step.id: step.digest for step in plan.steps}
+    steps = {
+        step.id: {
+            "digest": step.digest,
+            "needs": step.needs,
+            "on_device": step.on_device,
+            "folder": str(step.target.relative_to(study.folder)),
+        }
+        for step in plan.steps
+    }
     write_json(study.folder / PLAN, {"config": to_dict(study), "digest": plan.digest, "steps": steps})
 
 

@@ -51,7 +51,9 @@ def study_of(source: Path, overrides: Sequence[str] = ()) -> tuple[StudyConfig, 
         raise ConfigError(f"{source}: a run's config cannot be overridden; give the YAML file instead")
     try:
         record = read_json(source / PLAN)
-        return parse(StudyConfig, record["config"], str(source / PLAN)), record["steps"]
+        here = {"name": source.resolve().name, "output_dir": str(source.parent)}  # the folder may have been moved
+        study = parse(StudyConfig, {**record["config"], **here}, str(source / PLAN))
+        return study, {name: step["digest"] for name, step in record["steps"].items()}
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ConfigError(f"{source}: holds no {PLAN} of a run; give a config, or a run folder") from fault
 

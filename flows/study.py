@@ -41,7 +41,7 @@ class StudyConfig:
     """Which data, base and models a study compares, and how."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "study"  # folder under output_dir
-    study_seed: Seed = 0  # varies split, shots, fine-tune and images
+    study_seed: Seed = 0  # of the split, the few-shot images, the adapters and the synthetic images
     data: DataConfig = DataConfig()
     pixels: PixelConfig = PixelConfig()
     split: SplitConfig = SplitConfig()
@@ -54,7 +54,7 @@ class StudyConfig:
     fill_to: Annotated[int, Field(ge=1)] | None = None  # images a rare class in filled arms; None: the median class's
     embed_real_images: bool = True  # False: neither report nor run folder holds thumbnails of the data set's images
     random_split: bool = False  # True: also report what a random split of images would have given
-    seeds: tuple[Seed, ...] = (0, 1)  # one classifier an arm and seed
+    seeds: tuple[Seed, ...] = (0, 1)  # of the classifiers: one an arm and seed
     output_dir: str = "runs"  # folder of all runs
 
     def __post_init__(self) -> None:

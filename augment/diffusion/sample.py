@@ -26,9 +26,12 @@ from data.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SamplerConfig:
-    """How latents are denoised. A guidance scale of 2 to 3 makes better training data than the usual 7.5."""
+    """How latents are denoised, for previews and prior images; what `generate` leaves out is its preset's.
 
-    steps: Annotated[int, Field(ge=1, le=1000)] = 20  # denoiser calls an image, without guidance's
+    A guidance scale of 2 to 3 makes better training data than the usual 7.5.
+    """
+
+    steps: Annotated[int, Field(ge=1, le=1000)] = 20  # of the scheduler; guidance calls the denoiser twice a step
     guidance_scale: Annotated[float, Field(ge=1, le=50)] = 2.0  # 1 = none
     guidance_end: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of the steps, from the first, with guidance
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32  # images

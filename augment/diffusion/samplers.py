@@ -99,7 +99,7 @@ class Preset:
     sampler_sd1: str | None = None  # on Stable Diffusion 1.x, if it is another one there
 
 
-PRESETS: dict[PresetName, Preset] = {
+PRESETS: dict[PresetName, Preset] = {  # a config's own `generate.steps` and the like go before these
     "quality": Preset(steps=20, guidance_scale=2.0, guidance_end=1.0, sampler="dpmsolver++2m"),
     "fast": Preset(  # beyond 50 steps noise levels coincide
         steps=10,

@@ -112,7 +112,7 @@ def symmetries(pixels: UInt8[np.ndarray, "n H W 3"]) -> list[UInt8[np.ndarray, "
     return [*rotated, *(image[:, :, ::-1] for image in rotated)]
 
 
-def sample_batch(
+def training_batch(
     examples: ClassExamples, step: int, n: int, *, num_train_timesteps: int, caption_dropout: float
 ) -> Batch:
     """The batch of one step: n samples of the class, and as many of the prior if there is one."""

@@ -24,7 +24,7 @@ from augment.context import Context
 from augment.diffusion.conditioning import encode_prompts
 from augment.diffusion.decode import decode
 from augment.diffusion.samplers import alphas_cumprod
-from augment.finetune.examples import EMPTY, INSTANCE, Batch, ClassExamples, sample_batch
+from augment.finetune.examples import EMPTY, INSTANCE, Batch, ClassExamples, training_batch
 from augment.finetune.optimizers import optimizer_for
 from augment.finetune.preview import preview_latents, write_strip
 from augment.methods.contract import FinetuneSettings, Trainable
@@ -84,7 +84,7 @@ class ClassTrainer:
 
     def batch(self) -> Batch:
         """The next step's batch."""
-        return sample_batch(
+        return training_batch(
             self.examples,
             len(self.losses),
             self.config.batch_size,

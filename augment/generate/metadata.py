@@ -5,40 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from data.store import derive_seed
-
 if TYPE_CHECKING:
+    from augment.generate.planned_images import PlannedImage
     from augment.generate.record import GeneratedImages
-    from augment.prompts import Attributes
 
 FILE = "metadata.csv"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedImage:
-    """One image: its file, its seed and its prompt."""
-
-    name: str  # path in the folder
-    seed: int
-    prompt: str
-    attributes: Attributes | None  # of one of the class's real images, which the prompt names; None: of none
-
-
-def plan_images(
-    record: GeneratedImages, count: int, attributes: Sequence[Attributes], file_format: str
-) -> list[PlannedImage]:
-    """Each image by its number: the same however many there are."""
-    images = []
-    for index in range(count):
-        seed = derive_seed(record.seed, record.label, index)
-        own = attributes[derive_seed(seed, "attributes") % len(attributes)] if attributes else None
-        prompt = record.prompt if own is None else own.added_to(record.prompt)
-        name = f"images/{record.label}-{index:06d}.{file_format}"
-        images.append(PlannedImage(name=name, seed=seed, prompt=prompt, attributes=own))
-    return images
 
 
 def metadata_csv(record: GeneratedImages, images: Sequence[PlannedImage]) -> str:

@@ -19,7 +19,7 @@ from augment.base.identity import base_identity
 from augment.base.load import load_base
 from augment.generate.config import GenerateConfig
 from augment.generate.few_step import with_few_step_lora, with_taesd
-from augment.methods.table import load_adapter
+from augment.methods.table import read_adapter
 
 _COMPILE_FROM = 1000  # images; below, compiling takes longer than it saves
 _MIN_SPARE_MEMORY = 8  # times the kept weights must be free on a device that is to hold them
@@ -41,7 +41,7 @@ class AdapterPipeline:
 
         The number of images to generate decides whether compiling pays. Raises BaseError for weights that do not fit.
         """
-        adapter = None if folder is None else load_adapter(folder, base_identity(self.base))
+        adapter = None if folder is None else read_adapter(folder, base_identity(self.base))
         pipe = self._load(config)
         targets = [] if adapter is None else adapter.target_weights(pipe)
         self._keep_base_weights(targets, config)

@@ -22,8 +22,9 @@ from augment.generate import metadata
 from augment.generate.batches import generate_pixels
 from augment.generate.config import GenerateConfig
 from augment.generate.image_writer import ImageWriter
-from augment.generate.metadata import metadata_csv, plan_images
+from augment.generate.metadata import metadata_csv
 from augment.generate.pipeline import AdapterPipeline
+from augment.generate.planned_images import plan_images
 from augment.generate.record import GeneratedImages
 from augment.methods.record import AdapterRecord
 from augment.prompts import Attributes

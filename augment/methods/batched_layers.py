@@ -72,9 +72,8 @@ class BatchedLoraConv2d(BatchedLoraLayer):
             pixels = inputs.permute(0, 2, 3, 1)
             out = _linear(pixels, layer.weight.flatten(1), layer.bias, down.flatten(2), up.flatten(2))
             return out.permute(0, 3, 1, 2)
-        convolved: Tensor = _Convolution.apply(
-            inputs, layer.weight, layer.bias, down, up.flatten(2), layer.stride, layer.padding
-        )
+        geometry = (layer.stride, layer.padding)
+        convolved: Tensor = _Convolution.apply(inputs, layer.weight, layer.bias, down, up.flatten(2), geometry)
         return convolved
 
 
@@ -131,9 +130,9 @@ class _Convolution(torch.autograd.Function):
         bias: Tensor | None,
         down: Tensor,
         up: Tensor,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
+        geometry: tuple[tuple[int, int], tuple[int, int]],
     ) -> Tensor:
+        stride, padding = geometry
         parts = zip(images.chunk(len(down)), down, strict=True)
         narrow = torch.cat([functional.conv2d(part, kernel, None, stride, padding) for part, kernel in parts])
         hidden = _rows(narrow, len(down))
@@ -164,15 +163,8 @@ class _Convolution(torch.autograd.Function):
                 grad_images.chunk(len(down))[part].add_(of_images)
             grad_down.append(of_kernel)
         grad_up = torch.bmm(hidden.mT, rows).mT
-        return (
-            grad_images,
-            None,
-            None,
-            torch.stack([each for each in grad_down if each is not None]),
-            grad_up,
-            None,
-            None,
-        )
+        grad_stacked = torch.stack([each for each in grad_down if each is not None])
+        return grad_images, None, None, grad_stacked, grad_up, None
 
 
 def _rows(images: Float[Tensor, "n c h w"], classes: int) -> Float[Tensor, "{classes} rows c"]:

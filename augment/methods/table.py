@@ -17,7 +17,7 @@ from data.errors import BaseError
 METHODS: dict[str, type[FinetuneSettings]] = {"lora": LoraConfig, "dreambooth": DreamBoothConfig}
 
 
-def load_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:
+def read_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:
     """The adapter in a folder, for the base of this identity. Raises BaseError if it was made for another one."""
     record = AdapterRecord.read(folder)
     if not _same_weights(record.base, base):

@@ -17,7 +17,7 @@ from data.sources.row_checks import unused_images
 from data.splits.class_counts import fill_counts, target_count
 from data.splits.split import Split, SplitConfig, check_classes, few_shot, make_folds
 
-_FEW_TESTED = 10  # lesion groups of a class in the test part
+_FEW_TESTED = 10  # leakage groups of a class in the test part
 
 
 def check_files(manifest: Manifest, infos: Sequence[ImageInfo], pixels: PixelConfig, findings: Findings) -> None:
@@ -126,7 +126,7 @@ def _check_shots(
             findings.faults.append(in_parts(f"{where}{fault}"))
             continue
         if n < config.shots:
-            few.append(f"{where}{label!r} has {n} lesion groups in the train part, and split.shots is {config.shots}")
+            few.append(f"{where}{label!r} has {n} leakage groups in the train part, and split.shots is {config.shots}")
     findings.warn(few, "the generator is trained on all of them; add lesions, or lower `split.shots`")
     counts, added = split.train.counts(), fill_counts(split.train, config.rare, fill_to)
     full = [f"{where}{label!r} has {counts[label]:,} images to train on" for label, n in added.items() if not n]
@@ -136,7 +136,9 @@ def _check_shots(
         "commonest class never is; set `fill_to`, or take it out of `split.rare`",
     )
     tested = split.test.table.groupby("label")["group_id"].nunique()
-    poor = (f"{where}{label!r} has {n} lesion groups to be tested on" for label, n in tested.items() if n < _FEW_TESTED)
+    poor = (
+        f"{where}{label!r} has {n} leakage groups to be tested on" for label, n in tested.items() if n < _FEW_TESTED
+    )
     findings.warn(
         poor, "its recall will have a wide interval; add lesions, or test on each fold in turn (`split.n_splits`)"
     )

@@ -53,7 +53,7 @@ def read_external(arm: ExternalArm, labels: Sequence[str]) -> Manifest:
 
     `labels` are the study's. Raises DataError for a folder, row or label that cannot be used.
     """
-    folder = _folder(arm)
+    folder = folder_of(arm)
     table = folder / METADATA
     rows = _from_metadata(folder, table) if table.is_file() else _by_class(folder)
     unknown = rows[~rows["label"].isin(labels)]
@@ -136,7 +136,8 @@ def refuse_copies(
             raise DataError(str(copies_fault(copies, name)))
 
 
-def _folder(arm: ExternalArm) -> Path:
+def folder_of(arm: ExternalArm) -> Path:
+    """The folder, with `~` and environment variables expanded. Raises DataError where there is none."""
     folder = Path(os.path.expandvars(arm.folder)).expanduser()
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; arm {arm.name!r} must name the folder of its images")

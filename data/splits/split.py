@@ -100,8 +100,9 @@ def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
     """Divide by group, stratified by label; the shares hold as nearly as the groups allow.
 
     An official test set (`part` is "test") is the test part, unchanged, so that results on it are comparable; images
-    that share a group with it are in no part. Raises DataError for a rare class that the data lack and for a class
-    with too few groups.
+    that share a group with it are in no part. A change of this rule raises the number of "split" in `flows/inputs.py`,
+    so that no earlier split is reused. Raises DataError for a rare class that the data lack and for a class with too
+    few groups.
     """
     check_classes(manifest, config)
     split = _official(manifest, config, seed) if PART in manifest.table else _by_shares(manifest, config, seed)
@@ -135,7 +136,7 @@ def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = r
     groups = divided.table.groupby("label")["group_id"].nunique().reindex(manifest.labels, fill_value=0)
     few = {label: n for label, n in groups.items() if n < max(len(parts), folds)}
     if few:
-        poor = tuple(f"{label!r} has {n} lesion group{'' if n == 1 else 's'}" for label, n in few.items())
+        poor = tuple(f"{label!r} has {n} leakage group{'' if n == 1 else 's'}" for label, n in few.items())
         *others, last = parts
         what = f"the test parts of {folds} folds" if folds > len(parts) else f"{', '.join(others)} and {last}"
         on_fault(Fault("", poor, f"{what} need at least one each: add lesions or leave the class out"))
@@ -197,7 +198,7 @@ def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifes
     """
     groups = manifest.table.groupby("label")["group_id"].nunique()
     if groups.empty or groups.min() < 2:  # noqa: PLR2004 - one for each side
-        what = "no image is" if groups.empty else f"of {groups.idxmin()!r} one lesion group is"
+        what = "no image is" if groups.empty else f"of {groups.idxmin()!r} one leakage group is"
         raise DataError(
             f"{what} left beside the test part; train and validation need at least one each: add lesions, or leave "
             "the class out"

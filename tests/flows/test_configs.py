@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from augment.base.pretrain import PretrainConfig
+from classify.lite0 import LITE0_PACKAGE
 from data.config import load, parse
 from flows.study import StudyConfig
 
@@ -23,7 +24,9 @@ SHOWN = [
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_a_shipped_config_can_be_read(path):
-    load(PretrainConfig if path.name in PRETRAINING else StudyConfig, path)
+    config = load(PretrainConfig if path.name in PRETRAINING else StudyConfig, path)
+    if isinstance(config, StudyConfig):
+        assert config.classifier.weights in ("none", "pretrained", LITE0_PACKAGE)
 
 
 @pytest.mark.parametrize(("page", "n", "block"), SHOWN, ids=[f"{page}-{n}" for page, n, _ in SHOWN])

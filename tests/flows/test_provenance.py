@@ -94,6 +94,14 @@ def test_what_is_not_known_of_the_base_is_not_known_of_what_comes_of_it(plan_of,
     assert counts["external", "theirs"] == (1, 0, 0, True)
 
 
+def test_an_external_folder_is_found_by_its_variable_too(plan_of, seen, tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(provenance, "external_provenance", lambda folder: looked.append(folder) or ids("train-df-1"))
+    monkeypatch.setenv("THEIR_IMAGES", str(tmp_path))
+    written(plan_of(arms=("real", ExternalArm(folder="$THEIR_IMAGES", name="theirs"))))
+    assert set(looked) == {tmp_path}
+
+
 def test_a_generator_with_parts_distilled_by_others_has_seen_what_no_one_can_say(plan_of, seen):
     seen["generator"] = ids("train-df-0", is_complete=False)
     _, counts = written(plan_of())

@@ -3,8 +3,9 @@
 import pytest
 
 from flows.augment_and_evaluate import main as run
+from flows.show_plan import write_plan
 from flows.stages.table import make_plan
-from flows.step import main, make_step
+from flows.step import main, make_step, study_of
 from flows.study import StudyConfig
 
 # diffusers' scheduler hands a tensor to numpy the old way
@@ -44,6 +45,16 @@ def test_steps_made_alone_are_found_finished_by_the_run_and_made_again_from_its_
     assert [line.partition(":")[2][:10] for line in lines if "arm real 0" in line] == [" kept from"]
     assert main([str(tmp_path / "alone"), "arm oversampled 0"]) == 0
     assert "kept from before" in capsys.readouterr().out
+
+
+def test_a_run_that_was_moved_is_made_where_it_lies_now(plan, tmp_path):
+    write_plan(plan)
+    moved = (tmp_path / "shared" / "renamed").absolute()
+    moved.parent.mkdir()
+    plan.prepared.study.folder.rename(moved)
+    study, digests = study_of(moved)
+    assert study.folder == moved
+    assert digests == {step.id: step.digest for step in plan.steps}
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path, capsys):

@@ -18,7 +18,7 @@ from augment.finetune.trainer import ClassTrainer
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD, AdapterRecord
-from augment.methods.table import load_adapter
+from augment.methods.table import read_adapter
 from augment.prompts import PromptConfig
 from data.errors import ConfigError, DataError, TrainingError
 from data.manifest import Manifest
@@ -123,7 +123,7 @@ def test_the_record_says_what_was_seen_and_made(base, shots, tmp_path):
     assert strips == ["step-000004.jpg", "step-000005.jpg"]
     with Image.open(tmp_path / "df" / "previews" / strips[0]) as strip:
         assert strip.size == (3 * 32, 32)
-    assert load_adapter(tmp_path / "df", record.base) == config.adapter(tmp_path / "df")
+    assert read_adapter(tmp_path / "df", record.base) == config.adapter(tmp_path / "df")
 
 
 def test_previews_change_nothing(base, shots, tmp_path):

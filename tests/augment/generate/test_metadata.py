@@ -1,7 +1,8 @@
 import csv
 import dataclasses
 
-from augment.generate.metadata import metadata_csv, plan_images
+from augment.generate.metadata import metadata_csv
+from augment.generate.planned_images import plan_images
 from augment.generate.record import GeneratedImages
 from augment.prompts import Attributes
 from data.splits.provenance import Provenance
@@ -25,29 +26,6 @@ RECORD = GeneratedImages(
 
 def rows(record, images):
     return list(csv.DictReader(metadata_csv(record, images).splitlines()))
-
-
-def test_an_images_seed_is_derived_from_study_label_and_number():
-    images = plan_images(RECORD, 3, [], "png")
-    assert [image.seed for image in images] == [derive_seed(7, "df", index) for index in range(3)]
-    assert images[2].name == "images/df-000002.png"
-    assert {image.prompt for image in images} == {RECORD.prompt}
-
-
-def test_seeds_are_the_numbers_that_they_always_were():
-    assert [image.seed for image in plan_images(RECORD, 2, [], "png")] == [13582516014029, 144552187106192]
-
-
-def test_an_image_is_the_same_however_many_are_planned():
-    assert plan_images(RECORD, 9, ATTRIBUTES, "jpg")[:4] == plan_images(RECORD, 4, ATTRIBUTES, "jpg")
-
-
-def test_each_image_has_the_attributes_of_a_real_one_chosen_by_its_seed():
-    images = plan_images(RECORD, 9, ATTRIBUTES, "jpg")
-    for image in images:
-        assert image.attributes == ATTRIBUTES[derive_seed(image.seed, "attributes") % 3]
-        assert image.prompt == image.attributes.added_to(RECORD.prompt)
-    assert len({image.prompt for image in images}) > 1
 
 
 def test_a_row_has_its_file_first_and_tells_how_the_image_was_generated():

@@ -13,7 +13,7 @@ from augment.generate.few_step import FewStepConfig
 from augment.generate.pipeline import AdapterPipeline
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
-from augment.methods.table import load_adapter
+from augment.methods.table import read_adapter
 from data.errors import BaseError
 
 CONFIG = GenerateConfig(steps=3, batch_size=2)
@@ -49,7 +49,7 @@ def alone(base, adapters, with_adapter):
         pipe = load_base(base)
         if name is None:
             return weights(pipe)
-        return weights(with_adapter(pipe, load_adapter(adapters / name, base_identity(base))))
+        return weights(with_adapter(pipe, read_adapter(adapters / name, base_identity(base))))
 
     return merged
 

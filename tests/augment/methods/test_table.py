@@ -4,7 +4,7 @@ import pytest
 
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD
-from augment.methods.table import METHODS, load_adapter
+from augment.methods.table import METHODS, read_adapter
 from data.errors import BaseError, ConfigError
 
 BASE = {"source": "tiny", "sha256": "a" * 64}
@@ -31,13 +31,13 @@ def test_a_method_goes_by_the_name_that_its_settings_have():
 
 
 def test_an_adapter_is_opened_with_its_own_settings(pipe, adapter, with_adapter):
-    opened = load_adapter(adapter, BASE)
+    opened = read_adapter(adapter, BASE)
     assert opened == CONFIG.adapter(adapter)
     assert with_adapter(pipe, opened).unet is not pipe.unet
 
 
 def test_the_same_weights_in_another_folder_are_the_same_base(adapter):
-    load_adapter(adapter, {**BASE, "source": "copied"})
+    read_adapter(adapter, {**BASE, "source": "copied"})
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_the_same_weights_in_another_folder_are_the_same_base(adapter):
 )
 def test_an_adapter_of_another_base_is_refused_by_name(adapter, other):
     with pytest.raises(BaseError, match=r"made for the base tiny \(aaaaaaaaaaaa\), not for (tiny|owner/name)"):
-        load_adapter(adapter, other)
+        read_adapter(adapter, other)
 
 
 def test_a_record_of_an_unknown_method_or_setting_is_refused(adapter):
     changed(adapter, method="dream")
     with pytest.raises(BaseError, match="method 'dream' is none of lora, dreambooth"):
-        load_adapter(adapter, BASE)
+        read_adapter(adapter, BASE)
     changed(adapter, method="lora", config={"rnak": 2})
     with pytest.raises(ConfigError, match=r"adapter\.json: rnak: unknown key; did you mean 'rank'\?"):
-        load_adapter(adapter, BASE)
+        read_adapter(adapter, BASE)

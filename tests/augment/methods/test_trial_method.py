@@ -20,7 +20,7 @@ from augment.generate.run import ImageRequest, generate
 from augment.methods.contract import FinetuneSettings, LearningRate
 from augment.methods.module_trainable import ModuleTrainable
 from augment.methods.record import AdapterRecord
-from augment.methods.table import METHODS, load_adapter
+from augment.methods.table import METHODS, read_adapter
 from augment.methods.weights import read_weights
 from augment.prompts import PromptConfig
 from data.config import STRICT, parse
@@ -98,7 +98,7 @@ def test_a_new_method_is_trained_saved_merged_and_generates(base, shots, tmp_pat
         pipe = pipeline.load_adapter(folder, generating)
         if folder is not None:
             saved = load_file(folder / FILE)
-            assert sorted(load_adapter(folder, identity).target_weights(pipe)) == sorted(saved)
+            assert sorted(read_adapter(folder, identity).target_weights(pipe)) == sorted(saved)
             state = {f"unet.{name}": value for name, value in pipe.unet.state_dict().items()}
             assert all(torch.equal(state[name], value) for name, value in saved.items())
         request = ImageRequest(label="df", prompt=record.prompt, count=2, seed=0, size=32, adapter=folder)

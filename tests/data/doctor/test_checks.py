@@ -100,8 +100,8 @@ def test_the_split_that_a_study_would_make_is_given_and_too_few_shots_and_tests_
     assert sum(map(len, split.parts().values())) == len(LABELS)
     text = " ".join(example for warning in warnings for example in warning.examples)
     n, tested = split.train.counts()["df"], split.test.counts()
-    assert f"'df' has {n} lesion groups in the train part, and split.shots is 16" in text
-    assert [f"{label!r} has {count} lesion groups to be tested on" in text for label, count in tested.items()] == [
+    assert f"'df' has {n} leakage groups in the train part, and split.shots is 16" in text
+    assert [f"{label!r} has {count} leakage groups to be tested on" in text for label, count in tested.items()] == [
         count < 10 for count in tested.values()
     ]
     assert set(tested) == {"df", "mel", "nv"}
@@ -130,7 +130,7 @@ def test_every_fold_is_checked_and_named(tmp_path):
         ({"rare": ()}, "split.rare names no class"),
         ({"rare": ("df", "df")}, "split.rare names 'df' twice"),
         ({"rare": ("zebra",)}, "split.rare names 'zebra', which no image has"),
-        ({"n_splits": 13}, "'df' has 12 lesion groups"),
+        ({"n_splits": 13}, "'df' has 12 leakage groups"),
     ],
 )
 def test_what_cannot_be_divided_is_a_fault_and_gives_no_split(tmp_path, settings, says):

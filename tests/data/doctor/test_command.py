@@ -111,7 +111,7 @@ FAULTS = [
     "im012.png (row 14) is 'nv' and im052.jpg (row 54) 'mel', but they show nearly the same photograph",
     "split.rare names 'bcc' twice -> name it once",
     "split.rare names 'bcc', which no image has -> labels: df, mel, nv, vasc",
-    "'vasc' has 1 lesion group -> train, validation and test need at least one each",
+    "'vasc' has 1 leakage group -> train, validation and test need at least one each",
 ]
 
 
@@ -137,8 +137,8 @@ WARNINGS = [
     "smaller than pixels.size 64: 1 of 112 images, down to 20 x 16",
     "im036.png (row 38): is one colour all over",
     "that are not used: 1, first photos/extra.png",
-    "'df' has 8 lesion groups in the train part, and split.shots is 40",
-    "'df' has 5 lesion groups to be tested on",
+    "'df' has 8 leakage groups in the train part, and split.shots is 40",
+    "'df' has 5 leakage groups to be tested on",
 ]
 
 
@@ -219,10 +219,10 @@ def test_every_fold_is_tried(study, capsys):
     code, page = study.ask(capsys, "split.n_splits=4", "split.fold=2", "split.shots=13")
     assert code == 0
     for fold in range(4):
-        assert f"fold {fold}: 'df' has 4 lesion groups to be tested on" in page
+        assert f"fold {fold}: 'df' has 4 leakage groups to be tested on" in page
     code, page = study.ask(capsys, "split.n_splits=17")
     assert code == 2
-    assert "'df' has 16 lesion groups 'mel' has 16 lesion groups -> the test parts of 17 folds need" in page
+    assert "'df' has 16 leakage groups 'mel' has 16 leakage groups -> the test parts of 17 folds need" in page
 
 
 def test_a_rare_class_that_is_not_rare_is_worth_knowing(study, capsys):

@@ -226,7 +226,7 @@ def test_no_group_crosses_to_an_official_test_set(seed: int, held: set[int]):
 
 def test_a_class_that_the_official_test_set_leaves_too_few_lesions_is_named():
     whole = with_official(drawn({"nv": 9, "df": 3}), {"real0", "real18", "real20"})
-    with pytest.raises(DataError, match="'df' has 1 lesion group; train and validation need at least one each"):
+    with pytest.raises(DataError, match="'df' has 1 leakage group; train and validation need at least one each"):
         make_split(whole, SplitConfig(rare=("df",)), 0)
 
 
@@ -273,7 +273,7 @@ def test_a_training_image_lesion_or_patient_finds_its_group_whatever_its_name(na
 
 
 def test_a_class_with_too_few_lesions_is_named():
-    with pytest.raises(DataError, match="'df' has 2 lesion groups"):
+    with pytest.raises(DataError, match="'df' has 2 leakage groups"):
         make_split(drawn({"nv": 9, "df": 2}), SplitConfig(rare=("df",)), 0)
 
 
@@ -283,7 +283,7 @@ def test_a_rare_class_that_no_image_has_is_named():
 
 
 def test_a_class_with_fewer_groups_than_folds_is_named():
-    with pytest.raises(DataError, match="'df' has 4 lesion groups; the test parts of 5 folds need at least one each"):
+    with pytest.raises(DataError, match="'df' has 4 leakage groups; the test parts of 5 folds need at least one each"):
         make_split(drawn({"nv": 9, "df": 4}), SplitConfig(rare=("df",), n_splits=5), 0)
 
 
@@ -301,7 +301,7 @@ def test_all_that_is_wrong_with_the_classes_can_be_had_at_once():
     check_classes(whole, SplitConfig(rare=("vasc", "df", "akiec")), faults.append)
     assert [fault.examples for fault in faults] == [
         ("split.rare names 'akiec', which no image has", "split.rare names 'vasc', which no image has"),
-        ("'df' has 2 lesion groups", "'mel' has 1 lesion group"),
+        ("'df' has 2 leakage groups", "'mel' has 1 leakage group"),
     ]
 
 
