@@ -3,10 +3,10 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("views", ["cpu", "device"])
-def test_both_ways_of_training_take_turns_and_stand_in_one_table(tmp_path, capsys, views):
-    given = ["--model", "test_efficientnet", "--sizes", "32", "--batch", "8", "--rounds", "2", "--steps", "2"]
-    assert classifying.main([*given, "--augment-on", views, "--out", str(tmp_path)]) == 0
+@pytest.mark.parametrize("augment_device", ["cpu", "device"])
+def test_both_trainings_take_turns_and_stand_in_one_table(tmp_path, capsys, augment_device):
+    command = ["--model", "test_efficientnet", "--sizes", "32", "--batch", "8", "--rounds", "2", "--steps", "2"]
+    assert classifying.main([*command, "--augment-device", augment_device, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out.splitlines()
     row = next(line for line in printed if line.startswith("| 32 |")).split(" | ")
     assert len(row) == 9
@@ -28,7 +28,7 @@ def test_the_row_holds_medians_and_the_ratio_turn_by_turn():
         "4.0%",
         "25.0%",
     ]
-    assert "less than 10% of a step" in classifying.report([found], "x", 32, "auto")
+    assert "less than 10% of a step" in classifying.report([found], classifying.Options())
 
 
 def test_a_batch_that_is_too_small_is_refused_in_one_line(capsys):

@@ -14,7 +14,14 @@ _COUNTED = {SAME, "guidance in the first half", "preset fast"}
 
 def way(name, *, ours=False, same=None, images=1, calls=1):
     return Way(
-        name=name, ours=ours, steps=20, images=images, dtype=torch.float32, calls=calls, draw=lambda _: None, same=same
+        name=name,
+        ours=ours,
+        steps=20,
+        images=images,
+        dtype=torch.float32,
+        calls=calls,
+        sample=lambda _: None,
+        same=same,
     )
 
 
@@ -52,7 +59,7 @@ def test_the_denoisers_calls_of_an_image_are_as_many_as_the_way_says(monkeypatch
     monkeypatch.setattr(type(base.unet), "forward", counted)
     for each in [one for one in ways(base, 2, compiled=False) if one.name in _COUNTED]:
         calls.clear()
-        each.draw(None)
+        each.sample(None)
         assert sum(calls) == each.calls * each.images, each.name
 
 
