@@ -7,19 +7,16 @@ images of 128 pixels and more). timm's workers fill their queue while neither is
 """
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from classifying_sides import Ours, Side, Timm, config_of, labelled
+from classifying_table import Measurement, Options, report
 from torch.utils.flop_counter import FlopCounterMode
 
-from classify.device import default_device
 from classify.fit import Labelled
 from classify.model import build
 from data.errors import ConfigError, exit_code
@@ -28,49 +25,12 @@ from data.phantoms.table import CODES, PhantomConfig
 from data.pixels import PixelConfig, load_pixels
 from data.sources.load import DataConfig, load_manifest
 
-_MAX_DATA_SHARE = 0.1  # of a step
 _LARGE = 128  # pixels, from which the files are as large as HAM10000's
 _PAUSE = 2.0  # seconds between turns
 _EPOCH = 8  # batches
-_COLUMNS = (
-    "px", "ours, images/s", "TFLOP/s", "train.py, images/s", "ratio", "our data path", "train.py waits for images",
-    "loading, decoded then cached", "start-up by seed",
-)  # fmt: skip
-_READING = "Images a second are medians of the turns, with the least and the most."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What was measured at one size."""
-
-    size: int
-    images: int
-    ours: list[float]  # images a second, turn by turn
-    theirs: list[float]
-    data: float  # share of a step of ours
-    waiting: float  # share of a step of theirs that waits for its workers
-    loading: tuple[float, float]  # seconds to load the images, decoded and then from the cache
-    seeds: list[float]  # seconds until the first step is done, seed after seed, less a later step's
-    flops: float  # of an image's training
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What is the same at every size."""
-
-    model: str = "efficientnet_b0"
-    batch: int = 32  # images a step
-    rounds: int = 5  # turns of each side
-    steps: int | None = None  # of a turn; None: 16 at 64 px, fewer at more on a processor
-    augment_device: str = "auto"
-
-    def steps_at(self, size: int) -> int:
-        """Steps of a turn at this size."""
-        fewer = (64 / size) ** 2 if default_device().type == "cpu" else 1
-        return self.steps or max(3, round(16 * fewer))
-
-
-def measure(folder: Path, size: int, options: Options) -> Found:
+def measure(folder: Path, size: int, options: Options) -> Measurement:
     """Measure one size."""
     steps, batch, model = options.steps_at(size), options.batch, options.model
     files = _files(folder, size, batch)
@@ -85,7 +45,7 @@ def measure(folder: Path, size: int, options: Options) -> Found:
             time.sleep(_PAUSE)
             rates.append(steps * batch / side.turn(steps))
     data, waiting = (part / whole for part, whole in (side.shares(steps) for side in (ours, theirs)))
-    return Found(
+    return Measurement(
         size=size,
         images=len(files),
         ours=turns[ours],
@@ -145,57 +105,6 @@ def _flops(model: str, size: int) -> float:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.randn(2, 3, size, size))
     return 3 * counter.get_total_flops() / 2
-
-
-def report(found: Sequence[Found], options: Options) -> str:
-    """The figures as Markdown."""
-    device = default_device()
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{torch.get_num_threads()} threads of a processor"
-    )
-    run = f"{options.model}, batch {options.batch}, {name}, torch {version('torch')}, timm {version('timm')}"
-    lines = [
-        f"{run}; augmentation on: {options.augment_device}. {_READING}",
-        "",
-        f"| {' | '.join(_COLUMNS)} |",
-        "|---" * len(_COLUMNS) + "|",
-    ]
-    lines += [_row(each) for each in found]
-    missed = [str(each.size) for each in found if each.data >= _MAX_DATA_SHARE]
-    lines += [
-        "",
-        f"The data path takes {_MAX_DATA_SHARE:.0%} or more at {', '.join(missed)} px." if missed else _REACHED,
-    ]
-    if device.type == "cuda":
-        lines.append(f"Peak memory of both together: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB.")
-    return "\n".join(lines)
-
-
-_REACHED = f"The data path takes less than {_MAX_DATA_SHARE:.0%} of a step at every size."
-
-
-def _row(found: Found) -> str:
-    rate = statistics.median(found.ours)
-    ratios = [one / other for one, other in zip(found.ours, found.theirs, strict=True)]
-    cells = [
-        str(found.size),
-        _median_range(found.ours, 0),
-        f"{rate * found.flops / 1e12:.3f}",
-        _median_range(found.theirs, 0),
-        _median_range(ratios, 2),
-        f"{found.data:.1%}",
-        f"{found.waiting:.1%}",
-        f"{found.images} images: {found.loading[0]:.2f} s, {found.loading[1]:.3f} s",
-        ", ".join(f"{seconds:.2f} s" for seconds in found.seeds),
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _median_range(values: Sequence[float], digits: int) -> str:
-    middle = statistics.median(values)
-    return f"{middle:.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

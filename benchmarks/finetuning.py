@@ -43,7 +43,7 @@ _COLUMNS = ("way", "samples/s", "speed-up by one batch", "GFLOP a sample", "TFLO
 
 
 @dataclass(kw_only=True)
-class Found:
+class Measurement:
     """What was measured of one way, turn by turn."""
 
     way: Way
@@ -52,7 +52,7 @@ class Found:
     memory: list[float] = field(default_factory=list)  # peak in GiB
 
 
-def measure(made: Sequence[Way], rounds: int) -> list[Found]:
+def measure(made: Sequence[Way], rounds: int) -> list[Measurement]:
     """Measure all ways in turns, in reversed order every other round."""
     found = []
     for way in made:
@@ -60,7 +60,7 @@ def measure(made: Sequence[Way], rounds: int) -> list[Found]:
         way.turn()
         with FlopCounterMode(display=False) as counter:
             way.turn()
-        found.append(Found(way=way, flops=counter.get_total_flops() / way.samples))
+        found.append(Measurement(way=way, flops=counter.get_total_flops() / way.samples))
     for turn in range(rounds):
         log(f"round {turn + 1} of {rounds}")
         for each in found if turn % 2 == 0 else found[::-1]:
@@ -98,7 +98,7 @@ def _first_shots(manifest: Manifest) -> Manifest:
     return manifest.where(manifest.table.reset_index().index < _SHOTS)
 
 
-def table(found: Sequence[Found], fastest: float) -> str:
+def table(found: Sequence[Measurement], fastest: float) -> str:
     """The figures as Markdown; a ratio is of the two turns of one round."""
     (one_batch,) = (each for each in found if each.way.name == ALL)
     rows = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
@@ -117,7 +117,7 @@ def table(found: Sequence[Found], fastest: float) -> str:
     return "\n".join(rows)
 
 
-def targets(found: Sequence[Found]) -> str:
+def targets(found: Sequence[Measurement]) -> str:
     """Which targets the median ratios reach, a line each."""
     by_name = {each.way.name: each for each in found}
     lines = []

@@ -71,7 +71,7 @@ def recognise(study: StudyConfig, images: int, oracle: OracleConfig) -> list[Cla
 
 
 def fine_tuned(study: StudyConfig, images: int) -> Plan:
-    """A plan of the study that generates so many images of each rare class; its adapters are made."""
+    """The study's plan for this number of images of each rare class, with the adapters trained."""
     study = dataclasses.replace(study, arms=("real", "synthetic"))
     prepared = prepare(study, StderrRunner())
     plan = make_plan(with_counts(prepared, dict.fromkeys(study.split.rare, images)))

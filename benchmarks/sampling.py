@@ -38,7 +38,7 @@ _CACHE = Path("runs/cache/compiled")
 
 
 @dataclass(kw_only=True)
-class Found:
+class Measurement:
     """What was measured of one way, turn by turn."""
 
     way: Way
@@ -50,13 +50,13 @@ class Found:
 
 def measure(
     base: StableDiffusionPipeline, batch: int, rounds: int, *, compiled: bool
-) -> tuple[list[Found], dict[str, float]]:
+) -> tuple[list[Measurement], dict[str, float]]:
     """Measure all ways in turns; also the device's peak in FLOP/s, by precision."""
     found = []
     for way in ways(base, batch, compiled=compiled):
         log(f"warming up: {_title(way)}")
         first, later = _seconds(way, 1), _seconds(way, 1)
-        found.append(Found(way=way, first=max(0.0, first - later), flops=flops_of(base, way)))
+        found.append(Measurement(way=way, first=max(0.0, first - later), flops=flops_of(base, way)))
     peaks = {str(each.way.dtype): 0.0 for each in found}
     for turn in range(rounds):
         for each in found if turn % 2 == 0 else found[::-1]:
@@ -91,7 +91,7 @@ def flops_of(base: StableDiffusionPipeline, way: Way) -> float:
     return float(way.calls * denoised.get_total_flops() + decoded.get_total_flops())
 
 
-def table(found: Sequence[Found], peaks: Mapping[str, float]) -> str:
+def table(found: Sequence[Measurement], peaks: Mapping[str, float]) -> str:
     """The figures as Markdown; a ratio is of the two turns of one round."""
     by_name = {each.way.name: each for each in found if not each.way.ours}
     rows = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
@@ -129,7 +129,7 @@ def heading(base: str, rounds: int, peaks: Mapping[str, float], *, cached: bool 
     )
 
 
-def _write(found: Sequence[Found], peaks: Mapping[str, float], about: str, options: argparse.Namespace) -> Path:
+def _write(found: Sequence[Measurement], peaks: Mapping[str, float], about: str, options: argparse.Namespace) -> Path:
     path = Path("runs/sampling") / f"{options.base}-{devices.default_device().type}.json"
     rows = [
         {

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import (
@@ -96,10 +95,10 @@ def ways(base: StableDiffusionPipeline, batch: int, *, compiled: bool) -> list[W
     found = [*_references(base, settings, device)]
     ready = _on_device(base, device, settings)
     fast_numbers = dataclasses.replace(settings, precision="fast")
-    guidance: dict[str, Any] = {"guidance_scale": _GUIDANCE}
+    guided = dataclasses.replace(settings, guidance_scale=_GUIDANCE)
     found += [
-        _ours("quality, one at a time", ready, dataclasses.replace(settings, **guidance, batch_size=1), DPM),
-        _ours("quality, 8 at a time", ready, dataclasses.replace(settings, **guidance, batch_size=8), DPM_8),
+        _ours("quality, one at a time", ready, dataclasses.replace(guided, batch_size=1), DPM),
+        _ours("quality, 8 at a time", ready, dataclasses.replace(guided, batch_size=8), DPM_8),
         _ours(QUALITY, ready, settings, SAME),
         _ours("guidance in the first half", ready, dataclasses.replace(settings, guidance_end=0.5)),
         _ours("preset fast", ready, dataclasses.replace(settings, preset="fast")),

@@ -1,5 +1,6 @@
 import classifying
 import pytest
+from classifying_table import Measurement, Options, _row, report
 
 
 @pytest.mark.slow
@@ -16,11 +17,11 @@ def test_both_trainings_take_turns_and_stand_in_one_table(tmp_path, capsys, augm
 
 
 def test_the_row_holds_medians_and_the_ratio_turn_by_turn():
-    found = classifying.Found(
+    found = Measurement(
         size=64, images=256, ours=[100.0, 120.0, 110.0], theirs=[50.0, 40.0, 55.0], data=0.04, waiting=0.25,
         loading=(1.5, 0.002), seeds=[0.5, 0.4, 0.4], flops=1e9,
     )  # fmt: skip
-    assert classifying._row(found).split(" | ")[1:7] == [
+    assert _row(found).split(" | ")[1:7] == [
         "110 [100, 120]",
         "0.110",
         "50 [40, 55]",
@@ -28,7 +29,7 @@ def test_the_row_holds_medians_and_the_ratio_turn_by_turn():
         "4.0%",
         "25.0%",
     ]
-    assert "less than 10% of a step" in classifying.report([found], classifying.Options())
+    assert "less than 10% of a step" in report([found], Options())
 
 
 def test_a_batch_that_is_too_small_is_refused_in_one_line(capsys):

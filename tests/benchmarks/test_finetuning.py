@@ -33,11 +33,11 @@ def test_all_ways_take_turns_and_stand_in_one_table(tmp_path, capsys, monkeypatc
 
 def test_ratios_are_of_one_round_s_turns_and_compared_with_the_targets():
     found = [
-        finetuning.Found(way=Way(name=name, samples=1, turn=list), flops=1e9, rates=rates, memory=[1.0, 2.0])
+        finetuning.Measurement(way=Way(name=name, samples=1, turn=list), flops=1e9, rates=rates, memory=[1.0, 2.0])
         for name, rates in ((SCRIPT, [1.0, 2.0]), (SAME, [2.0, 2.5]), (PEFT, [4.0, 4.0]), (OURS, [4.5, 4.5]))
     ]
     found.append(
-        finetuning.Found(way=Way(name=ALL, samples=1, turn=list), flops=1e9, rates=[5.0, 6.0], memory=[1.0, 2.0])
+        finetuning.Measurement(way=Way(name=ALL, samples=1, turn=list), flops=1e9, rates=[5.0, 6.0], memory=[1.0, 2.0])
     )
     rows = finetuning.table(found, 1e10).splitlines()
     assert rows[2].split(" | ")[1:] == ["1.5 [1, 2]", "4 [3, 5]", "1", "0.0015", "15%", "2.0 |"]

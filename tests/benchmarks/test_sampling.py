@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sampling import Found, flops_of, ratios, table
+from sampling import Measurement, flops_of, ratios, table
 from sampling_ways import BASES, DOCUMENTED, QUALITY, SAME, Way, ways
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,7 +26,7 @@ def way(name, *, ours=False, same=None, images=1, calls=1):
 
 
 def found(rates, **options):
-    return Found(way=way(**options), first=0.5, flops=2e9, rates=rates, memory=[1.0] * len(rates))
+    return Measurement(way=way(**options), first=0.5, flops=2e9, rates=rates, memory=[1.0] * len(rates))
 
 
 def test_a_ratio_is_of_one_round_and_the_table_has_a_row_a_way():
