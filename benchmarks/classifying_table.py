@@ -71,7 +71,7 @@ def report(found: Sequence[Measurement], options: Options) -> str:
         f"The data path takes {_MAX_DATA_SHARE:.0%} or more at {', '.join(missed)} px." if missed else reached,
     ]
     if device.type == "cuda":
-        lines.append(f"Peak memory of both together: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB.")
+        lines.append(f"Peak memory of both trainings: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB.")
     return "\n".join(lines)
 
 

@@ -37,7 +37,7 @@ class QualityData:
 
 
 def quality_data(study: StudyConfig, images: int) -> QualityData:
-    """Read or draw the images and divide them; of phantoms, also train the oracle. Raises InputError.
+    """Read or make the images and split them; of phantoms, also train the oracle. Raises InputError.
 
     At least `images` of each rare class are generated, more where a classifier needs them.
     """

@@ -21,7 +21,7 @@ _COLUMNS = (
 _BY_CLASS = ("setting", "class", "KID x 1000", "Fréchet", *_SHARES, "oracle's recall")
 _READING = (
     "± is a standard error, from random halves of both sets; figures are means over the classes. The Fréchet distance "
-    "is biased upwards at so few images, recall and coverage downwards: compare rows, not with figures from elsewhere."
+    "is biased upwards at so few images, recall and coverage downwards: compare rows, not with other figures."
 )
 
 
