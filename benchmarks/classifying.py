@@ -1,25 +1,22 @@
-"""How fast does a classifier learn, and how much of a step goes into its images? Ours against timm's train.py.
+"""How fast is a classifier's training, and which share of a step do its images take? Ours against timm's train.py.
 
 Both train the same network in one process, taking turns on the same JPEG files (phantoms; of HAM10000's size for
-images of 128 pixels and more). timm's workers fill their queue while nobody is timed.
+images of 128 pixels and more). timm's workers fill their queue while neither is timed.
 
-    python benchmarks/classifying.py [--sizes 64 224] [--batch 32] [--rounds 5] [--augment-on auto|cpu|device]
+    python benchmarks/classifying.py [--sizes 64 224] [--batch 32] [--rounds 5] [--augment-device auto|cpu|device]
 """
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from classifying_sides import Ours, Side, Timm, config_of, labelled
+from classifying_table import Measurement, Options, report
 from torch.utils.flop_counter import FlopCounterMode
 
-from classify.device import device
 from classify.fit import Labelled
 from classify.model import build
 from data.errors import ConfigError, exit_code
@@ -28,47 +25,27 @@ from data.phantoms.table import CODES, PhantomConfig
 from data.pixels import PixelConfig, load_pixels
 from data.sources.load import DataConfig, load_manifest
 
-_BAR = 0.1  # of a step, at most, for the data path
 _LARGE = 128  # pixels, from which the files are as large as HAM10000's
-_SETTLE = 2.0  # seconds between turns
+_PAUSE = 2.0  # seconds between turns
 _EPOCH = 8  # batches
-_COLUMNS = (
-    "px", "ours, images/s", "TFLOP/s", "train.py, images/s", "ratio", "our data path", "train.py waits for images",
-    "loading, decoded then cached", "start-up by seed",
-)  # fmt: skip
-_READING = "Images a second are medians of the turns, with the least and the most."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What was measured at one size."""
-
-    size: int
-    images: int
-    ours: list[float]  # images a second, turn by turn
-    theirs: list[float]
-    data: float  # share of a step of ours
-    waiting: float  # share of a step of theirs that waits for its workers
-    loading: tuple[float, float]  # seconds to load the images, decoded and then from the cache
-    seeds: list[float]  # seconds until the first step is done, seed after seed, less a later step's
-    flops: float  # of an image's training
-
-
-def measure(folder: Path, size: int, batch: int, rounds: int, steps: int, model: str, augment_device: str) -> Found:
+def measure(folder: Path, size: int, options: Options) -> Measurement:
     """Measure one size."""
+    steps, batch, model = options.steps_at(size), options.batch, options.model
     files = _files(folder, size, batch)
     loading, train = _loaded(files, size, folder / "cache" / f"{time.time_ns()}")
-    seeds, ours = _starts(train, model, batch, augment_device)
+    seeds, ours = _starts(train, options)
     theirs = Timm(_by_class(files, folder / f"classes-{size}-{batch}"), len(CODES), model, size, batch)
     for side in (ours, theirs):  # compiles, fills queues
         side.turn(3)
     turns: dict[Side, list[float]] = {ours: [], theirs: []}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for side, rates in turns.items():
-            time.sleep(_SETTLE)
+            time.sleep(_PAUSE)
             rates.append(steps * batch / side.turn(steps))
-    data, waiting = (took / whole for took, whole in (side.shares(steps) for side in (ours, theirs)))
-    return Found(
+    data, waiting = (part / whole for part, whole in (side.shares(steps) for side in (ours, theirs)))
+    return Measurement(
         size=size,
         images=len(files),
         ours=turns[ours],
@@ -88,7 +65,7 @@ def _files(folder: Path, size: int, batch: int) -> Manifest:
 
 
 def _loaded(files: Manifest, size: int, cache: Path) -> tuple[tuple[float, float], Labelled]:
-    """Load the images twice: the first time they are decoded."""
+    """Seconds of loading the images decoded and then cached, and the images."""
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
@@ -97,30 +74,30 @@ def _loaded(files: Manifest, size: int, cache: Path) -> tuple[tuple[float, float
     return (seconds[0], seconds[1]), labelled(pixels, files)
 
 
-def _starts(train: Labelled, model: str, batch: int, augment_device: str) -> tuple[list[float], Ours]:
-    """Begin three seeds one after another in this process; the last of them goes on."""
-    seconds = []
+def _starts(train: Labelled, options: Options) -> tuple[list[float], Ours]:
+    """Start-up times of three seeds, one after another in this process, and the last one's training."""
+    seconds, config = [], config_of(options.model, options.batch, options.augment_device)
     for seed in range(3):
         start = time.perf_counter()
-        ours = Ours(train, len(CODES), config_of(model, batch, augment_device), seed)
+        ours = Ours(train, len(CODES), config, seed)
         ours.turn(1)
-        begun = time.perf_counter() - start
-        seconds.append(max(0.0, begun - min(ours.turn(1) for _ in range(2))))
+        first = time.perf_counter() - start
+        seconds.append(max(0.0, first - min(ours.turn(1) for _ in range(2))))
     return seconds, ours
 
 
 def _by_class(files: Manifest, folder: Path) -> Path:
-    """Lay the files out as train.py wants them, a folder a class."""
+    """Link the files as train.py expects them, in a folder a class."""
     for label, path in zip(files.table["label"], files.paths(), strict=True):
-        place = folder / "train" / label / path.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            place.symlink_to(path.resolve())
+        link = folder / "train" / label / path.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(path.resolve())
     return folder
 
 
 def _flops(model: str, size: int) -> float:
-    """Count what one image's training takes: three times its forward pass, as is usual.
+    """FLOP of one image's training: three times the forward pass, as is usual.
 
     The backward pass cannot be counted: torch's counter takes a depthwise convolution there for a full one.
     """
@@ -130,50 +107,6 @@ def _flops(model: str, size: int) -> float:
     return 3 * counter.get_total_flops() / 2
 
 
-def report(found: Sequence[Found], model: str, batch: int, augment_device: str) -> str:
-    """Set out the figures as Markdown."""
-    on = device()
-    name = torch.cuda.get_device_name(on) if on.type == "cuda" else f"{torch.get_num_threads()} threads of a processor"
-    versions = f"torch {version('torch')}, timm {version('timm')}"
-    lines = [
-        f"{model}, batch {batch}, {name}, {versions}; views on: {augment_device}. {_READING}",
-        "",
-        f"| {' | '.join(_COLUMNS)} |",
-        "|---" * len(_COLUMNS) + "|",
-    ]
-    lines += [_row(each) for each in found]
-    missed = [str(each.size) for each in found if each.data >= _BAR]
-    lines += ["", f"The data path takes {_BAR:.0%} or more at {', '.join(missed)} px." if missed else _REACHED]
-    if on.type == "cuda":
-        lines.append(f"Peak memory of both together: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB.")
-    return "\n".join(lines)
-
-
-_REACHED = f"The data path takes less than {_BAR:.0%} of a step at every size."
-
-
-def _row(found: Found) -> str:
-    rate = statistics.median(found.ours)
-    ratios = [one / other for one, other in zip(found.ours, found.theirs, strict=True)]
-    cells = [
-        str(found.size),
-        _spread(found.ours, 0),
-        f"{rate * found.flops / 1e12:.3f}",
-        _spread(found.theirs, 0),
-        _spread(ratios, 2),
-        f"{found.data:.1%}",
-        f"{found.waiting:.1%}",
-        f"{found.images} images: {found.loading[0]:.2f} s, {found.loading[1]:.3f} s",
-        ", ".join(f"{seconds:.2f} s" for seconds in found.seeds),
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    middle = statistics.median(values)
-    return f"{middle:.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     parser = argparse.ArgumentParser(prog="classifying", description="A classifier's training, ours against timm's.")
@@ -181,22 +114,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=32, help="images a step (default: 32)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
     parser.add_argument("--steps", type=int, help="of a turn (default: 16 at 64 px, fewer at more on a processor)")
-    parser.add_argument("--augment-on", choices=("auto", "cpu", "device"), default="auto", help="where views are made")
+    parser.add_argument("--augment-device", choices=("auto", "cpu", "device"), default="auto", help="(default: auto)")
     parser.add_argument("--model", default="efficientnet_b0", help="a network of timm (default: efficientnet_b0)")
     parser.add_argument("--out", type=Path, default=Path("runs/classifying"), help="for the files")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _timed(given))
+    options = vars(parser.parse_args(arguments))
+    folder, sizes = options.pop("out"), options.pop("sizes")
+    return exit_code(lambda: _run(folder, sizes, Options(**options)))
 
 
-def _timed(given: argparse.Namespace) -> int:
-    if min(given.sizes) < 1 or given.batch < len(CODES) or given.rounds < 1:
+def _run(folder: Path, sizes: Sequence[int], options: Options) -> int:
+    if min(sizes) < 1 or options.batch < len(CODES) or options.rounds < 1:
         raise ConfigError(f"--sizes and --rounds must be 1 or more, --batch {len(CODES)} or more")
-    found = []
-    for size in given.sizes:
-        fewer = (64 / size) ** 2 if device().type == "cpu" else 1
-        steps = given.steps or max(3, round(16 * fewer))
-        found.append(measure(given.out, size, given.batch, given.rounds, steps, given.model, given.augment_device))
-    print(report(found, given.model, given.batch, given.augment_device))
+    print(report([measure(folder, size, options) for size in sizes], options))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The two ways of training that are compared: ours, and that of timm's train.py over a folder of JPEG files."""
+"""The two trainings that are compared: ours, and that of timm's train.py over a folder of JPEG files."""
 
 import os
 import time
@@ -18,23 +18,23 @@ from torch import Tensor
 
 from classify.augmented_batches import augmented_batches
 from classify.config import ClassifierConfig
-from classify.device import device
+from classify.device import default_device
 from classify.fit import Labelled, Run
 from classify.sampling import draws, loss_weights
 from data.manifest import Manifest
 
-_STEPS = 4000  # of the run that is imitated: long enough to compile where compiling pays
+_STEPS = 4000  # of a run that is long enough to compile where compiling pays
 _WORKERS = 4  # train.py's default; no more than there are cores
 
 
 class Side(Protocol):
-    """One way of training."""
+    """One training."""
 
     def turn(self, steps: int) -> float:
-        """Take steps and give the seconds."""
+        """Make steps, and give their seconds."""
 
     def shares(self, steps: int) -> tuple[float, float]:
-        """Take steps one by one and give the seconds that images took, and all."""
+        """Make steps one by one, and give the seconds of their images and of the whole."""
 
 
 class Ours:
@@ -43,7 +43,7 @@ class Ours:
     def __init__(self, train: Labelled, n_classes: int, config: ClassifierConfig, seed: int = 0) -> None:
         self.train, self.batch = train, config.batch_size
         self.run = Run(n_classes, config, seed)
-        self.views = augmented_batches(
+        self.batches = augmented_batches(
             train.pixels, self.run.network, config.augment_device, compiled=self.run.compiled
         )
         self.weights = loss_weights(train.classes, n_classes, config.sampling)
@@ -51,78 +51,78 @@ class Ours:
         self._rows = self._rows.reshape(-1, self.batch)
 
     def turn(self, steps: int) -> float:
-        """Take a block of steps."""
+        """Make a block of steps."""
         rows = self._rows[self.run.step : self.run.step + steps]
         start = time.perf_counter()
-        self.run.block(self.train, rows, self.weights, self.views)
-        _wait(self.run.on)
+        self.run.block(self.train, rows, self.weights, self.batches)
+        _wait(self.run.device)
         return time.perf_counter() - start
 
     def shares(self, steps: int) -> tuple[float, float]:
-        """Take steps, waiting for the device after each half."""
-        view = self.views.seeded(0)
-        by_class = torch.tensor(self.weights, dtype=torch.float32, device=self.run.on)
+        """Make steps, waiting for the device after the images and after the update."""
+        batch_of = self.batches.seeded(0)
+        by_class = torch.tensor(self.weights, dtype=torch.float32, device=self.run.device)
         data, start = 0.0, time.perf_counter()
         for rows in self._rows[self.run.step : self.run.step + steps]:
             begun = time.perf_counter()
-            images = view(rows)
-            _wait(self.run.on)
+            images = batch_of(rows)
+            _wait(self.run.device)
             data += time.perf_counter() - begun
-            self.run.update(images, torch.from_numpy(self.train.classes[rows]).to(self.run.on), by_class)
-            _wait(self.run.on)
+            self.run.update(images, torch.from_numpy(self.train.classes[rows]).to(self.run.device), by_class)
+            _wait(self.run.device)
         return data, time.perf_counter() - start
 
 
 class Timm:
-    """train.py's loop and its defaults for images, with the optimiser of its EfficientNet-B0 recipe.
+    """train.py's loop and its defaults for images, with timm's published hyperparameters for EfficientNet-B0.
 
-    That recipe: rmsproptf with epsilon 0.001, weight decay 1e-5, dropout and drop path 0.2, averaged weights, mixed
-    precision (on a GPU); RandAugment and random erasing, which would only cost it time, are left out.
+    They are: rmsproptf with epsilon 0.001, weight decay 1e-5, dropout and drop path 0.2, EMA of the weights, mixed
+    precision (on a GPU). RandAugment and random erasing are left out, as they would only take time.
     """
 
     def __init__(self, folder: Path, n_classes: int, model: str, size: int, batch: int) -> None:
-        self.on = device()
+        self.device = default_device()
         made: Any = timm.create_model(model, num_classes=n_classes, drop_rate=0.2, drop_path_rate=0.2)
-        self.network = made.to(self.on).train()
+        self.network = made.to(self.device).train()
         self.optimizer = create_optimizer_v2(
             self.network, opt="rmsproptf", lr=0.048 * batch / 768, weight_decay=1e-5, momentum=0.9, eps=0.001
         )
-        self.average = ModelEmaV3(self.network, decay=0.9999)
+        self.ema = ModelEmaV3(self.network, decay=0.9999)
         self.loss, self.step = LabelSmoothingCrossEntropy(0.1), 0
-        self.scaler = NativeScaler() if self.on.type == "cuda" else None
-        known = resolve_data_config({"input_size": (3, size, size)}, model=self.network)
+        self.scaler = NativeScaler() if self.device.type == "cuda" else None
+        data = resolve_data_config({"input_size": (3, size, size)}, model=self.network)
         self.loader = create_loader(
             create_dataset("", root=str(folder), split="train", is_training=True, batch_size=batch),
-            input_size=known["input_size"],
+            input_size=data["input_size"],
             batch_size=batch,
             is_training=True,
             interpolation="random",
-            mean=known["mean"],
-            std=known["std"],
+            mean=data["mean"],
+            std=data["std"],
             num_workers=min(_WORKERS, os.cpu_count() or 1),
-            pin_memory=self.on.type == "cuda",
-            device=self.on,
+            pin_memory=self.device.type == "cuda",
+            device=self.device,
         )
         self._batches = self._endless()
 
     def turn(self, steps: int) -> float:
-        """Take steps as its training epoch does."""
+        """Make steps as its training epoch does."""
         start = time.perf_counter()
         for _ in range(steps):
             self._update(*next(self._batches))
-        _wait(self.on)
+        _wait(self.device)
         return time.perf_counter() - start
 
     def shares(self, steps: int) -> tuple[float, float]:
-        """Take steps, waiting for the loader, then for the device; its workers go on meanwhile."""
+        """Make steps, waiting for the loader and then for the device; the workers go on in the meantime."""
         data, start = 0.0, time.perf_counter()
         for _ in range(steps):
             begun = time.perf_counter()
             images, classes = next(self._batches)
-            _wait(self.on)
+            _wait(self.device)
             data += time.perf_counter() - begun
             self._update(images, classes)
-            _wait(self.on)
+            _wait(self.device)
         return data, time.perf_counter() - start
 
     def _update(self, images: Tensor, classes: Tensor) -> None:
@@ -135,10 +135,10 @@ class Timm:
         else:
             self.scaler(loss, self.optimizer, parameters=self.network.parameters())
         self.step += 1
-        self.average.update(self.network, step=self.step)
+        self.ema.update(self.network, step=self.step)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.scaler is None else torch.autocast(self.on.type, torch.float16)
+        return nullcontext() if self.scaler is None else torch.autocast(self.device.type, torch.float16)
 
     def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
@@ -146,15 +146,15 @@ class Timm:
 
 
 def config_of(model: str, batch: int, augment_device: str) -> ClassifierConfig:
-    """Imitate a run of ours."""
+    """The config of a run of ours."""
     return ClassifierConfig(model=model, batch_size=batch, steps=_STEPS, augment_device=augment_device)  # type: ignore[arg-type]
 
 
 def labelled(pixels: np.ndarray, images: Manifest) -> Labelled:
-    """Pair pixels with classes as numbers."""
+    """Pixels with their classes as numbers."""
     return Labelled(pixels=pixels, classes=np.array([images.labels.index(label) for label in images.table["label"]]))
 
 
-def _wait(on: torch.device) -> None:
-    if on.type != "cpu":
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
         torch.accelerator.synchronize()

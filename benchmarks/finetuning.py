@@ -1,11 +1,11 @@
-"""How fast do classes learn? All in one batch, against one after another and against the public script's loop.
+"""How fast is fine-tuning? All classes in one batch, against one after another and the public script's loop.
 
-All ways take turns in one process on one machine, on drawn images of the rarest classes.
+All ways take turns in one process on one machine, on phantoms of the rarest classes.
 
     python benchmarks/finetuning.py [--base tiny|sd15-shape] [--classes 3] [--batch 16] [--rounds 10] [--steps 2]
 
 `sd15-shape` is Stable Diffusion 1.5's architecture at 512 px with random weights, which takes a GPU. The figures are
-kept in runs/finetuning.
+written to runs/finetuning.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from diffusers.utils import logging as diffusers_logging
 from finetuning_ways import ALL, OURS, PEFT, SAME, SCRIPT, Way, ways
-from measure import forget_memory, machine, memory, peak, ratios, say, spread, wait
+from measure import log, machine, median_range, peak_flops, peak_memory, ratios, reset_peak_memory, wait
 from sampling_ways import BASES
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as transformers_logging
 
-from augment import device
+from augment import device as devices
 from augment.finetune.examples import ClassExamples, class_prompts, encode_posteriors
 from augment.methods.lora import LoraConfig
 from augment.prompts import PromptConfig
@@ -37,54 +37,54 @@ from data.store import derive_seed, write_json
 
 _SHOTS = 16
 _RAREST = ("df", "vasc", "akiec", "bcc", "bkl", "mel", "nv")
-_BARS = ((SCRIPT, 2.0), (SAME, 2.0), (PEFT, 1.2), (OURS, 1.2))
-_COLUMNS = ("way", "samples/s", "one batch is so many times as fast", "GFLOP a sample", "TFLOP/s", "share of peak",
+_TARGETS = ((SCRIPT, 2.0), (SAME, 2.0), (PEFT, 1.2), (OURS, 1.2))
+_COLUMNS = ("way", "samples/s", "speed-up by one batch", "GFLOP a sample", "TFLOP/s", "share of peak",
             "peak memory, GiB")  # fmt: skip
 
 
 @dataclass(kw_only=True)
-class Found:
+class Measurement:
     """What was measured of one way, turn by turn."""
 
     way: Way
     flops: float  # of a sample
     rates: list[float] = field(default_factory=list)  # samples a second
-    memory: list[float] = field(default_factory=list)  # GiB at the most
+    memory: list[float] = field(default_factory=list)  # peak in GiB
 
 
-def measure(made: Sequence[Way], rounds: int) -> list[Found]:
-    """Let all ways take turns, the order turned round each time."""
+def measure(made: Sequence[Way], rounds: int) -> list[Measurement]:
+    """Measure all ways in turns, in reversed order every other round."""
     found = []
     for way in made:
-        say(f"warming up: {way.name}")
+        log(f"warming up: {way.name}")
         way.turn()
         with FlopCounterMode(display=False) as counter:
             way.turn()
-        found.append(Found(way=way, flops=counter.get_total_flops() / way.samples))
+        found.append(Measurement(way=way, flops=counter.get_total_flops() / way.samples))
     for turn in range(rounds):
-        say(f"round {turn + 1} of {rounds}")
+        log(f"round {turn + 1} of {rounds}")
         for each in found if turn % 2 == 0 else found[::-1]:
-            forget_memory()
+            reset_peak_memory()
             wait()
             start = time.perf_counter()
             each.way.turn()
             wait()
             each.rates.append(each.way.samples / (time.perf_counter() - start))
-            each.memory.append(memory())
+            each.memory.append(peak_memory())
     return found
 
 
-def prepared(base: str, classes: int, config: LoraConfig, out: Path, steps: int) -> list[Way]:
-    """Draw the classes' images, encode them, and make every way ready."""
-    pipe = device.to_device(BASES[base](), device.default_device(), torch.float32)
+def make_ways(base: str, classes: int, config: LoraConfig, out: Path, steps: int) -> list[Way]:
+    """All ways, with the phantoms of the classes encoded."""
+    pipe = devices.to_device(BASES[base](), devices.default_device(), torch.float32)
     for part in (pipe.unet, pipe.text_encoder, pipe.vae):
         part.requires_grad_(requires_grad=False)
     size = pipe.unet.config.sample_size * pipe.vae_scale_factor
     phantom = PhantomConfig(images=_SHOTS * len(CODES), balanced=True)
-    drawn = load_manifest(DataConfig(source="phantom", phantom=phantom), out / "data")
+    phantoms = load_manifest(DataConfig(source="phantom", phantom=phantom), out / "data")
     examples, files = {}, {}
     for label in _RAREST[:classes]:
-        shots = _few(drawn.of(label))
+        shots = _first_shots(phantoms.of(label))
         pixels = load_pixels(shots, PixelConfig(size=size))
         means, stds = encode_posteriors(pipe, pixels, dihedral=config.dihedral)
         prompts, _ = class_prompts(label, shots, None, PromptConfig())
@@ -94,20 +94,20 @@ def prepared(base: str, classes: int, config: LoraConfig, out: Path, steps: int)
     return ways(pipe, examples, files, config, out / "work", steps)
 
 
-def _few(manifest: Manifest) -> Manifest:
+def _first_shots(manifest: Manifest) -> Manifest:
     return manifest.where(manifest.table.reset_index().index < _SHOTS)
 
 
-def table(found: Sequence[Found], fastest: float) -> str:
-    """Set out the figures as Markdown; a ratio is of the two turns of one round."""
-    (best,) = (each for each in found if each.way.name == ALL)
+def table(found: Sequence[Measurement], fastest: float) -> str:
+    """The figures as Markdown; a ratio is of the two turns of one round."""
+    (one_batch,) = (each for each in found if each.way.name == ALL)
     rows = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
     for each in found:
         rate = statistics.median(each.rates) * each.flops
         cells = [
             each.way.name,
-            spread(each.rates),
-            "-" if each is best else spread(ratios(best.rates, each.rates)),
+            median_range(each.rates),
+            "-" if each is one_batch else median_range(ratios(one_batch.rates, each.rates)),
             f"{each.flops / 1e9:.3g}",
             f"{rate / 1e12:.3g}",
             f"{rate / fastest:.0%}",
@@ -117,13 +117,15 @@ def table(found: Sequence[Found], fastest: float) -> str:
     return "\n".join(rows)
 
 
-def bars(found: Sequence[Found]) -> str:
-    """Say which aims are reached, by the median."""
+def targets(found: Sequence[Measurement]) -> str:
+    """Which targets the median ratios reach, a line each."""
     by_name = {each.way.name: each for each in found}
     lines = []
-    for name, bar in _BARS:
+    for name, target in _TARGETS:
         ratio = statistics.median(ratios(by_name[ALL].rates, by_name[name].rates))
-        lines.append(f"{ratio:.2f} times {name}: the aim of {bar:g} is {'reached' if ratio >= bar else 'missed'}.")
+        lines.append(
+            f"{ratio:.2f} times {name}: the target of {target:g} is {'reached' if ratio >= target else 'missed'}."
+        )
     return "\n".join(lines)
 
 
@@ -136,30 +138,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=10, help="turns of each way (default: 10)")
     parser.add_argument("--steps", type=int, default=2, help="of each class in a turn (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("runs/finetuning"), help="for images and figures")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    return exit_code(lambda: _timed(given))
+    return exit_code(lambda: _run(options))
 
 
-def _timed(given: argparse.Namespace) -> int:
-    if not 1 <= given.classes <= len(_RAREST) or min(given.batch, given.rounds, given.steps) < 1:
+def _run(options: argparse.Namespace) -> int:
+    if not 1 <= options.classes <= len(_RAREST) or min(options.batch, options.rounds, options.steps) < 1:
         raise ConfigError(f"--classes must be 1 to {len(_RAREST)}, the other numbers 1 or more")
-    config = LoraConfig(steps=10**6, batch_size=given.batch, checkpointing_steps=10**6, preview_every=0)
-    found = measure(prepared(given.base, given.classes, config, given.out, given.steps), given.rounds)
-    fastest = peak(device.training_dtype(device.default_device()))
+    config = LoraConfig(steps=10**6, batch_size=options.batch, checkpointing_steps=10**6, preview_every=0)
+    found = measure(make_ways(options.base, options.classes, config, options.out, options.steps), options.rounds)
+    fastest = peak_flops(devices.training_dtype(devices.default_device()))
     about = (
-        f"{given.base}, {given.classes} classes, {given.batch} samples of a class and step, rank {config.rank}; "
-        f"{machine()}; {given.rounds} rounds: median [least, most]. Peak by a product of matrices: "
+        f"{options.base}, {options.classes} classes, {options.batch} samples of a class and step, rank {config.rank}; "
+        f"{machine()}; {options.rounds} rounds: median [least, most]. Peak by a product of matrices: "
         f"{fastest / 1e12:.3g} TFLOP/s. Memory is that of the process with the weights of all ways."
     )
-    print(f"{about}\n\n{table(found, fastest)}\n\n{bars(found)}")
+    print(f"{about}\n\n{table(found, fastest)}\n\n{targets(found)}")
     rows = [
         {"way": each.way.name, "samples_a_second": each.rates, "flops_a_sample": each.flops, "gib": each.memory}
         for each in found
     ]
-    where = given.out / f"{given.base}-{device.default_device().type}.json"
-    write_json(where, {"about": about, "peak_flops": fastest, "ways": rows})
+    path = options.out / f"{options.base}-{devices.default_device().type}.json"
+    write_json(path, {"about": about, "peak_flops": fastest, "ways": rows})
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import transforms
 
-from augment.finetune import loop as training
+from augment.finetune import loop
 from augment.finetune.examples import ClassExamples
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.lora import LoraConfig as Lora
@@ -30,6 +30,7 @@ SCRIPT, SAME, PEFT, OURS, ALL = (
     "all classes in one batch",
 )
 _RATE = 1e-4
+_ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Way:
     """One way of fine-tuning the classes."""
 
     name: str
-    samples: int  # of a turn
+    samples: int  # in a turn
     turn: Callable[[], object]
 
 
@@ -49,12 +50,12 @@ def ways(
     out: Path,
     steps: int,
 ) -> list[Way]:
-    """All that is timed; a turn of the script's loop makes as many steps a class as one of ours, of one sample."""
+    """All ways; a turn of the script's loop makes as many steps of each class as one of ours, with batch 1."""
     size = next(iter(examples.values())).means.shape[-1] * base.vae_scale_factor
-    found = [
-        _script(SCRIPT, base, examples, files, ("to_k", "to_q", "to_v", "to_out.0"), 4, size, steps),
-        _script(SAME, base, examples, files, config.targets["unet"], config.rank, size, steps),
-    ]
+    found = []
+    for name, layers, rank in ((SCRIPT, _ATTENTION, 4), (SAME, config.targets["unet"], config.rank)):
+        loops = [_Loop(base, files[label], each.prompts[0], layers, rank, size) for label, each in examples.items()]
+        found.append(_script(name, loops, steps))
     device = base.unet.device
     for name in (PEFT, OURS, ALL):
         peft = name == PEFT
@@ -74,25 +75,16 @@ class _Ours:
     def __call__(self) -> None:
         for group in self.groups:
             for _ in range(self.steps):
-                training.step(group)
+                loop.step(group)
 
 
-def _script(
-    name: str,
-    base: StableDiffusionPipeline,
-    examples: Mapping[str, ClassExamples],
-    files: Mapping[str, list[Path]],
-    layers: tuple[str, ...],
-    rank: int,
-    size: int,
-    steps: int,
-) -> Way:
-    loops = [_Loop(base, files[label], each.prompts[0], layers, rank, size) for label, each in examples.items()]
+def _script(name: str, loops: "Sequence[_Loop]", steps: int) -> Way:
+    """The script's loop for each class, one after another."""
 
     def turn() -> None:
-        for loop in loops:
+        for each in loops:
             for _ in range(steps):
-                loop.step()
+                each.step()
 
     return Way(name=name, samples=steps * len(loops), turn=turn)
 
@@ -101,7 +93,7 @@ def _script(
 class _Loop:
     """The loop of diffusers' examples/dreambooth/train_dreambooth_lora.py with its defaults and batch 1.
 
-    In float32; image, latents and prompt are made anew at every step; AdamW, clip at 1, no prior.
+    In float32; image, latents and prompt are encoded anew at every step; AdamW, gradient norm at most 1, no prior.
     """
 
     base: StableDiffusionPipeline
@@ -134,13 +126,13 @@ class _Loop:
         )
 
     def step(self) -> float:
-        """Make a step; gives the loss."""
-        where, vae = self.base.device, self.pipe.vae
+        """Make a step, and give its loss."""
+        device, vae = self.base.device, self.pipe.vae
         with Image.open(next(self.images), formats=FORMATS) as image:
-            pixels = self.transform(image.convert("RGB"))[None].to(where, vae.dtype)
+            pixels = self.transform(image.convert("RGB"))[None].to(device, vae.dtype)
         latents = vae.encode(pixels).latent_dist.sample() * vae.config.scaling_factor
         noise = torch.randn_like(latents)
-        timesteps = torch.randint(0, self.noise.config.num_train_timesteps, (1,), device=where)
+        timesteps = torch.randint(0, self.noise.config.num_train_timesteps, (1,), device=device)
         noisy = self.noise.add_noise(latents, noise, timesteps)
         noise_pred = self.pipe.unet(noisy, timesteps, self._prompt_embeds(), return_dict=False)[0]
         target = noise

@@ -1,8 +1,8 @@
-"""Are the synthetic images of a rare class recognisably of that class? A judge that no study uses says.
+"""Are the synthetic images of a rare class recognisably of that class? Measured by an oracle that no study uses.
 
-For each rare class it names true phantoms, images of the base as it is, and images of the fine-tuned base, the last
-two drawn from the same prompt and seeds. The aim: after fine-tuning at least half the judge's recall on true phantoms,
-and at least 0.3 above the base.
+The oracle, a classifier of phantoms, predicts the class of real phantoms, of images of the base, and of images of the
+fine-tuned base, the last two generated from the same prompt and seeds. The aim: after fine-tuning at least half the
+oracle's recall on real phantoms, and at least 0.3 above the base.
 
     python benchmarks/recognise.py [--method lora|dreambooth|both] [--images 64] [key=value ...]
 """
@@ -14,130 +14,139 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flows.synthesize import finetune_together, images_step
+from study_plan import StderrRunner, make_stage, print_progress, titled, with_counts
 
-from augment.generate.pipeline import AdapterPipeline
 from augment.generate.run import ImageRequest, generate, synthetic_manifest
+from augment.methods.record import AdapterRecord
 from classify.metrics import Recall
 from classify.oracle import OracleConfig, oracle_predictions, reaches_aim, recognised, train_oracle, true_phantoms
 from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
 from data.phantoms.table import CODES
-from data.store import read_json, write_json
-from flows.prepare import read_images, read_split, shots_of, split_step
+from data.store import write_json
+from flows.execute import make_artefact, run_group
+from flows.plan import Plan, make_plan
+from flows.prepare import prepare
+from flows.stages import images as images_stage
 from flows.steps import Step
 from flows.study import StudyConfig, load_study
 
 STUDIES = {"lora": "configs/demo.yaml", "dreambooth": "configs/demo-dreambooth.yaml"}
-ROOT = "recognise"  # name of the benchmark's folder as a root of paths
+FOLDER = "recognise"  # of the benchmark, in the run folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """How often the judge named one class rightly."""
+class ClassResult:
+    """The oracle's recall of one class."""
 
     label: str
-    true: Recall  # phantoms
-    before: Recall  # the base's images
-    after: Recall  # the fine-tuned base's
+    real: Recall  # of phantoms
+    before: Recall  # of the base's images
+    after: Recall  # of the fine-tuned base's images
 
     @property
-    def met(self) -> bool:
-        """Say whether the class reaches the aim."""
-        return reaches_aim(self.true, self.before, self.after)
+    def reaches_aim(self) -> bool:
+        """Whether the class reaches the aim."""
+        return reaches_aim(self.real, self.before, self.after)
 
 
-def recognise(config: StudyConfig, images: int, judge: OracleConfig) -> list[Verdict]:
-    """Fine-tune as the study does, draw before and after, and let the judge name all of it."""
-    strange = sorted(set(config.split.rare) - set(CODES))
-    if strange or config.data.source != "phantom":
-        raise ConfigError(f"the judge knows phantoms alone, not {strange or config.data.source}; give a phantom study")
-    where = Path(config.runs) / "judge"
-    judge = dataclasses.replace(judge, pixels=config.pixels)
-    model = train_oracle(where, judge, lambda step, steps, loss: _watch(step, steps, f"judge, loss {loss:.3f}"))
-    true = oracle_predictions(model, true_phantoms(where, judge, images), where / "cache")
-    verdicts = []
-    for label, (before, after) in _drawn(config, images).items():
-        named = [recognised(oracle_predictions(model, drawn), label) for drawn in (before, after)]
-        verdicts.append(Verdict(label=label, true=recognised(true, label), before=named[0], after=named[1]))
-    return verdicts
-
-
-def _drawn(config: StudyConfig, images: int) -> dict[str, tuple[Manifest, Manifest]]:
-    """Draw each rare class with the base as it is and with the study's adapter, which is trained unless it is there."""
-    folder = config.folder / ROOT
-    found = read_images(config, _watch)
-    split_done = split_step(config, found)(_watch)
-    shots = shots_of(config, read_split(split_done.folder, found.manifest.roots))
-    drawn, tuning = {}, finetune_together(config, found, shots)
-    tuning(_watch)
-    for tuned in tuning.steps:
-        label = tuned.what
-        after = images_step(config, label, images, tuned)
-        after = dataclasses.replace(after, folder=folder / "after" / label)
-        before = _before(config, label, images, tuned, folder / "before" / label)
-        for step in (before, after):
-            step(_watch)
-        drawn[label] = (_read(before, folder), _read(after, folder))
-    return drawn
-
-
-def _before(config: StudyConfig, label: str, images: int, tuned: Step, folder: Path) -> Step:
-    """Draw with the base as it is, by the adapter's prompt and the same seeds."""
-
-    def make(out: Path, _: object) -> None:
-        prompt = read_json(tuned.target / "adapter.json")["prompt"]
-        request = ImageRequest(
-            label=label, prompt=prompt, count=images, seed=config.study_seed, size=config.pixels.size
+def recognise(study: StudyConfig, images: int, oracle: OracleConfig) -> list[ClassResult]:
+    """Fine-tune as the study does, generate before and after, and let the oracle predict each image's class."""
+    unknown = sorted(set(study.split.rare) - set(CODES))
+    if unknown or study.data.source != "phantom":
+        raise ConfigError(
+            f"the oracle knows phantoms alone, not {unknown or study.data.source}; give a study of phantoms"
         )
-        generate(pipeline=AdapterPipeline(config.base), request=request, config=config.generate, out=out)
+    folder = Path(study.output_dir) / "oracle"
+    oracle = dataclasses.replace(oracle, pixels=study.pixels)
+    model = train_oracle(folder, oracle, titled("oracle"))
+    real = oracle_predictions(model, true_phantoms(folder, oracle, images), folder / "cache")
+    plan = fine_tuned(study, images)
+    results = []
+    for step in plan.steps_of("images"):
+        generated = (_before(plan, step), _after(plan, step))
+        before, after = (recognised(oracle_predictions(model, each), step.what) for each in generated)
+        results.append(ClassResult(label=step.what, real=recognised(real, step.what), before=before, after=after))
+    return results
 
-    inputs = {**images_step(config, label, images, tuned).inputs, "stage": "images of the base"}
-    return Step(stage="images of the base", what=label, folder=folder, inputs=inputs, make=make)
+
+def fine_tuned(study: StudyConfig, images: int) -> Plan:
+    """The study's plan for this number of images of each rare class, with the adapters trained."""
+    study = dataclasses.replace(study, arms=("real", "synthetic"))
+    prepared = prepare(study, StderrRunner())
+    plan = make_plan(with_counts(prepared, dict.fromkeys(study.split.rare, images)))
+    for stage in ("base", "fine-tune"):
+        make_stage(plan, stage)
+    return plan
 
 
-def _read(step: Step, folder: Path) -> Manifest:
-    return synthetic_manifest(step.target, ROOT, {ROOT: folder})
+def _before(plan: Plan, step: Step) -> Manifest:
+    """Images of the base, from the adapter's prompt and the seeds of the images step."""
+    study, label = plan.prepared.study, step.what
+    request = ImageRequest(
+        label=label,
+        prompt=AdapterRecord.read(plan.target("finetune", label)).prompt,
+        count=plan.prepared.synthetic_counts[label],
+        seed=study.study_seed,
+        size=study.pixels.size,
+        attributes=images_stage.attributes_for(plan.prepared, label),
+    )
+    step = dataclasses.replace(
+        step, folder=study.folder / FOLDER / label, inputs={**step.inputs, "stage": "images of the base"}
+    )
+    make_artefact(
+        step,
+        lambda folder: generate(
+            pipeline=plan.pipeline, request=request, config=study.generate, out=folder, progress=print_progress
+        ),
+    )
+    return _read(plan, step)
 
 
-def table(method: str, verdicts: Sequence[Verdict]) -> str:
-    """Set out the figures as Markdown."""
+def _after(plan: Plan, step: Step) -> Manifest:
+    """Images of the fine-tuned base."""
+    run_group(plan, (step,), print_progress)
+    return _read(plan, step)
+
+
+def _read(plan: Plan, step: Step) -> Manifest:
+    return synthetic_manifest(step.target, images_stage.ROOT, {images_stage.ROOT: plan.prepared.study.folder})
+
+
+def table(method: str, results: Sequence[ClassResult]) -> str:
+    """The recalls as Markdown."""
     rows = []
-    for verdict in verdicts:
-        shares = " | ".join(_share(recall) for recall in (verdict.true, verdict.before, verdict.after))
-        rows.append(f"| {method} | {verdict.label} | {shares} | {'yes' if verdict.met else 'no'} |")
-    head = "| method | class | true phantoms | base before | after fine-tuning | aim reached |"
+    for result in results:
+        recalls = " | ".join(_recall(recall) for recall in (result.real, result.before, result.after))
+        rows.append(f"| {method} | {result.label} | {recalls} | {'yes' if result.reaches_aim else 'no'} |")
+    head = "| method | class | real phantoms | base before | after fine-tuning | aim reached |"
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
-def _share(recall: Recall) -> str:
+def _recall(recall: Recall) -> str:
     return f"{recall.hits}/{recall.n} = {recall.value:.2f} [{recall.low:.2f}, {recall.high:.2f}]"
-
-
-def _watch(done: int, total: int, note: str = "") -> None:
-    if done == total or done % 50 == 0:
-        print(f"  {done} of {total} {note}".rstrip(), file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
-    parser = argparse.ArgumentParser(prog="recognise", description="Judge synthetic images of the rare classes.")
+    parser = argparse.ArgumentParser(prog="recognise", description="Recall of synthetic images by an oracle.")
     parser.add_argument("--config", help="a study of phantoms (default: the method's demo)")
     parser.add_argument("--method", choices=("lora", "dreambooth", "both"), default="both")
     parser.add_argument("--images", type=int, default=64, help="of each class (default: 64)")
     parser.add_argument("overrides", nargs="*", help="settings of the study, as key=value")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _judged(given))
+    options = parser.parse_args(arguments)
+    return exit_code(lambda: _run(options))
 
 
-def _judged(given: argparse.Namespace) -> int:
-    for method in STUDIES if given.method == "both" else (given.method,):
-        overrides = [f"finetune.method={method}", *given.overrides]
-        config = load_study(given.config or STUDIES[method], overrides)
-        verdicts = recognise(config, given.images, OracleConfig())
-        print(table(method, verdicts))
-        rows = [{**asdict(verdict), "met": verdict.met} for verdict in verdicts]
-        write_json(config.folder / ROOT / f"{method}.json", {"method": method, "images": given.images, "classes": rows})
+def _run(options: argparse.Namespace) -> int:
+    for method in STUDIES if options.method == "both" else (options.method,):
+        overrides = [f"finetune.method={method}", *options.overrides]
+        study = load_study(options.config or STUDIES[method], overrides)
+        results = recognise(study, options.images, OracleConfig())
+        print(table(method, results))
+        rows = [{**asdict(result), "reaches_aim": result.reaches_aim} for result in results]
+        path = study.folder / FOLDER / f"{method}.json"
+        write_json(path, {"method": method, "images": options.images, "classes": rows})
     return 0
 
 

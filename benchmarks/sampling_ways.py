@@ -1,4 +1,4 @@
-"""The ways of drawing that are timed: diffusers' pipeline as its documentation uses it, and ours, part by part."""
+"""The ways of generating images that are timed: diffusers' pipeline as its documentation uses it, and ours."""
 
 import copy
 import dataclasses
@@ -18,7 +18,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from augment import device
+from augment import device as devices
 from augment.base.config import BaseConfig
 from augment.base.load import load_base
 from augment.base.tiny_model import word_tokenizer
@@ -31,7 +31,7 @@ from augment.methods.weights import with_parts
 from augment.prompts import prompt_for
 
 PROMPT = prompt_for("mel")
-DOCUMENTED, FEW, FEW_8, SAME = "as documented", "DPM-Solver++", "DPM-Solver++, 8 at a time", "at our settings"
+DOCUMENTED, DPM, DPM_8, SAME = "as documented", "DPM-Solver++", "DPM-Solver++, 8 at a time", "at our settings"
 QUALITY, FAST_NUMBERS = "quality, our default", "quality, fast numbers"
 _GUIDANCE = 7.5  # diffusers' default
 _SEEDS = 1000
@@ -39,7 +39,7 @@ _SEEDS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way of drawing a batch."""
+    """One way of generating a batch."""
 
     name: str
     ours: bool
@@ -47,19 +47,19 @@ class Way:
     images: int  # at a time
     dtype: torch.dtype
     calls: int  # of the denoiser, an image
-    draw: Callable[[int | None], None]  # a batch; in so many steps instead of its own
+    sample: Callable[[int | None], None]  # generates a batch, in the given number of steps or (None) its own
     same: str | None = None  # the reference of equal steps, guidance, solver and batch
     compiled: bool = False
     small_decoder: bool = False
 
 
 def tiny() -> StableDiffusionPipeline:
-    """Give the embedded base."""
+    """The embedded base."""
     return load_base(BaseConfig())
 
 
 def stable_diffusion_15() -> StableDiffusionPipeline:
-    """Give Stable Diffusion 1.5's architecture with random weights, at 512 pixels."""
+    """Stable Diffusion 1.5's architecture with random weights, at 512 pixels."""
     torch.manual_seed(0)
     tokenizer = word_tokenizer(77)
     text = CLIPTextConfig(
@@ -89,16 +89,16 @@ BASES: dict[str, Callable[[], StableDiffusionPipeline]] = {"tiny": tiny, "sd15-s
 
 
 def ways(base: StableDiffusionPipeline, batch: int, *, compiled: bool) -> list[Way]:
-    """All that is timed, the references first; `compiled` adds ours with torch.compile."""
-    where = device.default_device()
+    """All ways, the references first; `compiled` adds ours with torch.compile."""
+    device = devices.default_device()
     settings = GenerateConfig(batch_size=batch)
-    found = [*_references(base, settings, where)]
-    ready = _placed(base, where, settings)
+    found = [*_references(base, settings, device)]
+    ready = _on_device(base, device, settings)
     fast_numbers = dataclasses.replace(settings, precision="fast")
-    few = {"guidance_scale": _GUIDANCE}
+    guided = dataclasses.replace(settings, guidance_scale=_GUIDANCE)
     found += [
-        _ours("quality, one at a time", ready, dataclasses.replace(settings, **few, batch_size=1), FEW),
-        _ours("quality, 8 at a time", ready, dataclasses.replace(settings, **few, batch_size=8), FEW_8),
+        _ours("quality, one at a time", ready, dataclasses.replace(guided, batch_size=1), DPM),
+        _ours("quality, 8 at a time", ready, dataclasses.replace(guided, batch_size=8), DPM_8),
         _ours(QUALITY, ready, settings, SAME),
         _ours("guidance in the first half", ready, dataclasses.replace(settings, guidance_end=0.5)),
         _ours("preset fast", ready, dataclasses.replace(settings, preset="fast")),
@@ -106,31 +106,31 @@ def ways(base: StableDiffusionPipeline, batch: int, *, compiled: bool) -> list[W
     few_step = dataclasses.replace(settings, preset="few-step", few_step=FewStepConfig(lora="none"))
     found.append(_ours("preset few-step, time alone: no LoRA", ready, few_step))
     if base.vae_scale_factor == 2 ** (len(AutoencoderTiny().config.decoder_block_out_channels) - 1):
-        small = with_parts(ready, vae=device.cast(AutoencoderTiny().eval(), ready.unet.dtype).to(where))
+        small = with_parts(ready, vae=devices.cast(AutoencoderTiny().eval(), ready.unet.dtype).to(device))
         found.append(_ours("few-step and TAESD, random weights", small, few_step))
     numbers = [settings]
-    if device.dtype_for(where, "fast") != ready.unet.dtype:
+    if devices.dtype_for(device, "fast") != ready.unet.dtype:
         numbers.append(fast_numbers)
-        found.append(_ours(FAST_NUMBERS, _placed(base, where, fast_numbers), fast_numbers, SAME))
+        found.append(_ours(FAST_NUMBERS, _on_device(base, device, fast_numbers), fast_numbers, SAME))
     for each in numbers if compiled else ():
-        pipe = _placed(base, where, each)
+        pipe = _on_device(base, device, each)
         pipe.unet.compile(fullgraph=True, dynamic=False)
         name = QUALITY if each is settings else FAST_NUMBERS
         found.append(_ours(f"{name}, compiled", pipe, each, SAME))
     return found
 
 
-def _references(base: StableDiffusionPipeline, settings: GenerateConfig, where: torch.device) -> list[Way]:
+def _references(base: StableDiffusionPipeline, settings: GenerateConfig, device: torch.device) -> list[Way]:
     """Diffusers' pipeline: moved to the device in its precision, called with a prompt."""
-    pipe = StableDiffusionPipeline(**_copied(base), requires_safety_checker=False).to(where)
+    pipe = StableDiffusionPipeline(**_copied(base), requires_safety_checker=False).to(device)
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
-        device.cast(part, device.dtype_for(where))
-    few = DPMSolverMultistepScheduler.from_config(base.scheduler.config)
+        devices.cast(part, devices.dtype_for(device))
+    solver = DPMSolverMultistepScheduler.from_config(base.scheduler.config)
     sampling = settings.sampling()
     made = [
         (DOCUMENTED, base.scheduler, 50, _GUIDANCE, 1),
-        (FEW, few, 20, _GUIDANCE, 1),
-        (FEW_8, few, 20, _GUIDANCE, 8),
+        (DPM, solver, 20, _GUIDANCE, 1),
+        (DPM_8, solver, 20, _GUIDANCE, 8),
         (SAME, build_scheduler(base, "dpmsolver++2m"), sampling.steps, sampling.guidance_scale, sampling.batch_size),
     ]
     return [_reference(pipe, *each) for each in made]
@@ -142,12 +142,12 @@ def _reference(
     pipe = with_parts(pipe, scheduler=copy.deepcopy(scheduler))
     pipe.set_progress_bar_config(disable=True)
 
-    def drawn(instead: int | None) -> None:
-        pipe(PROMPT, num_inference_steps=instead or steps, guidance_scale=guidance, num_images_per_prompt=images)
+    def sample(given_steps: int | None) -> None:
+        pipe(PROMPT, num_inference_steps=given_steps or steps, guidance_scale=guidance, num_images_per_prompt=images)
 
     pipe.scheduler.set_timesteps(steps)
-    calls = 2 * len(pipe.scheduler.timesteps)  # PNDM takes one more than it is told
-    return Way(name=name, ours=False, steps=steps, images=images, dtype=pipe.unet.dtype, calls=calls, draw=drawn)
+    calls = 2 * len(pipe.scheduler.timesteps)  # PNDM takes one more than `steps`
+    return Way(name=name, ours=False, steps=steps, images=images, dtype=pipe.unet.dtype, calls=calls, sample=sample)
 
 
 def _ours(name: str, pipe: StableDiffusionPipeline, config: GenerateConfig, same: str | None = None) -> Way:
@@ -155,8 +155,8 @@ def _ours(name: str, pipe: StableDiffusionPipeline, config: GenerateConfig, same
     size = pipe.unet.config.sample_size * pipe.vae_scale_factor
     guided = round(sampling.steps * sampling.guidance_end) if sampling.guidance_scale > 1 else 0
 
-    def drawn(instead: int | None) -> None:
-        chosen = dataclasses.replace(config, steps=instead or sampling.steps)
+    def sample(given_steps: int | None) -> None:
+        chosen = dataclasses.replace(config, steps=given_steps or sampling.steps)
         with tempfile.TemporaryDirectory() as folder, ImageWriter(Path(folder), "jpg", 95, max_pending=128) as writer:
             seeds = range(_SEEDS, _SEEDS + sampling.batch_size)
             for images in generate_pixels(pipe, [PROMPT] * len(seeds), seeds, chosen, size):
@@ -165,14 +165,14 @@ def _ours(name: str, pipe: StableDiffusionPipeline, config: GenerateConfig, same
 
     return Way(
         name=name, ours=True, steps=sampling.steps, images=sampling.batch_size, dtype=pipe.unet.dtype,
-        calls=sampling.steps + guided, draw=drawn, same=same, small_decoder=isinstance(pipe.vae, AutoencoderTiny),
-        compiled=pipe.unet._compiled_call_impl is not None,  # noqa: SLF001 - no public question exists
+        calls=sampling.steps + guided, sample=sample, same=same, small_decoder=isinstance(pipe.vae, AutoencoderTiny),
+        compiled=pipe.unet._compiled_call_impl is not None,  # noqa: SLF001 - torch has no public way to ask
     )  # fmt: skip
 
 
-def _placed(base: StableDiffusionPipeline, where: torch.device, config: GenerateConfig) -> StableDiffusionPipeline:
+def _on_device(base: StableDiffusionPipeline, device: torch.device, config: GenerateConfig) -> StableDiffusionPipeline:
     pipe = StableDiffusionPipeline(**_copied(base), requires_safety_checker=False)
-    return device.to_device(pipe, where, device.dtype_for(where, config.precision))
+    return devices.to_device(pipe, device, devices.dtype_for(device, config.precision))
 
 
 def _copied(base: StableDiffusionPipeline) -> dict[str, object]:

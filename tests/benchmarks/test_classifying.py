@@ -1,12 +1,13 @@
 import classifying
 import pytest
+from classifying_table import Measurement, Options, _row, report
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("views", ["cpu", "device"])
-def test_both_ways_of_training_take_turns_and_stand_in_one_table(tmp_path, capsys, views):
-    given = ["--model", "test_efficientnet", "--sizes", "32", "--batch", "8", "--rounds", "2", "--steps", "2"]
-    assert classifying.main([*given, "--augment-on", views, "--out", str(tmp_path)]) == 0
+@pytest.mark.parametrize("augment_device", ["cpu", "device"])
+def test_both_trainings_take_turns_and_stand_in_one_table(tmp_path, capsys, augment_device):
+    command = ["--model", "test_efficientnet", "--sizes", "32", "--batch", "8", "--rounds", "2", "--steps", "2"]
+    assert classifying.main([*command, "--augment-device", augment_device, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out.splitlines()
     row = next(line for line in printed if line.startswith("| 32 |")).split(" | ")
     assert len(row) == 9
@@ -16,11 +17,11 @@ def test_both_ways_of_training_take_turns_and_stand_in_one_table(tmp_path, capsy
 
 
 def test_the_row_holds_medians_and_the_ratio_turn_by_turn():
-    found = classifying.Found(
+    found = Measurement(
         size=64, images=256, ours=[100.0, 120.0, 110.0], theirs=[50.0, 40.0, 55.0], data=0.04, waiting=0.25,
         loading=(1.5, 0.002), seeds=[0.5, 0.4, 0.4], flops=1e9,
     )  # fmt: skip
-    assert classifying._row(found).split(" | ")[1:7] == [
+    assert _row(found).split(" | ")[1:7] == [
         "110 [100, 120]",
         "0.110",
         "50 [40, 55]",
@@ -28,7 +29,7 @@ def test_the_row_holds_medians_and_the_ratio_turn_by_turn():
         "4.0%",
         "25.0%",
     ]
-    assert "less than 10% of a step" in classifying.report([found], "x", 32, "auto")
+    assert "less than 10% of a step" in report([found], Options())
 
 
 def test_a_batch_that_is_too_small_is_refused_in_one_line(capsys):

@@ -18,8 +18,8 @@ def small():
 @pytest.mark.slow
 def test_all_ways_take_turns_and_stand_in_one_table(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(finetuning.BASES, "tiny", small)
-    given = ["--classes", "2", "--batch", "2", "--rounds", "2", "--steps", "1", "--out", str(tmp_path)]
-    assert finetuning.main(given) == 0
+    command = ["--classes", "2", "--batch", "2", "--rounds", "2", "--steps", "1", "--out", str(tmp_path)]
+    assert finetuning.main(command) == 0
     printed = capsys.readouterr().out
     for name in (SCRIPT, SAME, PEFT, OURS, ALL):
         assert f"| {name} | " in printed
@@ -31,21 +31,21 @@ def test_all_ways_take_turns_and_stand_in_one_table(tmp_path, capsys, monkeypatc
     assert ways[ALL]["flops_a_sample"] == pytest.approx(ways[OURS]["flops_a_sample"])
 
 
-def test_ratios_are_of_one_round_s_turns_and_held_against_the_aims():
+def test_ratios_are_of_one_round_s_turns_and_compared_with_the_targets():
     found = [
-        finetuning.Found(way=Way(name=name, samples=1, turn=list), flops=1e9, rates=rates, memory=[1.0, 2.0])
+        finetuning.Measurement(way=Way(name=name, samples=1, turn=list), flops=1e9, rates=rates, memory=[1.0, 2.0])
         for name, rates in ((SCRIPT, [1.0, 2.0]), (SAME, [2.0, 2.5]), (PEFT, [4.0, 4.0]), (OURS, [4.5, 4.5]))
     ]
     found.append(
-        finetuning.Found(way=Way(name=ALL, samples=1, turn=list), flops=1e9, rates=[5.0, 6.0], memory=[1.0, 2.0])
+        finetuning.Measurement(way=Way(name=ALL, samples=1, turn=list), flops=1e9, rates=[5.0, 6.0], memory=[1.0, 2.0])
     )
     rows = finetuning.table(found, 1e10).splitlines()
     assert rows[2].split(" | ")[1:] == ["1.5 [1, 2]", "4 [3, 5]", "1", "0.0015", "15%", "2.0 |"]
-    assert finetuning.bars(found).splitlines() == [
-        f"4.00 times {SCRIPT}: the aim of 2 is reached.",
-        f"2.45 times {SAME}: the aim of 2 is reached.",
-        f"1.38 times {PEFT}: the aim of 1.2 is reached.",
-        f"1.22 times {OURS}: the aim of 1.2 is reached.",
+    assert finetuning.targets(found).splitlines() == [
+        f"4.00 times {SCRIPT}: the target of 2 is reached.",
+        f"2.45 times {SAME}: the target of 2 is reached.",
+        f"1.38 times {PEFT}: the target of 1.2 is reached.",
+        f"1.22 times {OURS}: the target of 1.2 is reached.",
     ]
 
 

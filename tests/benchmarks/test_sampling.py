@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sampling import Found, flops_of, ratios, table
+from sampling import Measurement, flops_of, ratios, table
 from sampling_ways import BASES, DOCUMENTED, QUALITY, SAME, Way, ways
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,12 +14,19 @@ _COUNTED = {SAME, "guidance in the first half", "preset fast"}
 
 def way(name, *, ours=False, same=None, images=1, calls=1):
     return Way(
-        name=name, ours=ours, steps=20, images=images, dtype=torch.float32, calls=calls, draw=lambda _: None, same=same
+        name=name,
+        ours=ours,
+        steps=20,
+        images=images,
+        dtype=torch.float32,
+        calls=calls,
+        sample=lambda _: None,
+        same=same,
     )
 
 
 def found(rates, **options):
-    return Found(way=way(**options), first=0.5, flops=2e9, rates=rates, memory=[1.0] * len(rates))
+    return Measurement(way=way(**options), first=0.5, flops=2e9, rates=rates, memory=[1.0] * len(rates))
 
 
 def test_a_ratio_is_of_one_round_and_the_table_has_a_row_a_way():
@@ -52,7 +59,7 @@ def test_the_denoisers_calls_of_an_image_are_as_many_as_the_way_says(monkeypatch
     monkeypatch.setattr(type(base.unet), "forward", counted)
     for each in [one for one in ways(base, 2, compiled=False) if one.name in _COUNTED]:
         calls.clear()
-        each.draw(None)
+        each.sample(None)
         assert sum(calls) == each.calls * each.images, each.name
 
 
