@@ -5,7 +5,7 @@ fine-tuning trains and opens the adapter that was saved. `augment.methods.table`
 `tests/augment/methods/test_trial_method.py` holds a whole one in forty lines.
 
 An adapter replaces weights that the base's UNet and text encoder have; it adds no tokens to the tokenizer. A method
-that trains the text encoder or an embedding sets `text_encoder`, without which prompts are encoded once, before training.
+that trains the text encoder or an embedding sets `text_encoder`; without it prompts are encoded once, before training.
 """
 
 from __future__ import annotations
