@@ -37,8 +37,9 @@ from data.store import write_json
 from flows.checks import check
 from flows.execute import run_group
 from flows.full_disk import disk_full_as_input_error
-from flows.plan import Plan, make_plan
+from flows.plan import Plan
 from flows.stages import images as images_stage
+from flows.stages.table import make_plan
 from flows.steps import Step
 from flows.study import StudyConfig, load_study
 

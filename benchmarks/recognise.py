@@ -25,9 +25,10 @@ from data.manifest import Manifest
 from data.phantoms.table import CODES
 from data.store import write_json
 from flows.execute import make_artefact, run_group
-from flows.plan import Plan, make_plan
+from flows.plan import Plan
 from flows.prepare import prepare
 from flows.stages import images as images_stage
+from flows.stages.table import make_plan
 from flows.steps import Step
 from flows.study import StudyConfig, load_study
 
