@@ -101,7 +101,7 @@ def _sector(
 
 
 def _boxes(n: int, size: int, generator: torch.Generator) -> Float[Tensor, "{n} 4"]:
-    """A crop each: area and shape are parameters until they fit, then the position."""
+    """A crop each: area and shape are sampled until they fit, then the position."""
     area = _between(AREA[0], AREA[1], (n, _TRIES), generator) * size**2
     ratio = _between(math.log(RATIO[0]), math.log(RATIO[1]), (n, _TRIES), generator).exp()
     whole = torch.full((n, 1), float(size))

@@ -27,7 +27,7 @@ from data.splits.split import SplitConfig, make_split
 from data.store import building, finished
 
 HALF, ABOVE_BASE = 0.5, 0.3  # the aim of fine-tuning
-FEWEST = 4  # images of a class that are predictions
+FEWEST = 4  # images of a class that recall is measured on
 STUDY_SEEDS = 1_000_000  # phantoms of studies and of the base have seeds below, the oracle's lie above
 
 
@@ -91,7 +91,7 @@ def reaches_aim(true: Recall, before: Recall, after: Recall) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train the oracle, print how well it names true phantoms, and give the exit code."""
-    parser = argparse.ArgumentParser(prog="classify.oracle", description="Train the oracle of synthetic phantoms.")
+    parser = argparse.ArgumentParser(prog="classify.oracle", description="Train the oracle of phantoms.")
     parser.add_argument("--out", type=Path, default=Path("runs/oracle"), help="its folder (default: runs/oracle)")
     parser.add_argument("--images", type=int, default=100, help="true phantoms a class to test it on (default: 100)")
     parser.add_argument(

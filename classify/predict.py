@@ -1,4 +1,4 @@
-"""Predictions of a trained classifier, and the ISIC challenge's CSV that holds it.
+"""Predictions of a trained classifier, and the ISIC challenge's CSV that holds them.
 
 The seven HAM10000 codes get the challenge's columns in the challenge's order; other data sets their own labels, sorted.
 

@@ -27,7 +27,7 @@ class DiskUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One artefact to be made. It is data alone: `flows.stages.STAGES[stage]` holds the function that makes it."""
+    """One artefact to be made. Data alone: `flows.stages.table.STAGES[stage]` holds the function that makes it."""
 
     stage: str
     what: str  # which of the stage's artefacts, in words

@@ -46,7 +46,7 @@ class AutoencoderConfig:
     edge_weight: Weight = 1.0  # of the L1 of the images' gradients, beside that of the pixels
     kl_weight: Weight = 1e-5  # of the KL term, per latent number
     color_jitter: Share = 0.6  # share of the images with other hue and saturation
-    dead_leaves: Share = 0.5  # share of the images with random discs laid over them
+    dead_leaves: Share = 0.5  # share of the images with random ellipses laid over them
     compile: bool = False  # pays on a long run only
     checkpointing_steps: Positive = 500
 

@@ -1,7 +1,7 @@
 """Augmentations of the autoencoder's training images.
 
-It has to code colours and shapes beyond those of its training set: a rare class may have purple lakes where all the
-common ones are brown. So hues are turned and discs of any colour laid over at random.
+It has to code colours and shapes beyond those of its training set: a rare class may have purple lacunae where all
+the common ones are brown. So hues are rotated, and ellipses of any colour laid over, at random.
 """
 
 from __future__ import annotations

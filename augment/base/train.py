@@ -1,7 +1,7 @@
 """Trains a tiny model: autoencoder first, then denoiser and text encoder on cached latents.
 
-Used by `augment.base.pretrain` for the embedded base and for a study's own. Each training resumes from its
-checkpoint in the working folder.
+Used by `augment.base.pretrain` for the embedded base and by `augment.base.own_base` for a study's own. Each training
+resumes from its checkpoint in the working folder.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def autoencode(
 ) -> None:
     """Write each image of `part` once, coded and decoded, as PNG under out/images, with metadata.csv and a record.
 
-    Each keeps its leakage group: it shows the same lesion. The record holds the mean PSNR in dB and what the base and
-    the images have seen.
+    Each keeps its leakage group: it shows the same lesion. The record holds the mean PSNR in dB and the
+    provenance of base and images.
     """
     vae = load_base(base).vae.to(default_device())
     images, ids = load_pixels(part, pixels, cache), list(part.table["image_id"])
