@@ -1,4 +1,4 @@
-"""The weights that classifiers are initialised from: their identity, what they have seen, and what a trained one tells.
+"""The weights that classifiers are initialised from: their identity, their provenance, and the record of a trained one.
 
 A classifier that this program kept has `training.json` beside it, with its provenance and that of the choice of its
 checkpoint; weights of any other origin have none.
@@ -20,7 +20,7 @@ RECORD = "training.json"
 
 
 def weights_identity(source: str) -> str:
-    """Identify pretrained weights by their bytes where they lie on disk. Raises BaseError for an absent package."""
+    """SHA-256 of weights that are on disk, else their source. Raises BaseError for an absent package."""
     if source == LITE0_PACKAGE:
         return file_sha256(lite0_file())
     path = Path(source) / WEIGHTS if Path(source).is_dir() else Path(source)
@@ -28,7 +28,7 @@ def weights_identity(source: str) -> str:
 
 
 def weights_provenance(source: str, architecture: str) -> Provenance | None:
-    """What the weights have seen; None: there are none, training starts from scratch."""
+    """Provenance of the weights; None: there are none, training starts from scratch."""
     data = trained_on(source, architecture)
     if data == "nothing":
         return None
@@ -41,17 +41,17 @@ def weights_name(source: str, architecture: str) -> str:
 
 
 def refuse_weights(source: str, split: Split) -> None:
-    """Raise DataError for weights that were trained on what judges these classifiers, or chosen by their test part."""
+    """Raise DataError for weights trained on images of the validation or test part, or chosen by the test part."""
     record = _record(source)
     split.refuse_seen(Provenance.from_record(record.get("provenance", {})), f"classifier.weights {source}")
     chosen_by = Provenance.from_record(record.get("chosen_by", {}))
-    split.refuse_seen(chosen_by, f"the choice of classifier.weights {source}", judges=("test",))
+    split.refuse_seen(chosen_by, f"the choice of classifier.weights {source}", parts=("test",))
 
 
 def write_model_provenance(
     model: Path, *, provenance: Provenance, train: Manifest, validation: Manifest, weights: str
 ) -> None:
-    """Write beside a classifier what it has seen along its lineage, and by which images its checkpoint was chosen.
+    """Write a classifier's provenance along its lineage, and the images that its checkpoint was chosen by, beside it.
 
     `train` are its real training images; `weights` is the source that it was initialised from.
     """

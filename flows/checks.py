@@ -1,4 +1,4 @@
-"""What is checked once the steps are known and before any of them is made: what a run would be refused for later."""
+"""Checks of a plan before any of its steps is made: the base's provenance, and the disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.steps import Runner
 
 
 def check(plan: Plan, run: Runner) -> None:
-    """Raise DataError for a base that has seen what judges the classifiers, InputError for a run that cannot fit."""
+    """Raise DataError for a base that has seen validation or test images, InputError for a run that does not fit."""
     study = plan.prepared.study
     parent = study.base.parent
     if plan.steps_of("images") or plan.steps_of("autoencoded"):

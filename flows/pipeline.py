@@ -55,7 +55,7 @@ def run_study(study: StudyConfig, run: Runner) -> RunResult:
             remove_real_images(study.folder)
         prepared = prepare(study, run)  # read the images; divide them so that no leakage group is in two parts
         plan = make_plan(prepared)  # every adapter, image set and classifier that the config asks for
-        check(plan, run)  # the base has seen nothing that judges it; the disk holds it all
+        check(plan, run)  # the base has seen no validation or test image; the disk has room
         write_plan(plan)
         results = run_plan(plan, run)  # fine-tune, generate, train; each classifier reads the test part once
         write_provenance(plan)  # what each part has seen, along its whole lineage

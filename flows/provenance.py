@@ -1,7 +1,7 @@
 """The provenance of a finished run: which leakage groups each of its parts has seen, along its whole lineage.
 
-Base, generators, external images, classifiers and the choice of their checkpoints are held against the split here once
-more, from the records that they left, after every stage has refused for itself what it could not use.
+Base, generators, external images, classifiers and the choice of their checkpoints are compared with the split once more
+here, by the records that they wrote, although every stage has refused for itself what it must not use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from data.store import digest, write_json
 from flows.plan import Plan
 
 PROVENANCE = "provenance.json"
-_JUDGING = ("checkpoint", "figures")  # kinds that read validation or test images by design
+_EVALUATION = ("checkpoint", "figures")  # kinds that read validation or test images by design
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,10 @@ class Row:
 
 
 def write_provenance(plan: Plan) -> None:
-    """Write it into the run folder. Raises DataError for a part that has seen a group that it is judged by."""
+    """Write provenance.json. Raises DataError for a model or generator that has seen a validation or test group."""
     split, rows = plan.prepared.split, provenance_rows(plan)
     for row in rows:
-        if row.kind not in _JUDGING:
+        if row.kind not in _EVALUATION:
             split.refuse_seen(row.seen, by=f"{row.kind} {row.name}")
     whole = Manifest.concat(*split.parts().values())
     write_json(
@@ -79,7 +79,7 @@ def provenance_rows(plan: Plan) -> list[Row]:
 
 
 def classifier_provenance(plan: Plan, arm: Arm) -> Provenance:
-    """What an arm's classifiers have seen: their real images, and whatever the images that are added come from."""
+    """Provenance of an arm's classifiers: their real images, and what the generators of the added images have seen."""
     rows = _weights(plan)
     rows += {"synthetic": _generators, "autoencoded": _base}.get(arm.source, lambda _: [])(plan)
     rows += [row for row in _external(plan) if row.name == arm.name]

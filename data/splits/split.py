@@ -79,15 +79,15 @@ class Split:
         """The parts by name, in order."""
         return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
-    def refuse_seen(self, provenance: Provenance, by: str, judges: Sequence[str] = PARTS[1:]) -> None:
-        """Raise DataError if the model `by` was trained on a leakage group of the parts that evaluate it, `judges`."""
+    def refuse_seen(self, provenance: Provenance, by: str, parts: Sequence[str] = PARTS[1:]) -> None:
+        """Raise DataError if the model `by` was trained on a leakage group of these parts, which evaluate it."""
         related = sorted(provenance.image_ids & self.left_out)
         if related:
             raise DataError(
                 f"{by} has seen {len(related)} images that share a leakage group with the test part, first "
                 f"{related[:3]}; make it anew with this split"
             )
-        for name in judges:
+        for name in parts:
             shared = provenance.groups_in(self.parts()[name])
             if shared:
                 raise DataError(

@@ -1,4 +1,4 @@
-"""Images made by another program: as many as the arm needs, and none a copy of what judges the classifiers."""
+"""Images made by another program: as many as the arm needs, and none a copy of a validation or test image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLE, RECORD = "chosen.csv", "external.json"
 
 
 def plan(prepared: Prepared) -> tuple[Step, ...]:
-    """A step an arm of external images, which looks the chosen ones over. Raises DataError for too few of them."""
+    """A step for each arm of external images, which checks the chosen ones. Raises DataError for too few of them."""
     return tuple(_step(prepared, arm) for arm in prepared.study.external_arms)
 
 
@@ -61,7 +61,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     study = prepared.study
     (arm,) = (arm for arm in study.external_arms if arm.name == step.what)
     chosen, seen = choose(prepared, arm), provenance(choose(prepared, arm))
-    load_pixels(chosen, study.pixels, study.cache, progress)  # one that cannot be read is met here, before training
+    load_pixels(chosen, study.pixels, study.cache, progress)  # one that cannot be read is refused here, before training
     compared = originals_of(prepared.split, prepared.images.manifest)
     small = PixelConfig(size=DUPLICATES_SIZE, geometry=study.pixels.geometry)  # the split's, so these are cached
     pixels = load_pixels(chosen, small, study.cache)
@@ -88,7 +88,7 @@ def choose(prepared: Prepared, arm: ExternalArm) -> Manifest:
 
 
 def provenance(chosen: Manifest) -> Provenance:
-    """What their generator has seen, as far as a record beside the images says."""
+    """Provenance of their generator, as far as a record beside the images says."""
     return external_provenance(root_of(chosen))
 
 
@@ -99,7 +99,7 @@ def root_of(chosen: Manifest) -> Path:
 
 
 def read_images(plan: Plan, name: str) -> Manifest:
-    """The images of an arm that were let through."""
+    """The images of an arm that passed the checks."""
     step = plan.step("external", name)
     (arm,) = (arm for arm in plan.prepared.study.external_arms if arm.name == name)
     return Manifest.read(step.target / TABLE, choose(plan.prepared, arm).roots)

@@ -1,4 +1,4 @@
-"""Synthetic images of a class, drawn with its adapter."""
+"""Synthetic images of a class, generated with its adapter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _step(prepared: Prepared, adapter: Step) -> Step:
 
 
 def attributes_for(prepared: Prepared, label: str) -> list[Attributes]:
-    """What prompts may tell of the class: that of its train images; empty where no column is named."""
+    """The attributes of the class's train images, which its prompts name; empty if the config names no column."""
     prompts = prepared.study.prompts
     return attributes_of(prepared.train.of(label), prompts) if prompts.uses_columns else []
 
@@ -85,7 +85,7 @@ def read_images(plan: Plan) -> Manifest | None:
 
 
 def refuse_leaks(plan: Plan) -> None:
-    """Raise DataError for images whose generator has seen what the classifiers are judged by."""
+    """Raise DataError for images whose generator has seen validation or test images."""
     for step in plan.steps_of("images"):
         seen = GeneratedImages.read(step.target).provenance
         plan.prepared.split.refuse_seen(seen, f"the generator of {step.target}")

@@ -32,7 +32,7 @@ def images(n=4, size=32):
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
 
 
-def test_a_kept_classifier_judges_as_before(classifier, kept):
+def test_a_saved_classifier_predicts_as_before(classifier, kept):
     again = load(kept)
     assert (again.labels, again.pixels) == (LABELS, classifier.pixels)
     torch.testing.assert_close(logits(again.network, images()), logits(classifier.network, images()), rtol=0, atol=0)

@@ -58,7 +58,7 @@ def test_the_weights_of_the_lite0_package_are_identified_by_their_bytes_and_miss
 
 
 @pytest.mark.parametrize("name", ["", "model.safetensors"])
-def test_weights_that_were_trained_on_what_judges_are_refused_by_folder_and_by_file(model, parts, name):
+def test_weights_trained_on_evaluation_images_are_refused_by_folder_and_by_file(model, parts, name):
     refuse_weights(str(model / name), Split(parts["a"], parts["b"], parts["c"]))
     for judging, where in (("cab", "validation"), ("cda", "test")):
         with pytest.raises(

@@ -1,4 +1,4 @@
-"""A base that has seen what judges the classifiers is refused before anything is made."""
+"""A base that has seen validation or test images is refused before anything is made."""
 
 import dataclasses
 from pathlib import Path
@@ -26,7 +26,7 @@ def kept(folder, **seen):
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])
-def test_a_base_that_has_seen_what_judges_is_refused(make_split, tmp_path, name):
+def test_a_base_that_has_seen_validation_or_test_images_is_refused(make_split, tmp_path, name):
     split = make_split(drawn=False)
     refuse_base(kept(tmp_path / "good", group_ids=["train-nv-1"], image_ids=["train-nv-1"]), split)
     words = rf"the base .*bad has seen 1 leakage groups of the {name} part, first \['{name}-nv-2'\]"

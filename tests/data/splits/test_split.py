@@ -256,7 +256,7 @@ def test_a_model_trained_on_an_evaluation_group_is_refused(part: str):
     with pytest.raises(DataError, match=f"an adapter has seen 1 leakage groups of the {part} part"):
         split.refuse_seen(provenance(group_ids=[*split.train.table["group_id"], leaked]), "an adapter")
     other = "test" if part == "validation" else "validation"
-    split.refuse_seen(provenance(group_ids=[leaked]), "a model that is not evaluated on that part", judges=(other,))
+    split.refuse_seen(provenance(group_ids=[leaked]), "a model that is not evaluated on that part", parts=(other,))
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])

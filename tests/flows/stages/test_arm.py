@@ -88,7 +88,7 @@ def test_the_test_part_is_predicted_once_and_the_classifier_says_what_it_has_see
     assert set(record["chosen_by"]["group_ids"]) == set(split.validation.table["group_id"])
 
 
-def test_an_arm_whose_generator_has_seen_what_judges_is_refused_before_it_is_trained(plan, monkeypatch):
+def test_an_arm_whose_generator_has_seen_evaluation_images_is_refused_before_training(plan, monkeypatch):
     generate(plan, monkeypatch, "test-df-1")
     monkeypatch.setattr(arm, "train_arm", lambda **_: pytest.fail("trained"))
     step = plan.step("arm", "synthetic", "0")

@@ -1,4 +1,4 @@
-"""Images made by another program fill an arm up to the same counts, and none of them has seen what judges it."""
+"""Images made by another program fill an arm up to the same counts, and none copies a validation or test image."""
 
 import dataclasses
 import shutil
@@ -78,7 +78,7 @@ def test_the_arm_is_filled_to_the_counts_of_the_others(plan_of):
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])
-def test_a_copy_of_what_judges_the_classifier_is_refused(plan_of, tmp_path, name):
+def test_a_copy_of_a_validation_or_test_image_is_refused(plan_of, tmp_path, name):
     photograph = Image.open(tmp_path / "real" / f"{name}-nv-3.png")
     photograph.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "made" / "df" / "1.png")
     with pytest.raises(DataError, match=rf"1\.png.* shows nearly the same as {name}-nv-3 of the {name} part"):
