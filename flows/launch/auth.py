@@ -1,4 +1,4 @@
-"""The auth string of the server that this program starts: drawn once, in a file that its user alone can read.
+"""The auth string of the server that this program starts: random, created once, in a file that its user alone can read.
 
 Without one every web page and every other user of the machine could have the worker run a command. Standard
 library only, since set-up runs before anything is installed.
@@ -20,25 +20,25 @@ VARIABLE = "PREFECT_API_AUTH_STRING"
 
 
 def auth_string(api: str) -> str | None:
-    """Give what opens the server at this address: the environment's; on this machine else the file's, if it is there.
+    """The auth string of the server at this address: the environment's, else for a local one the file's; None: unknown.
 
-    Ours is never sent to another machine, where it would be in the way of that server's own.
+    Ours is never sent to another machine, whose server has its own.
     """
     if given := os.environ.get(VARIABLE):
         return given
-    with contextlib.suppress(OSError):  # none was drawn, or it is another user's
+    with contextlib.suppress(OSError):  # there is none, or it is another user's
         return (KEPT.read_text(encoding="ascii").strip() or None) if local(api) else None
     return None
 
 
 def header(api: str) -> dict[str, str]:
-    """Give the HTTP header that opens the server at this address; none where nothing is known to."""
+    """The HTTP header with the auth string of the server at this address; empty if that is unknown."""
     found = auth_string(api)
     return {"Authorization": f"Basic {base64.b64encode(found.encode()).decode()}"} if found else {}
 
 
-def draw() -> None:
-    """An auth string is kept, drawn unless it was before, and the folder is its user's alone."""
+def create_auth_string() -> None:
+    """Write a random auth string into its file unless there is one; only its user can read file and folder."""
     HOME.mkdir(mode=0o700, exist_ok=True)
     HOME.chmod(0o700)  # an earlier version left it open
     if KEPT.is_file() and KEPT.stat().st_size:
@@ -50,8 +50,8 @@ def draw() -> None:
     Path(drawn).replace(KEPT)  # whole, or not there
 
 
-def guard(api: str) -> dict[str, str]:
-    """Variables of a server that answers this machine alone, its own pages alone, and nobody without the auth string.
+def server_variables(api: str) -> dict[str, str]:
+    """Environment variables of a server that answers only this machine, only its own pages, only with the auth string.
 
     The UI asks http://127.0.0.1 also where it was opened as http://localhost, so both are its own pages.
     """
@@ -65,10 +65,10 @@ def guard(api: str) -> dict[str, str]:
 
 
 def local(api: str) -> bool:
-    """Tell whether the address is this machine's own, which nobody else reaches."""
+    """Whether the address is this machine's own, which nobody else reaches."""
     return urllib.parse.urlsplit(api).hostname in ("127.0.0.1", "localhost")
 
 
 def sign_in() -> str:
-    """What the login of the UI asks for, once in each browser, in words."""
+    """What to enter at the UI's login, once in each browser, in words."""
     return f"your {VARIABLE}" if os.environ.get(VARIABLE) else "what `cat .prefect/auth` shows"

@@ -25,7 +25,7 @@ class StartError(Exception):
 
 
 def environment() -> None:
-    """`.venv` holds exactly the locked packages; a stamp says for which lock."""
+    """Install exactly the locked packages into `.venv`, unless its stamp is of this lock file."""
     if sys.version_info < (3, 11):  # noqa: UP036 - this file is run by whatever Python there is
         raise StartError(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}; try python3.11")
     lock = ROOT / "requirements.lock"
@@ -51,7 +51,7 @@ def environment() -> None:
         if uv
         else [program("python"), "-m", "pip", "install", "--quiet"]
     )
-    # The list is whole, and pip, which resolves again otherwise, stumbles over extras that it lists without them.
+    # The list is complete; pip would resolve again, and fail on extras, which it lists packages without.
     _run([*install, "--no-deps", "--require-hashes", "-r", str(lock)])
     _run([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     stamp.write_text(wanted)
@@ -72,7 +72,7 @@ def call(
 
 
 def _uv() -> str | None:
-    """Find a uv that works: the one on the path, or the one that pip brought into .venv."""
+    """A uv that works: the one on the path, or the one that pip installed into .venv; None: there is none."""
     for found in (shutil.which("uv"), shutil.which(program("uv"))):
         if found and call([found, "--version"], quiet=True).returncode == 0:
             return found
@@ -80,7 +80,7 @@ def _uv() -> str | None:
 
 
 def _uv_from_pip() -> str | None:
-    """Fetch uv: ten times faster than pip, which does the work where uv cannot be had."""
+    """Install uv, which is ten times faster than pip; None: it cannot be had, and pip is used."""
     call([program("python"), "-m", "pip", "install", "--quiet", "uv"], quiet=True)
     return _uv()
 

@@ -6,7 +6,7 @@ import uuid
 
 from flows.launch.requests import api, ask
 
-OF_PREFECT = (  # log lines that tell a reader of this run nothing
+OF_PREFECT = (  # beginnings of log lines that say nothing about this run
     "Beginning flow run",
     "Deployment step",
     "All deployment steps",

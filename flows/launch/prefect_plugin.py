@@ -1,6 +1,6 @@
 """Prefect plugin: `prefect deployment run augment-and-evaluate`, a bare name, means the default deployment.
 
-It also tells Prefect the auth string of the server that this program started, so that the user need not.
+It also gives Prefect the auth string of the server that this program started, so that the user need not.
 
 Prefect's command line wants FLOW/DEPLOYMENT. Its public hook runs while `prefect` is imported, before the
 command line reads `sys.argv`; `prefect.toml` in the project's folder turns the plugin on, nowhere else.

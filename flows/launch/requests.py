@@ -13,7 +13,7 @@ from flows.launch.environment import ROOT, StartError
 
 
 def api() -> str:
-    """Give the server's address: the environment's, else prefect.toml's."""
+    """The server's address: the environment's, else prefect.toml's."""
     if given := os.environ.get("PREFECT_API_URL"):
         return given.rstrip("/")
     found = re.search(r'^url = "(.+)"', (ROOT / "prefect.toml").read_text(), re.MULTILINE)
@@ -23,7 +23,7 @@ def api() -> str:
 
 
 def ask(path: str, body: object = None, *, known: bool = True) -> Any:  # noqa: ANN401 - whatever the server answers
-    """Ask the server, answer in JSON; a body makes it a POST. A busy server (SQLite is locked) is asked again."""
+    """The server's answer, from JSON; a body makes it a POST. A busy server (SQLite is locked) is asked again."""
     for pause in (1, 2, 4, 8, 15, 30):
         try:
             return ask_once(path, body, known=known)
@@ -37,7 +37,7 @@ def ask(path: str, body: object = None, *, known: bool = True) -> Any:  # noqa: 
 
 
 def ask_once(path: str, body: object = None, *, method: str | None = None, known: bool = True) -> Any:  # noqa: ANN401
-    """Ask the server a single time; not `known` leaves the auth string out."""
+    """The server's answer to one request; not `known` leaves the auth string out."""
     headers = {"Content-Type": "application/json", **(header(api()) if known else {})}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(api() + path, data, headers, method=method)  # noqa: S310 - http only

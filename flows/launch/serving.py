@@ -1,4 +1,4 @@
-"""Prefect's server, worker and deployments: look over HTTP, start what is missing, stop what was started.
+"""Prefect's server, worker and deployments: asked for over HTTP, started if missing, stopped if started here.
 
 Standard library only, and no Prefect: importing that takes seconds.
 """
@@ -13,7 +13,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from flows.launch.auth import HOME, VARIABLE, auth_string, draw, guard, local, sign_in
+from flows.launch.auth import HOME, VARIABLE, auth_string, create_auth_string, local, server_variables, sign_in
 from flows.launch.environment import QUIET, VENV, StartError, call, program
 from flows.launch.requests import api, ask, ask_once
 
@@ -21,7 +21,7 @@ POOL = "lesionloom"
 
 
 def environ() -> dict[str, str]:
-    """Variables of whatever this program starts, beside those of its own environment."""
+    """Environment variables of whatever this program starts, beside those of its own environment."""
     path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", "")])
     known = {VARIABLE: found} if (found := auth_string(api())) else {}
     return {"PREFECT_HOME": str(HOME), "PREFECT_API_URL": api(), "PATH": path, **known}
@@ -33,9 +33,9 @@ def server() -> None:
     if not there:
         if not local(api()):
             raise StartError(f"no Prefect server answers at {api()}; unset PREFECT_API_URL to have one started here")
-        draw()
+        create_auth_string()
         port = str(urllib.parse.urlsplit(api()).port or 80)
-        started = _start("server", ["server", "start", "--host", "127.0.0.1", "--port", port], guard(api()))
+        started = _start("server", ["server", "start", "--host", "127.0.0.1", "--port", port], server_variables(api()))
         _wait("server", started, _healthy)
     _check_access()
     ui = f"UI at {api().removesuffix('/api')}; its login wants {sign_in()}" if local(api()) else api()
@@ -43,24 +43,24 @@ def server() -> None:
 
 
 def worker() -> None:
-    """Start a worker of the project's pool unless one is awake; it makes the pool itself."""
+    """Start a worker of the project's pool unless one is online; it makes the pool itself."""
     record = HOME / "worker.pid"
     if record.is_file() and not _ours(int(record.read_text())):
         _forget_worker()
-    if _awake():
+    if _is_online():
         print(f"worker: there, pool {POOL}", flush=True)
         return
     started = _start("worker", ["worker", "start", "--pool", POOL, "--type", "process", "--name", POOL])
-    _wait("worker", started, _awake)
+    _wait("worker", started, _is_online)
     print(f"worker: started, pool {POOL}", flush=True)
 
 
 def deploy() -> None:
-    """Lay down the deployments of prefect.yaml, as it stands now."""
+    """Register the deployments of prefect.yaml."""
     done = call([program("prefect"), "--no-prompt", "deploy", "--all"], quiet=True, env=environ())
     if done.returncode:
         raise RuntimeError(f"the deployments were refused: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    print("deployments: laid down; `prefect deployment run augment-and-evaluate --watch` runs the default", flush=True)
+    print("deployments: registered; `prefect deployment run augment-and-evaluate --watch` runs the default", flush=True)
 
 
 def end(name: str) -> None:
@@ -77,7 +77,7 @@ def _healthy() -> bool:
     try:
         return ask_once("/health") is True
     except urllib.error.HTTPError as fault:
-        if fault.code >= 500:  # noqa: PLR2004 - starting, or busy
+        if fault.code >= 500:  # noqa: PLR2004 - it is starting or busy
             return False
         raise StartError(
             f"{api()} is taken by something that is no Prefect server ({fault}); set PREFECT_API_URL"
@@ -109,7 +109,7 @@ def _check_access() -> None:
 
 
 def _opens(*, known: bool) -> bool:
-    """Tell whether the server lets us in, by a path that is not free to all, as that of its health is."""
+    """Whether the server lets us in, by a path that needs the auth string, as /health does not."""
     try:
         ask("/admin/version", known=known)
     except urllib.error.HTTPError as fault:
@@ -119,7 +119,7 @@ def _opens(*, known: bool) -> bool:
     return True
 
 
-def _awake() -> bool:
+def _is_online() -> bool:
     try:
         workers = ask(f"/work_pools/{POOL}/workers/filter", {})
     except urllib.error.HTTPError:
@@ -128,7 +128,7 @@ def _awake() -> bool:
 
 
 def _forget_worker() -> None:
-    """Strike a worker that has ended off the server's list, where it would pass for awake for a minute and a half."""
+    """Deregister a worker that has ended; Prefect lists it as online for 90 s."""
     with contextlib.suppress(OSError):  # no server, or no such worker
         ask_once(f"/work_pools/{POOL}/workers/{POOL}", method="DELETE")
 
@@ -162,7 +162,7 @@ def _wait(name: str, started: subprocess.Popen[bytes], ready: Callable[[], bool]
 
 
 def _ours(pid: int) -> bool:
-    """Tell whether the process lives and is a Prefect one: numbers are used again."""
+    """Whether the process runs and is a Prefect one: process ids are used again."""
     if Path("/proc/self").exists():
         with contextlib.suppress(OSError):
             return b"prefect" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for one that has ended

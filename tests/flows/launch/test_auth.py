@@ -25,7 +25,7 @@ def mode(path):
 def test_the_auth_string_is_its_users_alone_whatever_the_umask(home):
     before = os.umask(0)
     try:
-        auth.draw()
+        auth.create_auth_string()
     finally:
         os.umask(before)
     assert mode(home) == 0o700
@@ -34,13 +34,13 @@ def test_the_auth_string_is_its_users_alone_whatever_the_umask(home):
 
 
 def test_it_is_drawn_once_and_differs_elsewhere(home, monkeypatch, tmp_path):
-    auth.draw()
+    auth.create_auth_string()
     first = auth.auth_string(OURS)
-    auth.draw()
+    auth.create_auth_string()
     assert auth.auth_string(OURS) == first
     assert len(first.removeprefix("lesionloom:")) >= 43  # 32 bytes
     (home / "auth").unlink()
-    auth.draw()
+    auth.create_auth_string()
     assert auth.auth_string(OURS) != first
 
 
@@ -48,22 +48,22 @@ def test_what_an_earlier_version_left_open_is_closed(home):
     home.mkdir(mode=0o755)
     (home / "auth").write_text("a:b\n", encoding="ascii")
     (home / "auth").chmod(0o644)
-    auth.draw()
+    auth.create_auth_string()
     assert (mode(home), mode(home / "auth")) == (0o700, 0o600)
     assert auth.auth_string(OURS) == "a:b"
 
 
 def test_the_users_own_wins(home, monkeypatch):
-    auth.draw()
+    auth.create_auth_string()
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:mine")
     assert auth.auth_string(OURS) == auth.auth_string(ELSEWHERE) == "me:mine"
-    assert auth.guard(OURS)["PREFECT_SERVER_API_AUTH_STRING"] == "me:mine"
+    assert auth.server_variables(OURS)["PREFECT_SERVER_API_AUTH_STRING"] == "me:mine"
     assert auth.header(OURS) == {"Authorization": f"Basic {base64.b64encode(b'me:mine').decode()}"}
     assert "PREFECT_API_AUTH_STRING" in auth.sign_in()
 
 
 def test_ours_is_not_sent_elsewhere(home):
-    auth.draw()
+    auth.create_auth_string()
     assert auth.header(ELSEWHERE) == auth.header("http://192.0.2.1:4200/api") == auth.header("") == {}
     assert auth.header("http://localhost:4321/api")
 
@@ -73,8 +73,8 @@ def test_without_a_file_there_is_none(home):
 
 
 def test_a_server_of_ours_knows_its_own_pages_alone(home):
-    auth.draw()
-    assert auth.guard(OURS) == {
+    auth.create_auth_string()
+    assert auth.server_variables(OURS) == {
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_AUTH_STRING": auth.auth_string(OURS),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1:4200,http://localhost:4200",
@@ -86,7 +86,7 @@ def test_the_plugin_sets_it_for_prefects_own_command_line(home, monkeypatch):
 
     from flows.launch.prefect_plugin import setup_environment
 
-    auth.draw()
+    auth.create_auth_string()
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "")  # put back afterwards
     setup_environment(ctx=HookContext(prefect_version="3", api_url=ELSEWHERE, logger_factory=lambda _: None))
     assert not os.environ["PREFECT_API_AUTH_STRING"]

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project with a server up and the deployments laid down; its folder and environment."""
+    """A copy of the project with a server up and the deployments registered; its folder and environment."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(REPOSITORY / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("prefect.toml", "prefect.yaml"):

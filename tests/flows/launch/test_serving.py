@@ -158,7 +158,7 @@ def test_a_process_that_is_not_ours_is_left_alone(answers, monkeypatch, tmp_path
     assert not (tmp_path / "worker.pid").exists()
 
 
-def test_a_worker_that_has_ended_does_not_pass_for_awake(answers, monkeypatch, tmp_path):
+def test_a_worker_that_has_ended_is_not_taken_for_online(answers, monkeypatch, tmp_path):
     answers[f"/workers/{serving.POOL}"] = [(204, b"")]
     answers["/workers/filter"] = [(200, [{"status": "ONLINE"}])]
     monkeypatch.setattr(serving, "HOME", tmp_path)
