@@ -1,4 +1,4 @@
-"""Wires the stages together; the only floor that knows Prefect. Importing it turns telemetry off."""
+"""Wires the stages together; the only layer that imports Prefect. Importing it turns telemetry off."""
 
 import os
 

@@ -22,7 +22,7 @@ USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g
 
 @flow(name="augment-and-evaluate", flow_run_name="{config}", persist_result=False)
 def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str] | None = None) -> State[None]:
-    """Tell whether images of a diffusion model, fine-tuned on a few of each rare class, make a classifier better.
+    """Whether images of a diffusion model, fine-tuned on a few images of each rare class, make a classifier better.
 
     Args:
         config: Path of a study's YAML file, from the project's folder.
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _by_hand(config: str, overrides: list[str]) -> int:
-    if not Path(config).is_file():  # said before the seconds of importing
+    if not Path(config).is_file():  # checked before the imports, which take seconds
         raise InputError(f"{config}: no such file; give the path of a YAML config, e.g. configs/demo.yaml")
     from rich.console import Console  # noqa: PLC0415 - see above
 

@@ -126,7 +126,7 @@ def stop() -> int:
 
 @app.command
 def test(*arguments: Annotated[str, Parameter(help="further arguments for pytest", allow_leading_hyphen=True)]) -> int:
-    """Run linters, type checks, import floors and tests."""
+    """Run linters, type checks, import layers and tests."""
     return _launch("test", *arguments)
 
 

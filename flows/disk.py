@@ -4,10 +4,10 @@ Kept when a run is done: an own base, an adapter a class, synthetic images, a cl
 and report; and, for all runs of a folder, decoded pixels. Checkpoints, which hold weights and optimiser state in 32
 bits, go when their step is finished. Artefacts of other settings stay until someone deletes the run.
 
-Only what is not finished is counted. Available is what is free and what lies there of this very work: partial folders
-of the steps that are left, and pixels decoded at the sizes that they ask for.
+Only steps that are not finished are counted. Available is the free space, plus what these steps have written already:
+their partial folders, and pixels decoded at the sizes that they read.
 
-It is an estimate from above. Not counted: images of phantoms, which are there by then, what a hub keeps outside
+It is an upper estimate. Not counted: images of phantoms, which are there by then, what a hub keeps outside
 `output_dir`, and what is compiled for a GPU.
 """
 
@@ -33,7 +33,7 @@ _KIB, _MIB = 2**10, 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class DiskEstimate(StepResult):
-    """That the run fits, and by how much."""
+    """Bytes that the rest of a run takes, and bytes that the disk has."""
 
     needed: Mapping[str, int]  # bytes, by kind
     there: int  # bytes of it that lie there already
@@ -62,7 +62,7 @@ def check_disk(plan: Plan) -> DiskEstimate:
 
 
 def estimate(plan: Plan) -> DiskEstimate:
-    """What is left of a run takes at most, by kind, and what the disk has."""
+    """Bytes that the rest of a run takes at most, by kind, and the disk's free bytes."""
     study = plan.prepared.study
     left = [step for step in plan.steps if not step.is_finished]
     decoded = _decoded(plan, left)
@@ -103,7 +103,7 @@ def in_words(needed: Mapping[str, int], there: int = 0) -> str:
 
 
 def _checkpoints(steps: Sequence[Step]) -> int:
-    """One a step that saves any, and one more while the next is written beside the old."""
+    """Bytes of one checkpoint for each step that saves any, and of one more, which is written beside the old."""
     saving = [step.disk for step in steps if step.disk.checkpoints]
     again = [disk.checkpoint for disk in saving if disk.checkpoints > 1]
     return sum(disk.checkpoint for disk in saving) + max(again, default=0)
@@ -133,7 +133,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _bytes_in(folder: Path) -> int:
-    """What lies there now; what another run moves away meanwhile is passed over, folders too."""
+    """Bytes of all files in a folder; files and folders that another run moves meanwhile are skipped."""
     found = 0
     for inside, _, names in os.walk(folder):
         for name in names:

@@ -23,7 +23,7 @@ COST = "cost.json"  # seconds and device, inside an artefact
 def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupResult:
     """Make the artefacts that are missing, in one piece of work; each is kept, timed and recorded by itself.
 
-    What is written stays finished if the work on the others is broken off. Raises InputError, TrainingError.
+    A step that is written stays finished if the work on the others is interrupted. Raises InputError, TrainingError.
     """
     missing = [step for step in steps if not step.is_finished]
     with disk_full_as_input_error(plan.prepared.study.output_dir):
@@ -54,7 +54,7 @@ def make_artefact(step: Step, make: Callable[[Path], None]) -> StepResult:
 
 
 def result_of(step: Step, *, reused: bool) -> StepResult:
-    """What a finished artefact cost."""
+    """The result of a finished step, with the seconds that its artefact took."""
     seconds = read_json(step.target / COST)["seconds"]
     return StepResult(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target)
 
@@ -64,7 +64,7 @@ def _make_one(plan: Plan, step: Step, progress: Progress) -> None:
 
 
 def _make_group(plan: Plan, missing: Sequence[Step], progress: Progress) -> None:
-    """Close each step's folder as soon as it is written."""
+    """Make several steps at once; each step's folder is finished as soon as it is written."""
     make_group = STAGES[missing[0].stage].make_group
     if make_group is None:
         raise ValueError(f"{missing[0].stage}: steps of this stage are made one by one")

@@ -1,4 +1,4 @@
-"""A disk that is full in the midst of the work is one line with a fix, as one that is too small at the start is."""
+"""A disk that fills up during a run, as an InputError: one line with a fix instead of a library's traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 # What libraries say in place of the system's error, whose number they drop.
 _MESSAGE = "No space left on device"
 _FAILED = ("PytorchStreamWriter failed writing", "basic_ios::clear: iostream error", "unexpected pos")  # of any write
-_LITTLE = 2 * 2**30  # bytes free, below which a write that failed is taken to have failed for want of room
+_LITTLE = 2 * 2**30  # bytes free, below which a failed write is blamed on the full disk
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def disk_full_as_input_error(output_dir: str) -> Iterator[None]:
 
 
 def _is_full(fault: BaseException | None, output_dir: str) -> bool:
-    """Whether it, or what it was raised from, is for want of room in `output_dir`."""
+    """Whether an exception, or one that it was raised from, comes from a full disk of `output_dir`."""
     while fault is not None:
         if isinstance(fault, OSError) and fault.errno in _FULL:
             return fault.filename is None or _on_one_disk(fault.filename, output_dir)

@@ -39,7 +39,7 @@ LIBRARIES = {
 
 
 def inputs(stage: str, **depends: Any) -> Mapping[str, Any]:  # noqa: ANN401 - plain JSON of any shape
-    """What the stage names, with its version and its libraries' versions."""
+    """These inputs of a stage, with its version and its libraries' versions."""
     libraries = {name: version(name) for name in LIBRARIES[stage]}
     return {"stage": stage, "version": STAGE_VERSIONS[stage], "libraries": libraries, **depends}
 

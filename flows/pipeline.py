@@ -35,7 +35,7 @@ from reports.text import answer
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult(StepResult):
-    """The end of a run: the report's path, and its answer in a sentence."""
+    """The result of a run: the report's path, and its answer in a sentence."""
 
     report: Path
     summary: Path
@@ -58,7 +58,7 @@ def run_study(study: StudyConfig, run: Runner) -> RunResult:
         check(plan, run)  # the base has seen no validation or test image; the disk has room
         write_plan(plan)
         results = run_plan(plan, run)  # fine-tune, generate, train; each classifier reads the test part once
-        write_provenance(plan)  # what each part has seen, along its whole lineage
+        write_provenance(plan)  # the leakage groups that each part has seen, along its whole lineage
         return run("report", "", lambda _: report(plan, results, started))
 
 

@@ -35,7 +35,7 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """Of the steps: two processes with one digest would make the same artefacts."""
+        """Digest of the steps: two processes with the same one would make the same artefacts."""
         return digest([(step.id, step.digest) for step in self.steps])
 
     def step(self, *record: str) -> Step:

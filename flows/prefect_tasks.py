@@ -1,4 +1,7 @@
-"""Steps as Prefect tasks, and what they show in the UI. With the flow's own file, all that knows Prefect."""
+"""Steps as Prefect tasks, and what they show in the UI.
+
+Prefect is imported here, in the flow's file and in `flows.launch.prefect_plugin` alone.
+"""
 
 from __future__ import annotations
 
@@ -69,11 +72,11 @@ class PrefectRunner:
         return cast("Result", state.result(raise_on_failure=True))
 
 
-_FAULTS = {"Refused": InputError, "Failed training": TrainingError}  # what a state of this name was made from
+_FAULTS = {"Refused": InputError, "Failed training": TrainingError}  # the error that a state of this name stands for
 
 
 def unfinished(fault: InputError | TrainingError) -> State[Any]:
-    """The state of a piece of work or a run that ended so; its message is the fault's line."""
+    """The state of a piece of work or a run that failed with this fault; its message is the fault's line."""
     return Failed(name="Refused" if isinstance(fault, InputError) else "Failed training", message=str(fault))
 
 
@@ -134,7 +137,7 @@ def _key(*words: str) -> str:
 
 
 def _sheet(paths: list[Path]) -> str:
-    """Make the data URI of one JPEG with the images side by side."""
+    """The data URI of one JPEG with the images side by side."""
     sheet = Image.new("RGB", (SHEET[0] * TILE, SHEET[1] * TILE), "white")
     for i, path in enumerate(paths):
         with Image.open(path, formats=FORMATS) as image:

@@ -24,8 +24,8 @@ from flows.study import StudyConfig
 def prepare(study: StudyConfig, run: Runner) -> Prepared:
     """Read the images and divide them.
 
-    What a study cannot begin with (a base that lies nowhere, a classifier that cannot be built) is told before any
-    image is read. Raises InputError.
+    A base that does not exist and a classifier that cannot be built are refused before any image is read. Raises
+    InputError.
     """
     if study.trains_on("synthetic") or study.trains_on("autoencoded"):
         require_base(study.base)

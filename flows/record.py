@@ -1,4 +1,4 @@
-"""run.json: what a finished run was, for the report: its config, versions, machine, artefacts and timings."""
+"""run.json: the record of a finished run, for the report: config, versions, machine, artefacts and timings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _artefacts(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    """The machine, in what a reader of timings wants to know."""
+    """The machine that the timings were measured on."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -68,7 +68,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Name the processor; Linux keeps that in a file."""
+    """The processor's name; Linux has it in a file."""
     listed = Path("/proc/cpuinfo")
     lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

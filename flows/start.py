@@ -1,11 +1,11 @@
 """Set up and run from a bare Python: environment, Prefect server and worker, the demo, the tests.
 
     python3 -m flows.start demo    everything, then the study on the embedded phantoms
-    python3 -m flows.start test    everything, then linters, types, import floors and tests
-    python3 -m flows.start up      everything, and stay ready for `prefect deployment run`
+    python3 -m flows.start test    everything, then linters, types, import layers and tests
+    python3 -m flows.start up      everything, ready for `prefect deployment run`
     python3 -m flows.start stop    stop the server and the worker that this program started
 
-Standard library only, since it runs before anything is installed; it looks first, so typing it twice is fine.
+Standard library only, since it runs before anything is installed; it does only what is missing, so it can be run again.
 """
 
 import os
@@ -17,7 +17,7 @@ from flows.launch.serving import deploy, end, environ, server, worker
 
 TESTS = ("pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 NUMERICAL = (*TESTS, "-m", "numerical")
-# Sums are rounded as the processor's instructions let them be: what compares numbers is tested with fewer of them too.
+# Rounding depends on the processor's instructions: tests that compare numbers run with older instruction sets too.
 CHECKS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
     (("ruff", "check", "."), {}),
     (("ruff", "format", "--check", "."), {}),
@@ -57,7 +57,7 @@ def demo(overrides: list[str]) -> int:
 
 
 def check(arguments: list[str]) -> int:
-    """Set up and run every check; all of them run, the tests last, and the tests that are asked for once."""
+    """Set up and run every check, also after one has failed. With arguments for pytest, the tests run once."""
     environment()
     failed = []
     for (tool, *options), variables in CHECKS:

@@ -1,4 +1,4 @@
-"""A step of a study as data: which artefact, what it depends on, which steps it needs, what it takes.
+"""A step of a study as data: which artefact, what it depends on, which steps it needs, the disk space it takes.
 
 The run folder decides what is done, by the digest of what a step depends on; no cache of a scheduler does.
 """
@@ -46,7 +46,7 @@ class Step:
 
     @property
     def digest(self) -> str:
-        """Of its inputs: what later steps depend on."""
+        """Digest of its inputs, which later steps depend on."""
         return digest(self.inputs)
 
     @property

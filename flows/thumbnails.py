@@ -26,7 +26,7 @@ def thumbnail_bytes() -> int:
 def remove_real_images(run_folder: Path) -> None:
     """Remove what an earlier run kept of the data set's images: thumbnails, and the report that holds them within.
 
-    Done before any work, so that no run that is broken off leaves one. Raises InputError for a file that stays.
+    Done before any work, so that an interrupted run leaves none. Raises InputError for a file that stays.
     """
     thumbs, report = run_folder.glob(f"{FOLDER}/*/real-*.jpg"), run_folder / "report.html"
     for path in (*thumbs, report, *run_folder.glob(temporary_of(report, "*").name)):

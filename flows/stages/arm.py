@@ -77,7 +77,7 @@ def _disk(prepared: Prepared) -> DiskUse:
 
 
 def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
-    """Train the classifier, keep what it has seen along its lineage, and predict the test part."""
+    """Train the classifier, write its provenance along its lineage, and predict the test part."""
     prepared, (_, name, seed) = plan.prepared, step.record
     study, arm = prepared.study, prepared.study.arm_table[name]
     if arm.source == "synthetic":

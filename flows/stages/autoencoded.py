@@ -1,4 +1,4 @@
-"""Real images of a rare class, passed once through the base's autoencoder, for the arm that tells what coding does."""
+"""Real images of a rare class, passed once through the base's autoencoder, for the arm that measures its effect."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _step(prepared: Prepared, label: str, own: Sequence[Step]) -> Step:
 
 
 def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
-    """Code and decode the class's train images."""
+    """Encode and decode the class's train images."""
     prepared, label = plan.prepared, step.record[-1]
     study, part = prepared.study, prepared.train.of(label)
     autoencode(base=plan.base, part=part, pixels=study.pixels, out=folder, cache=study.cache, progress=progress)

@@ -25,13 +25,13 @@ from flows.steps import DiskUse, Step
 
 
 def needs_base(prepared: Prepared) -> bool:
-    """Whether some arm's images come from the base: drawn with it, or passed through its autoencoder."""
+    """Whether some arm's images come from the base: generated with it, or passed through its autoencoder."""
     coded = prepared.study.trains_on("autoencoded") and any(prepared.fill_counts.values())
     return bool(prepared.synthetic_counts) or coded
 
 
 def plan(prepared: Prepared) -> tuple[Step, ...]:
-    """The step that trains the study's own base; none for a base that is there, or that no arm needs."""
+    """The step that trains the study's own base; none for a base that exists already, or that no arm needs."""
     study, own = prepared.study, prepared.study.base.own
     if own is None or not needs_base(prepared):
         return ()
@@ -74,15 +74,15 @@ def part_of(prepared: Prepared) -> Manifest:
 
 
 def identity(prepared: Prepared, own: Sequence[Step]) -> dict[str, Any]:
-    """What tells one base from another in a step's inputs; an own one is known by its step, trained or not."""
+    """The base's identity in a step's inputs; the study's own has that of its step, trained or not."""
     return {"own": own[0].digest} if own else base_identity(prepared.study.base)
 
 
 def ids(own: Sequence[Step]) -> tuple[str, ...]:
-    """Ids of the steps that must be made before the base is there."""
+    """Ids of the steps that must be finished before the base can be loaded."""
     return tuple(step.id for step in own)
 
 
 def refuse_prompts(prepared: Prepared) -> None:
-    """Raise InputError for columns that prompts cannot tell from, before anything is trained."""
+    """Raise InputError for prompt columns that the table lacks or that cannot be read, before anything is trained."""
     attributes_of(prepared.split.train, prepared.study.prompts)

@@ -70,7 +70,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
 def make_group(
     plan: Plan, steps: Sequence[Step], folders: Mapping[str, Path], progress: Progress
 ) -> Iterator[tuple[Step, float]]:
-    """Fine-tune these classes, and give each with its share of the seconds when its adapter is written."""
+    """Fine-tune these classes; yields each step with its share of the seconds, once its adapter is written."""
     prepared, by_label = plan.prepared, {step.record[-1]: step for step in steps}
     trained = finetune(
         base=plan.base,

@@ -1,4 +1,4 @@
-"""The split: images joined into leakage groups, none of which stands in two parts."""
+"""The split: images joined into leakage groups, none of which is in two parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DUPLICATES_SIZE = 64  # pixels of the images among which near-duplicates are sea
 
 def plan(study: StudyConfig, images: Images) -> Step:
     """The step that divides the images. It does not depend on the base, nor on the size that models see."""
-    geometry = study.pixels.geometry  # near-duplicates are searched in images so cut
+    geometry = study.pixels.geometry  # near-duplicates are searched in images of this geometry
     depends = inputs(
         "split",
         images=images.identity_of(images.manifest),
@@ -32,7 +32,7 @@ def plan(study: StudyConfig, images: Images) -> Step:
 
 
 def make(study: StudyConfig, images: Images, folder: Path, progress: Progress) -> None:
-    """Write train.csv, validation.csv, test.csv and what was joined and would have leaked."""
+    """Write train.csv, validation.csv, test.csv and leakage.json: groups joined, and what a random split would leak."""
     small = PixelConfig(size=DUPLICATES_SIZE, geometry=study.pixels.geometry)
     pixels = load_pixels(images.manifest, small, study.cache, progress)
     joined, links = leakage_groups(images.manifest, pixels)

@@ -42,8 +42,8 @@ STAGES: Mapping[str, Stage] = {
 def make_plan(prepared: Prepared) -> Plan:
     """Plan every step. Nothing is made or trained.
 
-    Raises InputError for what prompts cannot tell, for files that a section names in vain and for external images
-    that are too few.
+    Raises InputError for prompt columns that cannot be read, for files that the config names but that do not exist, and
+    for too few external images.
     """
     from_others = external.plan(prepared)
     own = base.plan(prepared)
