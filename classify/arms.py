@@ -1,9 +1,9 @@
-"""The arms of a study: what each trains on and how reports speak of it, a row of `ARMS` each.
+"""The arms of a study: what each trains on, and its words in reports; a row of `ARMS` each.
 
-Two arms differ in one thing. *real* is the train part as it is; *oversampled* repeats the rare classes' images up to
-`fill_to`; *synthetic* fills up to the same counts with synthetic images; *autoencoded* repeats what the base's
-autoencoder makes of the real ones. The commonest class gets none. How much a class weighs in the loss is not decided
-here: it is the same in every arm.
+Arms differ in the images that rare classes are filled up with. *real* is the train part as it is; *oversampled* repeats
+the rare classes' images up to `fill_to`; *synthetic* adds synthetic images up to the same counts; *autoencoded* repeats
+reconstructions of the real ones by the base's autoencoder. The commonest class gets none. Class weights in the loss are
+the same in every arm, and are not decided here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Arm:
     name: str
     source: Source
     rows: Rows | None  # how the rows that are added are taken from the source's images; None: nothing is added
-    compared_with: tuple[str, ...]  # arms that it is compared with, the most telling first
+    compared_with: tuple[str, ...]  # arms that it is compared with, the most informative first
     mark: Mark
     note: str  # what it trains on, in words
     subject: str  # of a sentence that says what the arm did
@@ -38,7 +38,7 @@ class Arm:
 
 
 def repeated(images: Manifest, n: int) -> Manifest:
-    """`n` rows that go round the class's images, each with an id of its own."""
+    """`n` rows that repeat the class's images in turn, each with an id of its own."""
     rows = images.table.iloc[[i % len(images) for i in range(n)]].reset_index(drop=True)
     rounds = pd.Series([str(i // len(images) + 2) for i in range(n)])
     return Manifest(rows.assign(image_id=rows["image_id"] + "~" + rounds), images.roots)
@@ -145,7 +145,7 @@ def compose(arm: Arm, train: Manifest, added: Manifest | None, counts: Mapping[s
 
 
 def limit_to_shots(train: Manifest, shots: Mapping[str, Manifest]) -> Manifest:
-    """Leave of each rare class only the images that the generator saw: "what if no more existed?"."""
+    """The train part with only the few-shot images of each rare class, as if no more existed."""
     kept = train.table["label"] != ""
     for label, few in shots.items():
         kept &= (train.table["label"] != label) | train.table["image_id"].isin(set(few.table["image_id"]))
@@ -153,7 +153,7 @@ def limit_to_shots(train: Manifest, shots: Mapping[str, Manifest]) -> Manifest:
 
 
 def counts_by_source(manifest: Manifest) -> dict[str, dict[str, int]]:
-    """What each class's rows are: `real` images, rows that are `repeated`, `synthetic` images."""
+    """Number of each class's rows that are `real` images, `repeated` ones, or `synthetic` ones."""
     table = manifest.table
     kind = table["source"].mask(table.duplicated(["root", "path"]), "repeated")
     return {

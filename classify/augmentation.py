@@ -1,7 +1,7 @@
-"""The augmentation of `data.train_views` as operations on a whole batch, for devices that are fast at it.
+"""The augmentation of `data.train_views` as operations on a whole batch, for GPUs.
 
-Same operations, same distributions, another stream of random numbers. Its parameters are sampled on the
-CPU, so that a seed means the same images on every device, up to a grey level here and there.
+Same operations and distributions, other random numbers. Parameters are sampled on the CPU, so that a seed gives the
+same images on every device, within a grey level.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRIES = 10  # of a crop that fits; then the whole image is taken
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What is done to each image of a batch, a row an image."""
+    """Augmentation parameters of a batch, a row for each image."""
 
     turned: Bool[Tensor, "n 3"]  # transposed; then upside down; then left to right
     box: Float[Tensor, "n 4"]  # top, left, height and width of the crop in the turned image; whole pixels

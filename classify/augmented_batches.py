@@ -1,6 +1,6 @@
 """Batches of augmented training images: by albumentations one image after another, or whole batches on the device.
 
-Images stay what the cache holds, bytes: a map of its file, or on a GPU with the room, its memory.
+Images stay 8-bit: a memory map of the pixel cache, or a copy in a GPU's memory if they fit.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class AugmentedBatches(Protocol):
 def augmented_batches(
     pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, place: Place, *, compiled: bool
 ) -> AugmentedBatches:
-    """Choose how batches are augmented for a network on its device; "auto" is the CPU where there is no other."""
+    """The augmented batches for a network on its device; "auto" is albumentations only for one on the CPU."""
     device = next(network.parameters()).device
     if place == "device" or (place == "auto" and device.type != "cpu"):
         return GpuAugment(pixels, network, compiled=compiled)
@@ -52,7 +52,7 @@ class CpuAugment:
 
 
 class GpuAugment:
-    """Augmented in batches, where the network is; the images lie there too, if there is room."""
+    """Augmented in batches on the network's device; the images are kept there too, if they fit."""
 
     def __init__(
         self, pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, *, compiled: bool = False

@@ -1,9 +1,9 @@
-"""How sure one can be: cluster bootstrap of an arm's balanced accuracy and of the paired difference between two arms.
+"""Intervals: cluster bootstrap of an arm's balanced accuracy and of the paired difference between two arms.
 
-Images of one leakage group (a patient, a lesion, near-duplicates) err together, so whole groups are drawn. Predictions
-of several seeds of an arm are averaged; where a `SeedVariance` is given, each draw is also moved by what other seeds
-might have given. That counts an image's own chance twice, in the groups and in the seeds, so intervals are rather
-too long than too short. They do not say what another split, few-shot subset or generator would have given:
+Errors on images of one leakage group (a patient, a lesion, near-duplicates) are correlated, so whole groups are
+resampled. Predictions of several seeds of an arm are averaged; where a `SeedVariance` is given, a random error of that
+variance is added to each resample. This counts part of the variance of single images twice, in groups and in seeds, so
+intervals are too long rather than too short. They do not cover another split, few-shot subset or generator:
 `Estimate.varied` says so beside every figure.
 """
 
@@ -39,7 +39,7 @@ class Estimate:
     high: float
     n: int  # images that it rests on
     groups: int  # leakage groups that it rests on
-    varied: str  # what was drawn anew, and what was not
+    varied: str  # what was resampled, and what was not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Estimates:
     balanced_accuracy: Estimate
     recalls: tuple[Estimate, ...]  # by class
     by_seed: tuple[float, ...]  # balanced accuracy of each seed (of each pair of equal rank, for a difference)
-    without_images: tuple[int, ...]  # classes that could not be judged
+    without_images: tuple[int, ...]  # classes without a test image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def estimate_difference(
     seed_variance: SeedVariance | None = None,
     bootstrap: Bootstrap = DEFAULT,
 ) -> Estimates:
-    """Second minus first. Both are judged on the same resampled groups, so what they share cancels; seeds do not."""
+    """Second minus first. Both are evaluated on the same resampled groups, so group effects cancel; seeds do not."""
     before, after = _hits(truth, first), _hits(truth, second)
     pairs = min(len(before), len(after))
     mean = after.mean(axis=0) - before.mean(axis=0)
@@ -114,7 +114,7 @@ def mcnemar(truth: Int[np.ndarray, " n"], first: Int[np.ndarray, " n"], second: 
 
 @dataclass(frozen=True)
 class _Chance:
-    """What the seeds add to the draws of a figure that lies between `least` and 1."""
+    """The seeds' random error of a resampled figure, which is kept between `least` and 1."""
 
     seed_variance: SeedVariance | None
     share: float
@@ -123,7 +123,7 @@ class _Chance:
     def added(
         self, balanced: Float[np.ndarray, " r"], recalls: Float[np.ndarray, "r k"], rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r k"]]:
-        """The draws, each moved by one error of the seeds."""
+        """The resampled figures, with one random error of the seeds added to each."""
         if self.seed_variance is None:
             return balanced, recalls
         errors = self.seed_variance.errors(self.share, len(balanced), rng)
@@ -202,7 +202,7 @@ def _mean(recalls: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
 def _interval(
     value: float, drawn: Float[np.ndarray, " r"], level: float, *, n: int, groups: int, varied: str
 ) -> Estimate:
-    """Percentiles of the draws; a draw that holds no image of the class says nothing and is left out."""
+    """Percentiles of the draws; a draw without an image of the class is left out."""
     known = drawn[~np.isnan(drawn)]
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(known, tails) if len(known) and not np.isnan(value) else (np.nan, np.nan)

@@ -27,19 +27,19 @@ class ClassifierConfig:
     label_smoothing: Share = 0.05
     drop_rate: Share = 0.1  # dropout before the last layer
     clip_grad: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
-    sampling: Annotated[float, Field(ge=0, le=1)] = 0.5  # 0: classes evened out by weights alone, 1: by drawing alone
-    ema_decay: Share = 0.98  # of the averaged weights, which are the ones evaluated; 0 = no averaging
+    sampling: Annotated[float, Field(ge=0, le=1)] = 0.5  # 0: classes balanced by loss weights, 1: by sampling
+    ema_decay: Share = 0.98  # of the averaged weights, which are evaluated; 0 = no averaging
     validate_every: Positive = 32  # steps
-    threads: Positive | None = None  # of the processor; None = as torch finds it
+    threads: Positive | None = None  # of the CPU; None = torch's default
     augment_device: Place = "auto"  # "cpu": albumentations; "device": in batches; "auto": where the network is
 
     def __post_init__(self) -> None:
-        """Refuse weights of another network by name; those in files are looked at when they are read."""
+        """Refuse weights that are known to be of another network; those in files are checked when they are read."""
         if self.weights == LITE0_PACKAGE and self.model != ARCHITECTURE:
             raise ValueError(f"weights: {LITE0_PACKAGE} are those of {ARCHITECTURE}; set model: {ARCHITECTURE}")
 
 
 def result_settings(config: ClassifierConfig) -> dict[str, Any]:
-    """Give the settings as plain JSON, less those that only change speed and what is left to the device."""
+    """The settings that the result depends on, as plain JSON: without those that only change speed."""
     idle = {"threads", *(("augment_device",) if config.augment_device == "auto" else ())}
     return {name: value for name, value in to_dict(config).items() if name not in idle}

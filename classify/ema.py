@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-_WARMUP = 10  # steps until the average forgets the start half as fast as it ever will
+_WARMUP = 10  # the decay after n steps is at most n / (n + 10)
 
 
 class EMA:

@@ -1,6 +1,6 @@
-"""What a network sees of an image before it names it: the features by which sets of images are compared.
+"""Features of images, the inputs of a network's last layer, by which sets of images are compared.
 
-A comparison is worth no more than its features: of phantoms the oracle's, of photographs those learnt from ImageNet.
+The network has to suit the images: for phantoms it is the oracle, for photographs one trained on ImageNet.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from data.pixels import PixelConfig, load_pixels
 
 @dataclass(frozen=True, kw_only=True)
 class Extractor:
-    """A network whose layer before the last is read."""
+    """A network, and the pixels that it takes; calling it gives the inputs of its last layer."""
 
     name: str  # as a table of figures names it
     network: nn.Module
     pixels: PixelConfig
 
     def __call__(self, images: Manifest, cache: Path | None = None) -> Float[np.ndarray, "n width"]:
-        """Features of a manifest's images, in row order, through the one pixel path."""
+        """Features of a manifest's images, in row order, read by `data.pixels`."""
         return features(self.network, load_pixels(images, self.pixels, cache))
 
 
 def oracle_features(model: Path) -> Extractor:
-    """Read features off a kept classifier, the oracle of phantoms for one."""
+    """The features of a saved classifier, such as the oracle of phantoms."""
     kept = load(model)
     return Extractor(name="the oracle's last features", network=kept.network.to(default_device()), pixels=kept.pixels)
 
 
 def imagenet_features(pixels: PixelConfig) -> Extractor:
-    """Read features off a network trained on ImageNet: the lite0 package where it is installed, else the hub's.
+    """The features of a network trained on ImageNet: the lite0 package's if it is installed, else the hub's.
 
-    Raises BaseError where neither is to be had.
+    Raises BaseError if neither is available.
     """
     try:
         lite0_file()

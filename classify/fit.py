@@ -1,7 +1,7 @@
 """The training loop over arrays: the same optimiser steps whatever the table, each class weighing the same in the loss.
 
-A run is a row of blocks that end in a validation. All that is drawn in a block (order of the images, batches, dropout)
-follows from the seed and the block's number, so a run that resumes from a block's checkpoint gives the same bytes.
+A run is a sequence of blocks of steps, each of which ends in a validation. All random numbers of a block (augmentation,
+dropout) follow from the seed and the block's first step, so a run that resumes from a checkpoint gives the same bytes.
 """
 
 import copy
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Images as pixels, with their classes as numbers."""
+    """Pixels of images, and their class numbers."""
 
     pixels: UInt8[np.ndarray, "n size size 3"]
     classes: Int[np.ndarray, " n"]
@@ -62,7 +62,7 @@ class _Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """The network as it was at the step that validation chose, and the way there."""
+    """The network at the step with the highest validation score, and the history."""
 
     network: nn.Module
     best_step: int
@@ -82,7 +82,7 @@ def fit(
     """Train one network; the earliest step with the highest validation balanced accuracy is kept.
 
     With a working folder, continues from the checkpoint in it. `progress` gets step, steps and the loss.
-    Raises TrainingError where the loss is no number; the last checkpoint stays.
+    Raises TrainingError for a loss that is not finite; the last checkpoint is kept.
     """
     with _threads(config.threads), _own_randomness():
         run = Run(n_classes, config, seed)
@@ -107,7 +107,7 @@ def fit(
 
 
 class Run:
-    """What changes while a network is trained."""
+    """The state of a training: network, averaged network, optimizer and step."""
 
     def __init__(self, n_classes: int, config: ClassifierConfig, seed: int) -> None:
         self.config, self.seed, self.step, self.device = config, seed, 0, default_device()
@@ -131,7 +131,7 @@ class Run:
         batches: AugmentedBatches,
         progress: Progress | None = None,
     ) -> float:
-        """Take the steps up to the next validation and give their mean loss. Raises TrainingError."""
+        """Mean loss of the steps up to the next validation, which are made here. Raises TrainingError."""
         seeds = np.random.SeedSequence([self.seed, 1, self.step]).generate_state(2)
         torch.manual_seed(int(seeds[0]))
         batch_of = batches.seeded(int(seeds[1]))
@@ -155,7 +155,7 @@ class Run:
         return balanced_accuracy(validation.classes, outputs.argmax(dim=1).numpy(), n_classes)
 
     def keep(self, path: Path, best: _Best, history: list[Validation]) -> None:
-        """Write the checkpoint whole or not at all."""
+        """Write the checkpoint atomically."""
         state = {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -172,7 +172,7 @@ class Run:
         temporary.replace(path)
 
     def resume(self, path: Path) -> tuple[_Best, list[Validation]]:
-        """Continue from a checkpoint."""
+        """Load a checkpoint; returns the best state so far and the history."""
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
@@ -184,7 +184,7 @@ class Run:
     def update(
         self, images: Float[Tensor, "n 3 h w"], classes: Int[Tensor, " n"], by_class: Float[Tensor, " k"]
     ) -> Float[Tensor, ""]:
-        """Take one step of the optimiser and give its loss."""
+        """Make one optimizer step; returns its loss, on the device."""
         share = learning_rate_share(self.step, self.config.steps, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * share
@@ -203,7 +203,7 @@ class Run:
         return loss.detach()
 
     def _read(self, waiting: list[Tensor], progress: Progress | None) -> float:
-        """Take the oldest loss that is waiting, which the device must have reached by now."""
+        """The oldest loss that is not read yet; waits for the device if it has not computed it."""
         step, value = self.step - len(waiting) + 1, float(waiting.pop(0))
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} at step {step} of {self.config.steps}; {_FIX}")

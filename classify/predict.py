@@ -42,22 +42,22 @@ class Predictions:
 
     @property
     def predicted(self) -> Int[np.ndarray, " n"]:
-        """Give the number of the likeliest class of each image."""
+        """Number of the most probable class of each image."""
         likeliest: Int[np.ndarray, " n"] = self.probabilities.argmax(axis=1)
         return likeliest
 
     @property
     def truth(self) -> Int[np.ndarray, " n"]:
-        """Give the number of each image's own class. Raises DataError where it is not known."""
+        """Number of the true class of each image. Raises DataError where it is not known."""
         if self.labels is None:
-            raise DataError("these predictions know no labels; give those of images whose class is known")
+            raise DataError("these predictions have no labels; give those of images whose class is known")
         unknown = sorted(set(self.labels) - set(self.classes))
         if unknown:
-            raise DataError(f"an image is labelled {unknown[0]!r}, which the classifier never saw: {self.classes}")
+            raise DataError(f"an image is labelled {unknown[0]!r}, which is none of the classifier's: {self.classes}")
         return np.array([self.classes.index(label) for label in self.labels], dtype=np.int64)
 
     def write(self, path: Path) -> None:
-        """Write the challenge's CSV, whole or not at all."""
+        """Write the challenge's CSV, atomically."""
         columns = {_column(label, self.classes): k for k, label in enumerate(self.classes)}
         order = ISIC_COLUMNS if _is_isic(self.classes) else tuple(columns)
         shuffled = self.probabilities[:, [columns[name] for name in order]].astype(np.float64)
@@ -80,7 +80,7 @@ class Predictions:
         order: list[str] = sorted(columns, key=lambda column: names[column])
         ordered = table[order]
         ids = table["image"]
-        for mask, what in ((ids == "", "no image id"), (ids.duplicated(), "an image id that stood before")):
+        for mask, what in ((ids == "", "no image id"), (ids.duplicated(), "an image id that an earlier row has")):
             if mask.any():
                 raise DataError(
                     f"{path}: row {int(mask.to_numpy().argmax()) + 2} has {what}; every image needs one row"
@@ -120,7 +120,7 @@ def predictions_bytes(images: int, classes: int) -> int:
 
 
 def find_model(run: Path, arm: str | None = None, seed: int | None = None) -> Path:
-    """Find the model folder in a run folder, an arm's folder or itself; by default of the last arm and first seed."""
+    """The model folder in a run folder, an arm's folder or itself; by default of the last arm and first seed."""
     for folder in (run, run / "model"):
         if (folder / CONFIG).is_file():
             return folder
@@ -138,7 +138,7 @@ def find_model(run: Path, arm: str | None = None, seed: int | None = None) -> Pa
 
 
 def folder_of_images(folder: Path) -> Manifest:
-    """List the images under a folder, sorted by path; their classes are not known. Raises DataError."""
+    """The images under a folder, sorted by path; their classes are not known. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
     paths = [path.relative_to(folder) for path in image_files(folder)]
@@ -153,8 +153,8 @@ def folder_of_images(folder: Path) -> Manifest:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit code."""
-    parser = argparse.ArgumentParser(prog="classify.predict", description="Apply a kept classifier to a folder.")
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(prog="classify.predict", description="Apply a trained classifier to images.")
     parser.add_argument("run", type=Path, help="a run folder or a classifier's model folder")
     parser.add_argument("images", type=Path, help="a folder of images")
     parser.add_argument("--arm", help="which arm's classifier (default: the last arm's)")
@@ -177,7 +177,7 @@ def _applied(parsed: argparse.Namespace) -> int:
 
 
 def _cell(probability: object) -> str:
-    """Nine digits, and a point in every number: the challenge's program refuses a column of whole ones."""
+    """Nine digits, with a decimal point: the challenge's program refuses a column of whole numbers without one."""
     digits = format(probability, ".9g")
     return digits if set(digits) & set(".en") else f"{digits}.0"
 

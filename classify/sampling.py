@@ -1,7 +1,7 @@
-"""Which rows a run sees and how much they weigh: each class the same in the loss, however many rows it has.
+"""Which rows a run trains on and their loss weights: each class weighs the same, however many rows it has.
 
-Rare classes are evened out partly by drawing them more often and partly by weight: weights alone make a few images
-shake a short run, and drawing alone would make an arm that repeats images the same as one that does not.
+Classes are balanced partly by sampling and partly by loss weights: with weights alone a few images would dominate
+single steps of a short run, and with sampling alone an arm that repeats images would equal one that does not.
 """
 
 import math
@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 def draws(
     classes: Int[np.ndarray, " n"], n_classes: int, count: int, sampling: float, seed: int
 ) -> Int[np.ndarray, "{count}"]:
-    """Say which rows a run sees, in order: a class as often as its share to the power of 1 - `sampling`, evenly spread.
+    """The rows that a run trains on, in order: a class in proportion to its count to the power of 1 - `sampling`.
 
-    Within a class every row comes once before any comes again.
+    Classes are evenly spread. Within a class every row comes once before any comes again.
     """
     rng = np.random.default_rng([seed, 0])
     chance = _chances(classes, n_classes, sampling)
@@ -33,7 +33,7 @@ def draws(
 
 
 def loss_weights(classes: Int[np.ndarray, " n"], n_classes: int, sampling: float) -> Float[np.ndarray, "{n_classes}"]:
-    """Weigh each class so that chance of being drawn times weight is the same for all that have images."""
+    """Each class's loss weight: its sampling probability times it is the same for all classes that have images."""
     chance = _chances(classes, n_classes, sampling)
     share = np.where(chance > 0, 1 / np.count_nonzero(chance), 0.0)
     weights: Float[np.ndarray, " k"] = np.divide(share, chance, out=np.zeros(n_classes), where=chance > 0)
@@ -41,7 +41,7 @@ def loss_weights(classes: Int[np.ndarray, " n"], n_classes: int, sampling: float
 
 
 def learning_rate_share(step: int, steps: int, warmup: float) -> float:
-    """Rise in a line over the first share of the steps, then fall along half a cosine to nearly 0."""
+    """Factor of the learning rate: linear up over the share `warmup` of the steps, then half a cosine to nearly 0."""
     rising = max(1, round(warmup * steps))
     if step < rising:
         return (step + 1) / rising
@@ -49,7 +49,7 @@ def learning_rate_share(step: int, steps: int, warmup: float) -> float:
 
 
 def _chances(classes: Int[np.ndarray, " n"], n_classes: int, sampling: float) -> Float[np.ndarray, " k"]:
-    """Say how likely a draw is of each class; 0 for one without images."""
+    """Sampling probability of each class; 0 for one without images."""
     counts = np.bincount(classes, minlength=n_classes).astype(np.float64)
     raised = np.where(counts > 0, np.power(counts, 1 - sampling), 0.0)
     chance: Float[np.ndarray, " k"] = raised / raised.sum()

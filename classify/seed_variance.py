@@ -1,4 +1,4 @@
-"""How far classifiers of one arm lie apart by their seed alone: what is left to chance once the images are chosen.
+"""Variance of an arm's classifiers by their seed alone: the randomness that is left once the images are chosen.
 
 A network that is trained once more from another seed gives another balanced accuracy, on few images often by more
 than what an arm changes. That variance is a property of the training and not of an arm, so it is estimated from the
@@ -27,7 +27,7 @@ class SeedVariance:
     freedom: int  # rows less arms, at least 1
 
     def in_words(self, folds: int = 1) -> str:
-        """What it is and rests on, in words."""
+        """What it is and how many classifiers it is estimated from, in words."""
         rows = f"{self.rows} classifiers" if folds == 1 else f"{self.rows} sets of {folds} classifiers, one a fold"
         return (
             f"also the classifiers' seeds, by the spread of {rows}: one lies "
@@ -35,7 +35,7 @@ class SeedVariance:
         )
 
     def errors(self, share: float, draws: int, rng: np.random.Generator) -> Float[np.ndarray, "{draws} figures"]:
-        """How far means over seeds may lie from what endless seeds would give: balanced accuracy, then recalls.
+        """Random errors of means over seeds, against infinitely many seeds: balanced accuracy, then recalls.
 
         Student's t, as the deviations are estimated themselves. `share` is the variance of such a mean as a share of
         one classifier's: 1 / seeds, or the sum of both for a difference of two means.
@@ -62,7 +62,7 @@ def seed_variance_of(
 
 
 def _figures(truth: Int[np.ndarray, " n"], named: Int[np.ndarray, " n"], n_classes: int) -> list[float]:
-    """Balanced accuracy and recalls; 0 where there is none, which deviates by nothing."""
+    """Balanced accuracy and recalls; 0 where there is none, which adds no variance."""
     found = score(truth, named, n_classes)
     figures = (found.balanced_accuracy, *(recall.value for recall in found.recalls))
     return [0.0 if math.isnan(figure) else figure for figure in figures]

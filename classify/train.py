@@ -1,4 +1,4 @@
-"""Trains the classifier of one arm and keeps it: model/, history.csv and, written last, arm.json."""
+"""Trains the classifier of one arm and writes it: model/, history.csv and, last, arm.json."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train_arm(
     """Train a classifier and write it into `out`, continuing from a checkpoint found there.
 
     Raises DataError for a validation image of a class that train lacks, BaseError for unreadable weights,
-    TrainingError for a loss that is no number.
+    TrainingError for a loss that is not finite.
     """
     started = time.monotonic()
     labels = task.train.labels

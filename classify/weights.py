@@ -1,6 +1,6 @@
 """The weights that classifiers are initialised from: their identity, their provenance, and the record of a trained one.
 
-A classifier that this program kept has `training.json` beside it, with its provenance and that of the choice of its
+A classifier that this program trained has `training.json` beside it, with its provenance and that of the choice of its
 checkpoint; weights of any other origin have none.
 """
 
@@ -63,7 +63,7 @@ def write_model_provenance(
 
 
 def _record(source: str) -> dict[str, Any]:
-    """The record beside a classifier that this program kept; empty for weights of any other origin."""
+    """The record beside a classifier that this program trained; empty for weights of any other origin."""
     path = Path(source)
     folder = path if path.is_dir() else path.parent if path.name == WEIGHTS else None
     try:

@@ -115,7 +115,7 @@ def changed(kept, change):
 
 def test_weights_that_are_no_numbers_are_refused(kept):
     path = changed(kept, lambda weights: weights["bn1.weight"].fill_(float("nan")))
-    with pytest.raises(BaseError, match=r"bn1.weight holds values that are not numbers"):
+    with pytest.raises(BaseError, match=r"bn1.weight holds values that are not finite"):
         build(path, 3, architecture=SMALL)
 
 

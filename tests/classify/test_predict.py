@@ -88,7 +88,7 @@ def test_probabilities_in_single_precision_survive_the_file(tmp_path):
         ("image,a,b\nx,0.5,much\n", "row 2, column b holds 'much'; put a probability"),
         ("image,a,b\nx,0.5,0.5\ny,nan,0.5\n", "row 3, column a holds 'nan'"),
         ("image,a,b\nx,0.5,1.5\n", "row 2, column b holds '1.5'"),
-        ("image,a,b\nx,0.5,0.5\nx,0.5,0.5\n", "row 3 has an image id that stood before"),
+        ("image,a,b\nx,0.5,0.5\nx,0.5,0.5\n", "row 3 has an image id that an earlier row has"),
         ("image,a,b\n,0.5,0.5\n", "row 2 has no image id"),
         ("image,a,b\nx,0.5\n", "row 2 has 2 fields"),
         ("id,a,b\nx,0.5,0.5\n", "the header must be `image`"),
@@ -107,7 +107,7 @@ def test_a_faulty_file_is_refused_by_name_and_row(text, says, tmp_path):
 
 def test_truth_is_refused_where_it_is_not_known():
     given = predictions()
-    with pytest.raises(DataError, match="know no labels"):
+    with pytest.raises(DataError, match="have no labels"):
         _ = given.truth
     labelled = Predictions(
         image_ids=("x",), classes=("a", "b"), probabilities=np.array([[0.1, 0.9]]), labels=("c",), groups=("g",)
