@@ -1,1 +1,1 @@
-"""Makes images: base model, personalisation, sampler. Never imports classify."""
+"""Generates images: base model, fine-tuning, sampling. Never imports classify."""

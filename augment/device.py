@@ -1,4 +1,4 @@
-"""Which device the models run on and in which precision: decided in this module alone, from what the device can do."""
+"""Device and precision of the models: chosen in this module alone, from the device's capabilities."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def pretraining_autocast(device: torch.device) -> torch.autocast:
 
 
 def compiles(device: torch.device) -> bool:
-    """Whether torch.compile pays for itself on this device; on a small CPU it costs more than it brings."""
+    """Whether torch.compile pays for itself on this device; on a small CPU it costs more time than it saves."""
     return _has_tensor_cores(device) and importlib.util.find_spec("triton") is not None
 
 
@@ -141,4 +141,4 @@ def _has_tensor_cores(device: torch.device) -> bool:
 
 
 def _cpu_has_bfloat16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public question exists
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public function tells

@@ -135,7 +135,7 @@ def precision(pair: Pair) -> float:
 
 
 def recall(pair: Pair) -> float:
-    """Share of the real images that lie among the generated ones (the same); it grows with the number of these."""
+    """Share of the real images that lie among the generated ones (eq. 1 and 2 too); it grows with their number."""
     radii = _radii(pair.distances.generated, _MANIFOLD)
     return float((pair.distances.between <= radii).any(axis=1).mean())
 
@@ -150,7 +150,7 @@ def density(pair: Pair) -> float:
 
 
 def coverage(pair: Pair) -> float:
-    """Share of the real images in whose neighbourhood a generated one lies (the same)."""
+    """Share of the real images in whose neighbourhood a generated one lies. Naeem et al. 2020, section 3."""
     radii = _radii(pair.distances.real, _DENSITY)
     return float((pair.distances.between <= radii[:, None]).any(axis=1).mean())
 

@@ -1,4 +1,4 @@
-"""Prompts: the imaging modality, the class in words, and what the table says of the image.
+"""Prompts: the imaging modality, the class in words, and attributes of the image from the table.
 
     dermoscopy of a melanoma on the lower extremity of an elderly woman
 
@@ -70,7 +70,7 @@ DEFAULT = PromptConfig()
 
 @plain_dataclass(frozen=True, kw_only=True)
 class Attributes:
-    """What the table says of one image, in words; empty where it is not known."""
+    """Attributes of one image from the table, in words; empty where they are not known."""
 
     site: str = ""
     age: str = ""  # child, young, adult or elderly

@@ -35,7 +35,7 @@ class OwnBaseConfig:
     class_balance: Share = 0.5  # 0: classes as frequent as in the table, 1: all equally frequent
 
     def __post_init__(self) -> None:
-        """Refuse settings that would have no effect, and an `init_from` that cannot be."""
+        """Refuse settings that would have no effect, and an invalid `init_from`."""
         if self.init_from == OWN:
             raise ValueError(f"init_from: {OWN} is not a trained base; give `tiny`, `scratch` or a base's folder")
         if self.init_from == "scratch" and self.autoencoder is None:

@@ -1,4 +1,4 @@
-"""The commit that a hub repository's branch or tag stands for: a branch may mean other weights tomorrow."""
+"""The commit of a hub repository's branch or tag: a branch may point to other weights later."""
 
 from __future__ import annotations
 

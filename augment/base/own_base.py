@@ -65,7 +65,7 @@ def pretrain_own(
 
 
 def own_base_settings(own: OwnBaseConfig) -> dict[str, Any]:
-    """The settings that the weights depend on, as plain JSON; the images and the base before are not among them."""
+    """The settings that the weights depend on, as plain JSON; without the images and the parent base."""
     settings = own.to_dict()
     del settings["classes"], settings["init_from"]
     for stage, ignored in _SPEED_ONLY.items():
@@ -82,12 +82,12 @@ def own_base_part(own: OwnBaseConfig, train: Manifest, rare: Collection[str]) ->
     unknown = sorted(set(own.classes) - set(train.labels))
     if unknown:
         raise ConfigError(
-            f"base.pretrain.classes names {unknown[0]!r}, which no image bears; labels: {', '.join(train.labels)}"
+            f"base.pretrain.classes names {unknown[0]!r}, which no image has; labels: {', '.join(train.labels)}"
         )
     classes = own.classes or [label for label in train.labels if label not in rare]
     if not classes:
         raise ConfigError(
-            "split.rare holds every class, so the base would see none; name some in base.pretrain.classes"
+            "split.rare holds every class, so none is left to train the base on; name some in base.pretrain.classes"
         )
     return train.where(train.table["label"].isin(classes))
 
@@ -98,7 +98,7 @@ def own_base_bytes(parts: BaseParts) -> int:
 
 
 def own_base_checkpoint_bytes(own: OwnBaseConfig, parts: BaseParts, images: int, size: int) -> int:
-    """Bytes on disk during the training, at most: each checkpoint beside the one before, and the latents.
+    """Bytes on disk during the training, at most: two checkpoints of each network, and the latents.
 
     The denoiser's has weights, their EMA and two moments; latents have mean and deviation, of mirror images too.
     """

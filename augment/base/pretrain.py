@@ -2,8 +2,8 @@
 
     python -m augment.base.pretrain configs/tiny-base.yaml
 
-makes the embedded base from phantoms of the four commonest classes: like Stable Diffusion, it has never seen the
-rare ones. An interrupted training is resumed.
+makes the embedded base from phantoms of the four commonest classes: like Stable Diffusion, it was not trained
+on the rare ones. An interrupted training is resumed.
 """
 
 from __future__ import annotations

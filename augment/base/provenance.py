@@ -26,7 +26,7 @@ class BaseRecord:
     provenance: Provenance  # of everything along its lineage
     groups: int | str  # number of leakage groups along its lineage, or what the images are, in words
     part: str = ""  # the part of a study's split that the images are; "": of no split
-    before: Mapping[str, Any] | None = None  # summary of the base that it was continued from; {}: unknown, None: none
+    before: Mapping[str, Any] | None = None  # summary of its parent base; {}: unknown, None: it has none
     details: Mapping[str, Any] = field(default_factory=dict)  # settings, versions and measurements
 
     @classmethod
@@ -76,7 +76,7 @@ class BaseRecord:
 
 
 def base_record(base: BaseConfig) -> BaseRecord | None:
-    """The record of a base, of a study's own that is not trained yet that of its parent; None: not known."""
+    """The record of a base, or of the parent of a study's own that is not trained yet; None: not known."""
     source = base.parent if base.own else base
     if source is None:
         return BaseRecord(images=0, by_class={}, provenance=Provenance(), groups=0)

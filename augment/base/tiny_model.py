@@ -83,7 +83,7 @@ def build_tiny_model(config: TinyModelConfig, seed: int = 0) -> StableDiffusionP
 
 
 def word_tokenizer(prompt_tokens: int) -> CLIPTokenizer:
-    """CLIP's byte-pair tokenizer with a small vocabulary: each word of our prompts is one token, others are spelt."""
+    """CLIP's byte-pair tokenizer with a small vocabulary: each word of our prompts is one token, others are split."""
     words = dict.fromkeys([*WORDS, *_words(DIAGNOSES.values()), *SUPERCLASS.split(), *RARE_TOKENS])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))

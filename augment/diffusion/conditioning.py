@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_ONE_CALL = 8  # images up to which an accelerator is faster with one call for both, with and without the prompt
+_ONE_CALL = 8  # images up to which an accelerator is faster with both predictions of guidance in one call
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def guided(
         if not one_call:
             return denoise(sample, timestep, conditioning), denoise(sample, timestep, uncond)
         embeds = torch.cat([conditioning.prompt_embeds, uncond.prompt_embeds])
-        text, without = denoise(torch.cat([sample, sample]), timestep, Conditioning(embeds)).chunk(2)
-        return text, without
+        text, unconditional = denoise(torch.cat([sample, sample]), timestep, Conditioning(embeds)).chunk(2)
+        return text, unconditional
 
     def guided_denoise(
         sample: Float[Tensor, "n c h w"], timestep: Tensor, conditioning: Conditioning

@@ -109,9 +109,8 @@ PRESETS: dict[PresetName, Preset] = {  # a config's own `generate.steps` and the
         sampler="dpmsolver++2m-karras",
         sampler_sd1="dpmsolver++2m-ays",
     ),
-    "few-step": Preset(
-        steps=4, guidance_scale=1.0, guidance_end=1.0, max_steps=8
-    ),  # guidance is distilled into the LoRA
+    # guidance is distilled into the LoRA
+    "few-step": Preset(steps=4, guidance_scale=1.0, guidance_end=1.0, max_steps=8),
 }
 
 

@@ -1,4 +1,4 @@
-"""The section `finetune` of a config: the settings of one method, told apart by `method`."""
+"""The section `finetune` of a config: the settings of one method, chosen by `method`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The steps of one class, or of many in one batch.
 
-Batch, loss, gradient, clipping and optimizer are each class's own, so it learns what it would learn alone, within
-rounding; it may be further on than the others, end before them or fail without them.
+Batch, loss, gradient, clipping and optimizer are each class's own, so its adapter is that of training it alone, within
+rounding; classes may be at different steps, and one may finish or fail without the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OnStep = Callable[[ClassTrainer], None]  # after each step of each class, whose 
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What became of one step of a group of classes."""
+    """The outcome of one step of a group of classes."""
 
     losses: dict[ClassTrainer, float] = field(default_factory=dict)  # of the classes that made the step
     failures: dict[ClassTrainer, str] = field(default_factory=dict)  # error messages of those that failed

@@ -45,7 +45,7 @@ def finetune(
     """
     empty = sorted(label for label, manifest in shots.items() if not len(manifest))
     if empty:
-        raise DataError(f"no images to learn {', '.join(empty)} from; give 5 to 20 a class or leave it out")
+        raise DataError(f"no images to train {', '.join(empty)} on; give 5 to 20 a class or leave it out")
     parts = (base_identity(base), context.pixels, result_settings(config), context.seed, context.prompts)
     keys = {label: digest(manifest.digest(), label, *parts) for label, manifest in shots.items()}
     seconds = {label: _seconds_if_finished(out[label], keys[label]) for label in shots}

@@ -72,7 +72,7 @@ class ClassTrainer:
         return {"parameters": {name: p.data for name, p in self.parameters.items()}, "losses": self.losses}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore parameters and losses."""
         for name, parameter in self.parameters.items():
             parameter.data.copy_(state["parameters"][name])
         self.losses = list(state["losses"])
@@ -111,7 +111,7 @@ class ClassTrainer:
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError:
-            if not self.losses:  # the first step creates the state; half created, the next try would take it for whole
+            if not self.losses:  # the first step creates the state; the next try would use a partial one as it is
                 self.optimizer.state.clear()
             raise
         self.zero_grad()
@@ -202,7 +202,7 @@ class ClassTrainer:
         every, path = self.config.checkpointing_steps, self.checkpoint.path
         kept = f"Kept: the checkpoint of step {step // every * every} in {path.parent}"
         return (
-            f"{self.examples.label}: the loss is not a number at step {step + 1} of {self.config.steps} with a "
+            f"{self.examples.label}: the loss is not finite at step {step + 1} of {self.config.steps} with a "
             f"learning rate of {self.config.learning_rate:g}; lower finetune.learning_rate. "
             + (kept if path.is_file() else "No checkpoint had been written yet")
         )

@@ -1,6 +1,6 @@
-"""Real images as the base's autoencoder gives them back: the coding of synthetic images, without what is drawn on them.
+"""Real images, encoded and decoded by the base's autoencoder: the coding of synthetic images with real content.
 
-An arm of such images, repeated like those of *oversampled*, tells what the coding alone does to a classifier.
+An arm of such images, repeated like those of *oversampled*, measures the effect of the coding alone on a classifier.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BATCH = 16  # images coded at a time, or fewer where so many do not fit the dev
 def autoencode(
     *, base: BaseConfig, part: Manifest, pixels: PixelConfig, out: Path, cache: Path | None = None, progress: Progress
 ) -> None:
-    """Write each image of `part` once, coded and decoded, as PNG under out/images, with metadata.csv and a record.
+    """Write each image of `part` once, encoded and decoded, as PNG under out/images, with metadata.csv and a record.
 
     Each keeps its leakage group: it shows the same lesion. The record holds the mean PSNR in dB and the
     provenance of base and images.

@@ -40,9 +40,7 @@ def generate_pixels(
             pixels, vae_batch_size = decode_with_backoff(pipe, latents, vae_batch_size)
         except torch.OutOfMemoryError:
             pixels = None
-        if (
-            pixels is None
-        ):  # after the handler: while the exception is handled it keeps the failed batch's tensors alive
+        if pixels is None:  # after the handler: an exception that is handled keeps the failed batch's tensors alive
             sampling = dataclasses.replace(sampling, batch_size=_halved(sampling.batch_size, size))
             continue
         yield pixels

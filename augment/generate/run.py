@@ -35,12 +35,12 @@ from data.splits.provenance import Provenance
 from data.store import digest, write_text
 
 _KIB = 2**10
-_JPEG_QUALITY = 95  # up to it a JPEG is smaller than its pixels: 0.86 of them for pure noise
+_JPEG_QUALITY = 95  # up to it a JPEG has fewer bytes than its pixels: 0.86 times as many for pure noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRequest:
-    """Which images are wanted of a class."""
+    """The images to generate of a class."""
 
     label: str
     prompt: str

@@ -78,7 +78,7 @@ class BatchedLoraConv2d(BatchedLoraLayer):
 
 
 def batched_lora_layer(layer: nn.Linear | nn.Conv2d) -> BatchedLoraLayer:
-    """The layer with room for the classes' updates. Raises ValueError for a convolution of a kind that has none."""
+    """The layer, to which classes' updates can be added. Raises ValueError for an unsupported convolution."""
     return BatchedLoraConv2d(layer) if isinstance(layer, nn.Conv2d) else BatchedLoraLinear(layer)
 
 

@@ -1,6 +1,6 @@
 """DreamBooth: the whole UNet learns to bind a rare word to the class. Ruiz et al. 2023.
 
-Prior preservation, which keeps the base's other lesions, is in the batches (`augment.finetune.examples`).
+Prior preservation, which keeps the base's other classes, is in the batches (`augment.finetune.examples`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """LoRA: low-rank updates B A of the UNet's layers, alpha = rank. Hu et al. 2021.
 
-Beside the attention, which is usually adapted, also the convolutions: they make new textures. Classes are trained in
+Besides the attention, which is usually adapted, the convolutions are updated, for new textures. Classes are trained in
 one batch (`augment.methods.batched_lora`), or one at a time through peft where the text encoder is trained too; both
 start from the same numbers and save the same file. For generation the updates are added to the weights, so a
 fine-tuned class costs no more to sample than the base.

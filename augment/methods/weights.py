@@ -1,6 +1,6 @@
 """Weights files, read with every check that the libraries leave out: keys, shapes, finiteness.
 
-An adapter made for another base can load without a word and do nothing, and so can one full of NaN.
+An adapter made for another base can load without an error and change nothing, and one full of NaN loads too.
 """
 
 from __future__ import annotations

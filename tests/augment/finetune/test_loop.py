@@ -123,7 +123,7 @@ def test_a_class_whose_loss_is_not_finite_leaves_the_others_alone(pipe, trainabl
     loop.step(trainers)
     trainers[1].parameters["factors"].data[-1] = torch.nan
     done = []
-    with pytest.raises(TrainingError, match=r"^df: the loss is not a number at step 2 of 5"):
+    with pytest.raises(TrainingError, match=r"^df: the loss is not finite at step 2 of 5"):
         done.extend(train(trainers))
     assert len(trainers[1].losses) == 1
     with pytest.raises(TrainingError):

@@ -138,7 +138,7 @@ def test_previews_change_nothing(base, shots, tmp_path):
 
 
 def spoilt(monkeypatch, label, at):
-    """The class's loss is not a number at this step."""
+    """The class's loss is not finite at this step."""
     real = loop.class_losses
 
     def losses(group, batches):
@@ -155,7 +155,7 @@ def test_a_loss_that_is_not_finite_names_class_and_step_and_ends_that_class_alon
     config = dataclasses.replace(base_config, checkpointing_steps=2)
     written = []
     spoilt(monkeypatch, "df", at=4)
-    with pytest.raises(TrainingError, match=r"^df: the loss is not a number at step 4 of 5 .* checkpoint of step 2 in"):
+    with pytest.raises(TrainingError, match=r"^df: the loss is not finite at step 4 of 5 .* checkpoint of step 2 in"):
         written.extend(label for label, _ in run(base, shots, config, tmp_path, ("df", "vasc")))
     assert (tmp_path / "vasc" / RECORD).is_file()
     assert not (tmp_path / "df" / RECORD).exists()
@@ -294,7 +294,7 @@ def test_activations_are_computed_twice_only_if_asked_for(base, shots, tmp_path,
 
 def test_bad_input_is_refused_in_words(base, shots, tmp_path):
     empty = {"mel": shots["df"].where(shots["df"].table["label"] == "mel")}
-    with pytest.raises(DataError, match="no images to learn mel from"):
+    with pytest.raises(DataError, match="no images to train mel on"):
         list(run(base, empty, LORA, tmp_path, ("mel",)))
     with pytest.raises(ConfigError, match=r"pixels\.size is 24"):
         list(run(base, shots, LORA, tmp_path, pixels=PixelConfig(size=24)))
