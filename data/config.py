@@ -1,7 +1,7 @@
-"""YAML into the stages' frozen dataclasses.
+"""Parses YAML into the stages' frozen dataclasses.
 
 Every default works and YAML only overrides. An unknown key is an error that names the nearest known one: a misspelt
-setting that is ignored would make a wrong study. A key of before 0.1.0 is an error that names its new one.
+setting that is ignored would make a wrong study. A key from before 0.1.0 is an error that names its new one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _renamed(section: str, **keys: str) -> dict[str, str]:
     return {f"{section}{old}": f"{section}{new}" for old, new in keys.items()}
 
 
-RENAMED: Mapping[str, str] = {  # keys of before 0.1.0 and what they are called now
+RENAMED: Mapping[str, str] = {  # keys from before 0.1.0, and their present names
     **_renamed(
         "finetune.", clip="max_grad_norm", warmup="lr_warmup_steps", accumulate="gradient_accumulation_steps",
         prior_images="num_class_images", prior_weight="prior_loss_weight", prompt_dropout="caption_dropout",
@@ -72,7 +72,7 @@ def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
 def load_part(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """The sections of a larger config that `cls` has; the others are checked by their own readers.
 
-    A section with nearly the name of one of these is refused as misspelt, and so is one of before 0.1.0.
+    A section with nearly the name of one of these is refused as misspelt, and so is one from before 0.1.0.
     """
     mapping, known = _read(path, overrides), _field_names(cls)
     for name in mapping:

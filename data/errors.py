@@ -24,7 +24,7 @@ class BaseError(InputError):
 
 
 class TrainingError(RuntimeError):
-    """Training that failed by itself (a loss that is not a number); earlier checkpoints are kept."""
+    """Training that failed by itself (a loss that is not finite); earlier checkpoints are kept."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Manifest:
             raise DataError(f"the label {paths[0]!r} cannot name a folder; give it another name in `data.label_map`")
         twice = self.table["image_id"][self.table["image_id"].duplicated()]
         if len(twice):
-            raise DataError(f"{len(twice)} image ids stand twice, first {twice.iloc[0]!r}; ids must be unique")
+            raise DataError(f"{len(twice)} image ids appear twice, first {twice.iloc[0]!r}; ids must be unique")
         wrong = sorted(set(self.table["source"]) - set(SOURCES))
         if wrong:
             raise DataError(f"source is {wrong[0]!r}; it must be one of {', '.join(SOURCES)}")
@@ -149,7 +149,7 @@ def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse)
         raise DataError(f"{path}: cannot be read as a table ({fault}); save it as CSV in UTF-8") from fault
     repeated = {name for name in header if header.count(name) > 1}
     if repeated:
-        raise DataError(f"{path}: the column {min(repeated)!r} stands twice; rename one")
+        raise DataError(f"{path}: the column {min(repeated)!r} appears twice; rename one")
     whole = {number: row for number, row in enumerate(rows, start=2) if len(row) == len(header)}
     torn = {number: len(row) for number, row in enumerate(rows, start=2) if number not in whole}
     if torn:

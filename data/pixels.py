@@ -1,4 +1,4 @@
-"""The one way from image files to pixels: every image, real or synthetic, is cropped and resized here.
+"""From image files to pixels: every image, real or synthetic, is cropped and resized here.
 
 If real and synthetic images were resized differently, a classifier could learn the difference. Decoded images are
 kept in a cache that grows: an image is decoded once, whichever manifests and arms ask for it.
@@ -31,7 +31,7 @@ _KEY = 64 + 1  # bytes of one line of its index: a SHA-256 in hex and a newline
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PixelConfig:
-    """The form in which models see images."""
+    """Size and geometry of the images that models take."""
 
     size: Annotated[int, Field(ge=8, le=2048)] = 64  # pixels, each side
     geometry: Literal["crop", "pad", "squash"] = "crop"  # largest central square | whole on black | stretched
@@ -74,7 +74,7 @@ def load_pixels(
 
 
 def cache_folder(cache: Path, config: PixelConfig) -> Path:
-    """The folder of the images decoded in this form."""
+    """The cache's folder for images of this size and geometry."""
     return cache / f"pixels-{config.size}-{config.geometry}"
 
 

@@ -1,7 +1,7 @@
 """Artifacts on disk: a folder is finished if its `artifact.json`, written last, exists and matches its files.
 
 Work is done in `<folder>.partial`, which survives a crash so that a stage can resume from it; finishing renames
-it. Nothing else decides whether work is done.
+it. Whether work is done is decided by that alone.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def temporary_of(path: Path, process: int | str) -> Path:
-    """Where a process writes a file until it is whole, and leaves it if it is killed; "*" for all that were."""
+    """The name under which a process writes a file until it is complete; "*": a pattern for those of all processes."""
     return path.with_name(f".{path.name}.{process}.tmp")
 
 
@@ -133,4 +133,4 @@ def _plain(value: object) -> object:
         return dataclasses.asdict(value)
     if isinstance(value, Path):
         return value.as_posix()
-    raise TypeError(f"{type(value).__name__} has no place in a record")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -46,8 +46,8 @@ def train_augmentation(
 
 
 def _albumentations() -> ModuleType:
-    """Import it on first use: it takes seconds, and only training needs it."""
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer release, and there is none
+    """The module, imported on first use: that takes seconds, and only training needs it."""
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it looks for a newer release over the network
     import albumentations  # noqa: PLC0415 - see above
 
     return cast("ModuleType", albumentations)

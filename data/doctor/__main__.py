@@ -52,7 +52,7 @@ class DoctorConfig:
 
 
 def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> ValidationReport:
-    """Read table and images, run all checks, and split the images as the study would."""
+    """The report of all checks of table and images, with the split that the study would make."""
     findings = Findings()
     with findings.logged_warnings():
         try:

@@ -1,4 +1,4 @@
-"""Every image file read once: whether it can be decoded, what it holds, and whether it is there twice."""
+"""Every image file read once: whether it can be decoded, its size and mode, and whether it is there twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MODES = {
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What one image file holds."""
+    """Digest, size and mode of one image file."""
 
     sha256: str
     size: tuple[int, int]  # width and height in pixels, upright

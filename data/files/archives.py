@@ -95,7 +95,7 @@ def same_bytes(one: Path, other: Path) -> bool:
 
 
 def without_suffix(name: str) -> str:
-    """Cut an image's ending off its name; `scan.v2` keeps its own."""
+    """A name without an image's suffix; `scan.v2` keeps its own."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot + suffix.lower() in SUFFIXES else name
 

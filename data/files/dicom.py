@@ -20,7 +20,7 @@ _BEYOND = 1e9  # outside any window: what pydicom maps it to is black or white
 
 
 def read_dicom(path: Path, file: IO[bytes]) -> Image.Image:
-    """Decode one DICOM photograph, in mode L or RGB. Raises DataError."""
+    """One DICOM photograph, decoded, in mode L or RGB. Raises DataError."""
     try:
         import pydicom  # noqa: PLC0415 - an extra
     except ImportError as fault:
@@ -31,7 +31,7 @@ def read_dicom(path: Path, file: IO[bytes]) -> Image.Image:
         record = pydicom.dcmread(file)
         frames = int(record.get("NumberOfFrames", 1) or 1)
         if frames > 1:
-            raise DataError(f"{path}: holds {frames} pictures; save the one that is meant as a file of its own")
+            raise DataError(f"{path}: holds {frames} images; save the one to use as a file of its own")
         return Image.fromarray(_eight_bits(path, record, record.pixel_array))
     except pydicom.errors.InvalidDicomError as fault:
         raise DataError(f"{path}: not a DICOM file that can be read; export it again") from fault

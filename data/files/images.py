@@ -75,7 +75,7 @@ def _white(image: Image.Image) -> int:
 def _refuse_frames(path: Path, image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a telephone's JPEG with a preview behind it
-        raise DataError(f"{path}: holds {frames} pictures; save the one that is meant as a file of its own")
+        raise DataError(f"{path}: holds {frames} images; save the one to use as a file of its own")
 
 
 def _rgb(path: Path, image: Image.Image, white: int) -> Image.Image:
@@ -84,7 +84,7 @@ def _rgb(path: Path, image: Image.Image, white: int) -> Image.Image:
         wide = np.asarray(image).astype(np.uint32)
         image = Image.fromarray(((wide * 255 + white // 2) // white).astype(np.uint8))
     if image.mode in {"I", "F", "LAB", "HSV"}:
-        raise DataError(f"{path}: mode {image.mode} has no one meaning as a photograph; export it as 8-bit RGB")
+        raise DataError(f"{path}: mode {image.mode} has no definite rendering as RGB; export it as 8-bit RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -44,7 +44,7 @@ class ExternalArm:
 
 
 def choose_external(arm: ExternalArm, labels: Sequence[str], wanted: Mapping[str, int], seed: int) -> Manifest:
-    """Read the folder and draw as many images of each class as are wanted, none twice. Raises DataError."""
+    """Read the folder and sample as many images of each class as are wanted, none twice. Raises DataError."""
     return sample_external(read_external(arm, labels), wanted, seed)
 
 
@@ -69,7 +69,7 @@ def read_external(arm: ExternalArm, labels: Sequence[str]) -> Manifest:
 
 
 def sample_external(images: Manifest, wanted: Mapping[str, int], seed: int) -> Manifest:
-    """Draw as many images of each class as are wanted, none twice. Raises DataError for too few."""
+    """A random sample of as many images of each class as are wanted, none twice. Raises DataError for too few."""
     folder = ", ".join(str(folder) for folder in images.roots.values())
     table, parts = images.table, []
     for label, n in wanted.items():

@@ -26,7 +26,7 @@ def read_folders(folder: Path, root: str, on_fault: OnFault) -> pd.DataFrame:
     if outside:
         log.warning("%s: %d images lie beside the class folders and are left out", folder, outside)
     log.warning(
-        "%s: folders tell no patient or lesion, so each image is a group of its own; if several show one lesion, "
+        "%s: folders name no patient or lesion, so each image is a group of its own; if several show one lesion, "
         "give a table that says so (`source: table`)",
         folder,
     )

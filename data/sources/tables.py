@@ -87,7 +87,7 @@ def _stripped(path: Path, needed: Sequence[str], on_fault: OnFault) -> pd.DataFr
     table.columns = table.columns.str.strip()
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()][0]
-        raise DataError(f"{path}: the column {twice!r} stands twice, apart from blanks; rename one")
+        raise DataError(f"{path}: the column {twice!r} appears twice, apart from blanks; rename one")
     _require(path, table, needed)
     stripped: pd.DataFrame = table.apply(lambda column: column.str.strip())
     return stripped

@@ -2,7 +2,7 @@
 
 Near-duplicates are found in four steps, each slower and more precise than the one before: a perceptual hash in all
 eight rotations and flips, the correlation of fine detail, the same with a shift, and the same after an affine
-alignment. Two different moles of one outline agree in hash and brightness, but not in texture. On HAM10000 the last
+alignment. Different moles of similar outline agree in hash and brightness, but not in texture. On HAM10000 the last
 step leaves a gap between 0.57 (the highest correlation of different moles) and 0.72 (the lowest of true pairs).
 """
 

@@ -1,4 +1,4 @@
-"""How a split keeps leakage groups apart, what a random split would leak, and both on disk beside the parts."""
+"""The record of a split: its leakage groups, and what a random split would leak; on disk beside the parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORD = "leakage.json"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PartCounts:
-    """Numbers of one part of a split."""
+    """Counts of one part of a split."""
 
     images: int
     lesions: int  # a group without lesion ids counts as one
@@ -40,7 +40,7 @@ class LeakedImages:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LeakageRecord:
-    """What was joined into leakage groups and divided, and what a random split would have leaked."""
+    """What was joined into leakage groups, how they were divided, and what a random split would have leaked."""
 
     test: str  # "official", "by share" or "fold 0 of 5"
     left_out: tuple[str, ...]  # ids of images in no part

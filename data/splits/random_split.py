@@ -16,7 +16,7 @@ from data.splits.split import Split
 
 @dataclass(frozen=True)
 class RandomSplit:
-    """Three parts that share no image, but leakage groups."""
+    """Three parts that share no image, but may share leakage groups."""
 
     train: Manifest
     validation: Manifest

@@ -68,7 +68,7 @@ class Split:
             shared = set(part.table["group_id"]) & set(other.table["group_id"])
             if shared:
                 raise DataError(
-                    f"{len(shared)} leakage groups stand in both {name} and {other_name}, first "
+                    f"{len(shared)} leakage groups are in both {name} and {other_name}, first "
                     f"{sorted(shared)[:3]}; split by group_id, not by image"
                 )
         for name in ("validation", "test"):
@@ -153,7 +153,7 @@ def few_shot(train: Manifest, label: str, shots: int, seed: int) -> Manifest:
     one_each = shuffled[~lesion.duplicated()].drop_duplicates("group_id") if lesion.any() else shuffled
     chosen = set(one_each["image_id"].head(shots))
     if len(chosen) < 2:  # noqa: PLR2004
-        raise DataError(f"{label!r} has {len(chosen)} lesion in the train part; a generator needs at least 2")
+        raise DataError(f"{label!r} has too few lesions in the train part, {len(chosen)}; a generator needs at least 2")
     return real.where(real.table["image_id"].isin(chosen))
 
 
@@ -209,7 +209,7 @@ def _cut(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifes
 
 
 def _fold_parts(manifest: Manifest, folds: int, seed: int, taken: Iterable[int]) -> tuple[Manifest, Manifest]:
-    """Divide into stratified grouped folds; all others come back, then those taken."""
+    """Divide into stratified grouped folds; returns the images of all other folds, then of those taken."""
     labels, groups = manifest.table["label"], manifest.table["group_id"]
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [held for _, held in splitter.split(np.zeros(len(labels)), labels, groups)]

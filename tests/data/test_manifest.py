@@ -68,7 +68,7 @@ def test_one_root_cannot_mean_two_folders():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"image_id": "i0"}, "stand twice"),
+        ({"image_id": "i0"}, "appear twice"),
         ({"label": ""}, "has no label"),
         ({"source": "imagined"}, "source is 'imagined'"),
         ({"root": "moon"}, "root 'moon'"),

@@ -181,7 +181,7 @@ def test_folders_say_so_too(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(f"data: {{source: folders, folder: {tmp_path}}}\nsplit: {{rare: [df]}}")
     assert doctor.main([str(tmp_path / "c.yaml")]) == 0
     page = " ".join(capsys.readouterr().out.split())
-    assert "folders tell no patient or lesion, so each image is a group of its own" in page
+    assert "folders name no patient or lesion, so each image is a group of its own" in page
 
 
 def test_nothing_is_changed(study, capsys):

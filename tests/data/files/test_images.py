@@ -109,7 +109,7 @@ def test_a_floating_point_image_is_refused_in_words(tmp_path):
 def test_a_file_of_several_pictures_is_refused_in_words(tmp_path):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     path = save(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
-    with pytest.raises(DataError, match=r"a\.tif: holds 2 pictures; save the one"):
+    with pytest.raises(DataError, match=r"a\.tif: holds 2 images; save the one"):
         read(path)
 
 

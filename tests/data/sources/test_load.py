@@ -394,5 +394,5 @@ def test_the_real_ham10000_counts_as_published(tmp_path):
 
 def test_columns_that_differ_in_blanks_alone_are_refused_in_words(tmp_path):
     (tmp_path / "t.csv").write_text("image_id,label, label\na,nv,1\nb,df,2\n")
-    with pytest.raises(DataError, match=r"t\.csv: the column 'label' stands twice, apart from blanks; rename one"):
+    with pytest.raises(DataError, match=r"t\.csv: the column 'label' appears twice, apart from blanks; rename one"):
         load_manifest(DataConfig(source="table", folder=str(tmp_path), table="t.csv"), tmp_path)

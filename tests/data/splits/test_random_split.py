@@ -43,7 +43,7 @@ def test_it_leaks_and_counts_what_leaks(split, tmp_path):
 
 def test_no_split_can_be_built_of_its_parts_and_it_cannot_be_taken_for_one(split):
     divided = random_split(split, seed=0)
-    with pytest.raises(DataError, match="leakage groups stand in both train and"):
+    with pytest.raises(DataError, match="leakage groups are in both train and"):
         Split(divided.train, divided.validation, divided.test)
     assert not isinstance(divided, Split)
     assert not {"parts", "refuse_seen"} & set(dir(RandomSplit))

@@ -130,7 +130,7 @@ def test_no_image_can_be_moved_away_from_its_group(seed: int, sizes: list[int], 
         start: parts[start].where(~moved),
         end: Manifest.concat(parts[end], parts[start].where(moved)),
     }
-    with pytest.raises(DataError, match="1 leakage groups stand in both"):
+    with pytest.raises(DataError, match="1 leakage groups are in both"):
         Split(**torn)
 
 
