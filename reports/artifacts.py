@@ -1,4 +1,4 @@
-"""What the records of a run's artifacts say: training, fine-tunes, external images, and the random split's figure."""
+"""Records of a run's artifacts: training, fine-tunes, external images, and the random split's figure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def arm_training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> ArmTrainin
 
 
 def finetune(run: RunFolder, label: str) -> FineTune:
-    """A class's fine-tune and the images generated with it; a class that is full already gets none."""
+    """A class's fine-tune and the images generated with it; a class that has enough images already gets none."""
     folder = run.artifact("finetune", label)
     adapter = run.record_of(folder, adapter_record.RECORD, AdapterRecord.read)
     images = pd.DataFrame()
@@ -71,7 +71,7 @@ def external_images(run: RunFolder, arm: str) -> ExternalImages:
 
 
 def random_split_score(run: RunFolder, seeds: tuple[str, ...]) -> RandomSplitScore:
-    """The figure that a random split would have reported; images count one by one, as whoever splits so takes them."""
+    """The figure that a random split would have reported; each image is its own group, as a random split takes them."""
     found = [run.json(run.artifact("random_split", seed), "random_split.json") for seed in seeds]
     truth, name = found[0]["truth"], "random split"
     evaluation = Evaluation(

@@ -117,7 +117,7 @@ class Evaluation:
 
 
 def verdict(low: float | None, high: float | None) -> Verdict:
-    """What a difference's interval allows to say."""
+    """The verdict that a difference's interval allows."""
     if low is None or high is None:
         return "undefined"
     return "higher" if low > 0 else "lower" if high < 0 else "unclear"

@@ -1,7 +1,7 @@
 """Figures as inline SVG. Positions are percentages and text keeps its size, so a figure fits a phone and a page.
 
-Arms differ by shape as well as by colour; what is void is a cross. The shape is the arm's `mark`, colours come from the
-page's style.
+Arms differ by shape as well as by colour; the random split's figure is a cross. The shape is the arm's
+`mark`, colours come from the page's style.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from classify.arms import Arm, Mark
     from reports.schema import Interval
 
-_EDGE = 3.0  # percent left free on both sides, so that marks at the ends stand whole
+_EDGE = 3.0  # percent left free on both sides, so that marks at the ends are not cut
 _SHAPES: dict[Mark, Markup] = {
     "circle": Markup('<circle r="5.5"/>'),
     "square": Markup('<rect x="-5" y="-5" width="10" height="10"/>'),
@@ -87,7 +87,7 @@ def key(glyph: Glyph) -> Markup:
 
 
 def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
-    """The tick labels, to stand over or under the strips of the same axis."""
+    """The tick labels, for a place above or below the strips of the same axis."""
     texts = [
         Markup('<text x="{:.2f}%" y="11" text-anchor="middle">{}</text>').format(axis.place(tick), text)
         for tick, text in zip(axis.ticks, written, strict=True)

@@ -1,4 +1,4 @@
-"""Where things come from, in words: base, external images, and the rows of the provenance table."""
+"""Provenance in words: of the base and of external images, and the rows of the provenance table."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 _NAMES = {
     "base": "Base model",
     "generator": "Generator of {name}",
-    "external": "Makers of {name}",
-    "weights": "First weights",
+    "external": "Generator of {name}",
+    "weights": "Initial weights",
     "classifier": "Classifier {name}",
     "checkpoint": "Choice of checkpoints",
     "figures": "This report’s figures",
 }
 _ROLES = {
-    "base": "every generator continues it: {name}",
-    "generator": "its few images, and what its base has seen",
-    "external": "made that arm’s images, outside of this program",
-    "weights": "every classifier begins with them: {name}",
-    "classifier": "its real images, and what those who made the others have seen",
-    "checkpoint": "says which step of a classifier is kept",
+    "base": "every generator is fine-tuned from it: {name}",
+    "generator": "its few-shot images, and what its base has seen",
+    "external": "another program, which made that arm’s images",
+    "weights": "every classifier is initialised from them: {name}",
+    "classifier": "its real images, and what the generators of the others have seen",
+    "checkpoint": "decides which step of a classifier is kept",
     "figures": "read once, at the end",
 }
 
@@ -37,7 +37,7 @@ def row_name(row: ProvenanceRow) -> str:
 
 
 def row_role(row: ProvenanceRow, arms: Mapping[str, Arm]) -> str:
-    """What that part of the run does with what it has seen."""
+    """The role of that part of the run, or where what it has seen comes from."""
     if row.kind == "classifier" and arms[row.name].source in ("", "train"):
         return "the images that it is trained on"
     return _ROLES.get(row.kind, "").replace("{name}", row.name)
@@ -66,8 +66,7 @@ def external_in_words(images: ExternalImages) -> str:
     if images.different < images.images:
         text += f", only {images.different:,} of them different files"
     text += ". " + (
-        "Their lineage is unknown: what their generator has seen, no one here can say, and it may be images of the "
-        "test part."
+        "Their lineage is unknown: their generator may have seen images of the test part, and this cannot be ruled out."
         if images.seen is None
         else f"A record beside them says that their generator has seen {count(images.seen, 'leakage group')} of train."
     )
@@ -78,6 +77,6 @@ def external_in_words(images: ExternalImages) -> str:
 
 
 def links(split: SplitCounts) -> str:
-    """What ties images into leakage groups, e.g. 120 lesion and 7 duplicate links; empty where nothing does."""
+    """What joins images into leakage groups, e.g. 120 lesion and 7 duplicate links; empty if nothing does."""
     kinds = tuple(f"{n:,} {kind}" for kind, n in split.links.items() if n)
     return f"{listing(kinds)} links" if kinds else ""

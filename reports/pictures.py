@@ -1,4 +1,4 @@
-"""Thumbnails that a run leaves for its report, and pictures as part of the page."""
+"""Thumbnails that a run keeps for its report, and pictures embedded in the page."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _mean_training(folds: Sequence[ArmTraining]) -> ArmTraining:
 
 
 def _split(folds: Sequence[SplitCounts]) -> SplitCounts:
-    """The test parts of all folds; the rest of a fold's split, and its provenance, stand in its own report."""
+    """The test parts of all folds; the rest of a fold's split, and its provenance, are in its own report."""
     return replace(
         folds[0],
         shared_groups=sum(fold.shared_groups for fold in folds),
@@ -147,7 +147,7 @@ def _split(folds: Sequence[SplitCounts]) -> SplitCounts:
 
 
 def _side_by_side(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One record of all; where they differ, their values stand side by side."""
+    """One record of all; where they differ, their values are joined by a slash."""
     keys = dict.fromkeys(chain.from_iterable(records))
     values = {key: list(dict.fromkeys(str(record.get(key)) for record in records)) for key in keys}
     return {key: records[0].get(key) if len(texts) == 1 else " / ".join(texts) for key, texts in values.items()}

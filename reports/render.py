@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a summary: style, script and pictures within, nothing fetched from anywhere.
+"""One self-contained HTML page of a summary: style, script and pictures are in it, nothing is downloaded.
 
 `python -m reports.render RUN` draws the report of a finished run again.
 """
@@ -126,12 +126,12 @@ def _axes(summary: Summary) -> dict[str, figures.Axis]:
 
 
 def _values(scores: Iterable[Score | Difference]) -> list[float | None]:
-    """Every number that stands on an axis."""
+    """Every number that is drawn on an axis."""
     return [value for one in scores for value in (one.low, one.high, one.mean, *one.per_seed.values())]
 
 
 def _sources(summary: Summary, arms: Mapping[str, Arm]) -> list[str]:
-    """Whose pictures stand side by side: the real ones, and those that some arm trains on."""
+    """Sources of the pictures that are shown side by side: real ones, and those that some arm trains on."""
     is_shown = {"real": True, "synthetic": any(arm.source == "synthetic" for arm in arms.values())}
     return [*(source for source, shown in is_shown.items() if shown), *summary.external]
 

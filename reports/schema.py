@@ -74,12 +74,12 @@ class FineTune:
 
     method: str
     prompt: str
-    shots: int  # images seen
+    shots: int  # images trained on
     steps: int
     seconds: float
     losses: tuple[tuple[int, float], ...]  # (step, mean loss since the one before), at most 100
     previews: tuple[str, ...]  # paths within the run folder, by step
-    images: int  # synthetic images made
+    images: int  # synthetic images generated
     settings: dict[str, str]  # steps, guidance scale, sampler and negative prompt of those
 
 
@@ -122,7 +122,7 @@ class SplitCounts:
 
     groups: int
     links: dict[str, int]  # lesion, patient, group, duplicate -> links found
-    shared_groups: int  # groups that stand in two parts: 0, or the study is void
+    shared_groups: int  # groups that are in two parts: 0, or the study is invalid
     parts: dict[str, PartCounts]
     random_split_leaks: tuple[Leak, ...]
     provenance: tuple[ProvenanceRow, ...]  # none for pooled folds
@@ -145,11 +145,11 @@ class Fold:
     """One fold of a cross-validation whose folds are pooled."""
 
     fold: int
-    run: str  # name of its run, whose own report tells more
+    run: str  # name of its run, whose own report has the details
     images: int  # in its test part
     groups: int
     balanced_accuracy: dict[str, float | None]  # arm ->
-    seen_of_test: int  # leakage groups of its test part that were seen before, by its provenance: 0, or it is void
+    seen_of_test: int  # leakage groups of its test part that were seen before, by its provenance: 0, or it is invalid
     is_complete: bool  # False: more may have been seen
 
 

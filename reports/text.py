@@ -1,4 +1,4 @@
-"""A summary in plain words: the answer in one sentence, what it does not say, and how the study was set up."""
+"""A summary in words: the answer in one sentence, its limits, and how the study was set up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from classify.arms import Arm
     from reports.schema import Difference, Summary
 
-_FEW_GROUPS = 10  # of a class in the test part, below which drawing them anew says too little
+_FEW_GROUPS = 10  # of a class in the test part; with fewer, an interval from resampling them is unreliable
 _EFFECTS = {
     "higher": "raised balanced accuracy",
     "lower": "lowered balanced accuracy",
@@ -25,7 +25,7 @@ _EFFECTS = {
 
 
 def arms(summary: Summary) -> dict[str, Arm]:
-    """What the arms of a study are, by name."""
+    """The arms of a study by name."""
     return arms_of(summary.arms, summary.external)
 
 
@@ -42,7 +42,7 @@ def answer(summary: Summary) -> str:
 
 
 def caveat(summary: Summary) -> str:
-    """What the interval of the headline means, and no more than that."""
+    """What the interval of the headline means, and its limits."""
     if not summary.differences:
         return "Add arms to the config to compare."
     first = summary.differences[0]
@@ -80,17 +80,17 @@ def verdict(difference: Difference) -> str:
 
 
 def random_split(summary: Summary) -> str:
-    """What a random split would have claimed, and why it is not to be believed; empty where it was not run."""
+    """Why the random split's figure is not to be believed; empty where none was run."""
     if summary.random_split is None:
         return ""
     claimed, honest = summary.random_split.balanced_accuracy, summary.balanced_accuracy["real"]
     leaked = summary.random_split.leaked / max(1, summary.random_split.images)
     gap = "" if claimed.mean is None or honest.mean is None else f", {points(claimed.mean - honest.mean)} points,"
     return (
-        f"The same images, as many of each class in each part, but dealt out one by one: {leaked:.0%} of its "
-        f"{count(summary.random_split.images, 'test image')} have a twin in its train part, so it asks in part what "
-        f"the classifier remembers. Its distance from the honest figure{gap} is chance in part, since the test images "
-        "are others; it takes part in no comparison of this report."
+        "The same images, as many of each class in each part, but divided at random, image by image: "
+        f"{leaked:.0%} of its {count(summary.random_split.images, 'test image')} have another image of their leakage "
+        "group in its train part, so it measures in part what the classifier remembers. Its distance from the honest "
+        f"figure{gap} is partly chance, since its test part has other images; it is in no comparison of this report."
     ).replace("%", " %")
 
 
@@ -98,32 +98,32 @@ def regime(summary: Summary) -> str:
     """The regime by name, in words."""
     if summary.regime == "limited":
         return (
-            "limited: of each rare class the classifier, too, sees only the images that the generator saw, as if no "
-            "more existed"
+            "limited: of each rare class the classifier, too, is trained only on the images that the generator was "
+            "trained on, as if no more existed"
         )
-    return "shots: only the generator is limited to a few images of each rare class; the classifier sees all of train"
+    return "shots: only the generator is limited to a few images of each rare class; the classifier uses all of train"
 
 
 def classifier(summary: Summary) -> str:
-    """The classifier's network and what it began with."""
+    """The classifier's network and its initial weights."""
     config = summary.config["classifier"]
     network, weights = config["model"], config["weights"]
     match weights:
         case "none":
             return f"{network}, from scratch"
         case "pretrained":
-            return f"{network}, begun with timm’s pretrained weights"
+            return f"{network}, initialised from timm’s pretrained weights"
         case "lite0-package":
             return (
-                f"{network}, begun with EfficientNet-Lite0’s ImageNet weights: a stand-in for EfficientNet-B0, taken "
-                "where that one’s own weights cannot be fetched; levels are not comparable with EfficientNet-B0’s"
+                f"{network}, initialised from EfficientNet-Lite0’s ImageNet weights: a stand-in for EfficientNet-B0, "
+                "used where that one’s weights cannot be downloaded; scores are not comparable with EfficientNet-B0’s"
             )
         case _:
-            return f"{network}, begun with the weights in {weights}"
+            return f"{network}, initialised from the weights in {weights}"
 
 
 def command(summary: Summary) -> str:
-    """What is typed to run the study again; for pooled folds, once a fold."""
+    """The command that runs the study again; for pooled folds, a loop over them."""
     run = "lesionloom run study.yaml"
     if not summary.folds:
         return run
@@ -167,7 +167,7 @@ def _of_interval(summary: Summary, first: Difference) -> str:
     )
     match first.verdict:
         case "unclear":
-            return f"The interval holds zero: from {tested} a gain cannot be told from a loss, nor from none."
+            return f"The interval holds zero: {tested} cannot tell whether there is a gain, a loss or no effect."
         case "undefined":
             return f"A class without a test image leaves balanced accuracy undefined ({tested})."
         case verdict:

@@ -60,10 +60,10 @@ def test_what_a_base_was_trained_on_is_said_as_far_as_it_is_known(record, expect
 @pytest.mark.parametrize(
     ("kind", "name", "title", "role"),
     [
-        ("external", "theirs", "Makers of theirs", "made that arm’s images, outside of this program"),
-        ("weights", "mine.safetensors", "First weights", "every classifier begins with them: mine.safetensors"),
+        ("external", "theirs", "Generator of theirs", "another program, which made that arm’s images"),
+        ("weights", "mine.pt", "Initial weights", "every classifier is initialised from them: mine.pt"),
         ("classifier", "oversampled", "Classifier oversampled", "the images that it is trained on"),
-        ("classifier", "autoencoded", "Classifier autoencoded", "its real images, and what those who made the others"),
+        ("classifier", "autoencoded", "Classifier autoencoded", "its real images, and what the generators of"),
         ("another", "x", "another", ""),
     ],
 )

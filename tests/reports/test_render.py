@@ -194,8 +194,8 @@ def test_a_shared_leakage_group_voids_the_study_aloud(make_run):
     run = make_run()
     _rewrite(run / "split-0a1b/leakage.json", lambda record: record.update(shared_groups=2))
     text = _page(run)[2].text
-    assert "2 leakage groups in two parts: this study’s figures are void." in text
-    assert "No leakage group stands in two parts" not in text
+    assert "2 leakage groups in two parts: this study’s figures are invalid." in text
+    assert "No leakage group is in two parts" not in text
 
 
 def test_an_official_test_set_is_named_and_what_was_left_out_for_it_counted(make_run):
@@ -204,7 +204,7 @@ def test_an_official_test_set_is_named_and_what_was_left_out_for_it_counted(make
     _rewrite(run / "split-0a1b/leakage.json", lambda record: record.update(test="official", left_out=["a", "b"]))
     text = _page(run)[2].text
     assert (
-        "the official test set, as it stands; 2 images that share a group with it were left out of the others." in text
+        "the official test set, unchanged; 2 images that share a group with it were left out of the others." in text
     )
 
 
@@ -329,8 +329,8 @@ def test_the_provenance_says_what_each_has_seen_and_marks_what_no_one_knows(make
     run = make_run(external={"theirs": None})
     _, text, page = _page(run)
     rows = _rows(text.split('<table class="plain provenance">')[1].split("</table>")[0])
-    assert "Generator of df its few images, and what its base has seen 8 + ? ? ?" in rows
-    assert "Makers of theirs made that arm’s images, outside of this program ? ? ?" in rows
+    assert "Generator of df its few-shot images, and what its base has seen 8 + ? ? ?" in rows
+    assert "Generator of theirs another program, which made that arm’s images ? ? ?" in rows
     assert "Classifier real the images that it is trained on 214 0 0" in rows
     assert "Choice of checkpoints says which step of a classifier is kept 0 21 0" in rows
     assert "A question mark: its lineage is not known in full" in page.text
@@ -356,5 +356,5 @@ def test_what_a_random_split_would_have_reported_is_marked_as_void_beside_the_ho
     assert f"{claimed.mean:.3f}" in rows[1]
     assert 'class="void"' in table
     assert sentences.random_split(summary) in page.text
-    assert "39 % of its 152 test images have a twin" in page.text
+    assert "39 % of its 152 test images have another image of their leakage group" in page.text
     assert "do not believe" not in _page(make_run(name="without"))[1]

@@ -58,9 +58,9 @@ def test_a_single_arm_has_nothing_to_be_compared_with(make_run):
     ("model", "weights", "expected"),
     [
         ("efficientnet_b0", "none", "efficientnet_b0, from scratch"),
-        ("efficientnet_b0", "pretrained", "efficientnet_b0, begun with timm’s pretrained weights"),
+        ("efficientnet_b0", "pretrained", "efficientnet_b0, initialised from timm’s pretrained weights"),
         ("tf_efficientnet_lite0", "lite0-package", "a stand-in for EfficientNet-B0"),
-        ("efficientnet_b0", "mine.safetensors", "begun with the weights in mine.safetensors"),
+        ("efficientnet_b0", "mine.safetensors", "initialised from the weights in mine.safetensors"),
     ],
 )
 def test_what_the_classifier_began_with_is_named(make_run, model, weights, expected):
