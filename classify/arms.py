@@ -85,7 +85,7 @@ ARMS: dict[str, Arm] = {
             rows=repeated,
             compared_with=("oversampled", "real"),
             mark="hexagon",
-            note="rare classes filled up to the same counts with real images as the base’s autoencoder gives them back",
+            note="rare classes filled up to the same counts with real images reconstructed by the base’s autoencoder",
             subject="Passing real images through the autoencoder",
             questions={
                 "oversampled": "what the coding of images brings by itself: the same images, the same counts",

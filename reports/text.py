@@ -20,7 +20,7 @@ _EFFECTS = {
     "higher": "raised balanced accuracy",
     "lower": "lowered balanced accuracy",
     "unclear": "made no clear difference to balanced accuracy",
-    "undefined": "cannot be judged",
+    "undefined": "have no defined effect on balanced accuracy",
 }
 
 
@@ -172,7 +172,7 @@ def _of_interval(summary: Summary, first: Difference) -> str:
             return f"A class without a test image leaves balanced accuracy undefined ({tested})."
         case verdict:
             word = "above" if verdict == "higher" else "below"
-            return f"The whole interval lies {word} zero, judged on {tested}."
+            return f"The whole interval lies {word} zero, measured on {tested}."
 
 
 def _of_classes(summary: Summary, first: Difference) -> str:

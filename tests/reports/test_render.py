@@ -203,9 +203,7 @@ def test_an_official_test_set_is_named_and_what_was_left_out_for_it_counted(make
     assert "official test set" not in _page(run)[2].text
     _rewrite(run / "split-0a1b/leakage.json", lambda record: record.update(test="official", left_out=["a", "b"]))
     text = _page(run)[2].text
-    assert (
-        "the official test set, unchanged; 2 images that share a group with it were left out of the others." in text
-    )
+    assert "the official test set, unchanged; 2 images that share a group with it were left out of the others." in text
 
 
 def test_the_config_can_be_saved_and_is_the_runs_own(make_run):
