@@ -122,7 +122,7 @@ def copies_fault(copies: Sequence[tuple[str, str]], part: str, where: str = "") 
     return Fault(
         where,
         tuple(f"{image}: shows nearly the same as {photograph} of the {part} part" for image, photograph in copies),
-        "its generator has seen images that evaluate the classifiers: make the images anew from the train part alone",
+        "its generator has seen images that evaluate the classifier: make the images anew from the train part alone",
     )
 
 

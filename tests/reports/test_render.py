@@ -330,7 +330,7 @@ def test_the_provenance_says_what_each_has_seen_and_marks_what_no_one_knows(make
     assert "Generator of df its few-shot images, and what its base has seen 8 + ? ? ?" in rows
     assert "Generator of theirs another program, which made that arm’s images ? ? ?" in rows
     assert "Classifier real the images that it is trained on 214 0 0" in rows
-    assert "Choice of checkpoints says which step of a classifier is kept 0 21 0" in rows
+    assert "Choice of checkpoints decides which step of a classifier is kept 0 21 0" in rows
     assert "A question mark: its lineage is not known in full" in page.text
     assert "68 %" in page.text
     _rewrite(run / "provenance.json", lambda record: [row.update(is_complete=True) for row in record["rows"]])
@@ -340,7 +340,7 @@ def test_the_provenance_says_what_each_has_seen_and_marks_what_no_one_knows(make
 def test_a_base_of_unknown_lineage_is_said_to_be_one(make_run):
     run = make_run()
     _rewrite(run / "provenance.json", lambda record: record.update(base={}))
-    assert "unknown: it may hold images of the test part" in _page(run)[2].text
+    assert "unknown: images of the test part may be among them" in _page(run)[2].text
 
 
 def test_what_a_random_split_would_have_reported_is_marked_as_void_beside_the_honest_figure(make_run):
