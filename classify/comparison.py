@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
-from scipy.stats import binomtest
 
 from classify.seed_variance import SeedVariance
 
@@ -50,15 +49,6 @@ class Estimates:
     recalls: tuple[Estimate, ...]  # by class
     by_seed: tuple[float, ...]  # balanced accuracy of each seed (of each pair of equal rank, for a difference)
     without_images: tuple[int, ...]  # classes without a test image
-
-
-@dataclass(frozen=True, kw_only=True)
-class McNemar:
-    """Images that only one of two predictions got right, and the exact two-sided p of so uneven a split."""
-
-    only_first: int
-    only_second: int
-    p: float
 
 
 def estimate_arm(
@@ -101,15 +91,6 @@ def estimate_difference(
         by_seed=by_seed,
         without_images=whole.without_images,
     )
-
-
-def mcnemar(truth: Int[np.ndarray, " n"], first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"]) -> McNemar:
-    """Exact McNemar test of two sets of predictions, image by image; it knows nothing of groups or classes."""
-    right, also = first == truth, second == truth
-    only_first, only_second = int((right & ~also).sum()), int((also & ~right).sum())
-    discordant = only_first + only_second
-    p = float(binomtest(only_second, discordant, 0.5).pvalue) if discordant else 1.0
-    return McNemar(only_first=only_first, only_second=only_second, p=p)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def _results(whole: Evaluation, first: Summary, folds: int) -> Results:
 def _varied(whole: Evaluation, folds: int) -> str:
     seeds = whole.seed_variance.in_words(folds) if whole.seed_variance else "one seed"
     return (
-        f"2000 draws of the {len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together; "
+        f"{Bootstrap().resamples} draws of the {len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together; "
         f"{seeds}; each fold’s split, few-shot images and generators are fixed"
     )
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 from sklearn.metrics import balanced_accuracy_score
 
-from classify.comparison import Bootstrap, estimate_arm, estimate_difference, mcnemar
+from classify.comparison import Bootstrap, estimate_arm, estimate_difference
 from classify.seed_variance import SeedVariance, seed_variance_of
 
 
@@ -117,16 +117,6 @@ def test_the_same_seed_gives_the_same_interval_and_says_what_varied():
 def test_predictions_of_another_length_are_refused():
     with pytest.raises((ValueError, TypeError), match=r"are \(1, 3\), wanted \(seeds, 2\)|Type-check"):
         estimate_arm(np.array([0, 1]), np.array([[0, 1, 1]]), np.array([0, 1]), 2)
-
-
-def test_mcnemar_by_hand():
-    truth = np.zeros(12, dtype=int)
-    first, second = np.zeros(12, dtype=int), np.zeros(12, dtype=int)
-    first[:8], second[8:10] = 1, 1
-    found = mcnemar(truth, first, second)
-    assert (found.only_first, found.only_second) == (2, 8)
-    assert found.p == pytest.approx(2 * (1 + 10 + 45) / 2**10)
-    assert mcnemar(truth, first, first).p == 1.0
 
 
 def test_the_seeds_spread_makes_the_interval_wider_and_is_said():
