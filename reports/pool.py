@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from classify.comparison import Bootstrap
 from data.errors import exit_code
 from data.store import write_text
 from reports.evaluation import Evaluation
@@ -118,10 +119,8 @@ def _results(whole: Evaluation, first: Summary, folds: int) -> Results:
 
 def _varied(whole: Evaluation, folds: int) -> str:
     seeds = whole.seed_variance.in_words(folds) if whole.seed_variance else "one seed"
-    return (
-        f"{Bootstrap().resamples} draws of the {len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together; "
-        f"{seeds}; each fold’s split, few-shot images and generators are fixed"
-    )
+    groups = f"{len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together"
+    return f"{Bootstrap().resamples} draws of the {groups}; {seeds}; each fold’s split, few-shot images and generators are fixed"
 
 
 def _mean_training(folds: Sequence[ArmTraining]) -> ArmTraining:
