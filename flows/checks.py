@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from augment.base.provenance import base_provenance
-
 from augment.base.config import BaseConfig
+from augment.base.provenance import base_provenance
 from data.splits.split import Split
 from flows.disk import check_disk
 from flows.plan import Plan

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.splits.leakage import leakage_record, write_split
-
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.splits.duplicates import leakage_groups
+from data.splits.leakage import leakage_record, write_split
 from data.splits.split import make_split
 from flows.inputs import inputs, settings
 from flows.prepared import Images
