@@ -79,13 +79,20 @@ def test_ids_that_are_paths_lead_out_of_no_folder_and_do_not_meet(base, part, tm
     assert [row["source_id"] for row in rows(tmp_path / "out")] == table["image_id"].tolist()
 
 
-def test_the_record_has_the_mean_psnr_of_all_images(base, part, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BATCH", 2)  # the last batch is smaller and must not weigh more
+def test_the_record_has_the_psnr_of_what_is_given_back(base, part, tmp_path):
     run(base, part, tmp_path)
     record = read_json(tmp_path / "autoencoded.json")
     assert record["images"] == 5
     expected = np.mean(psnr(load_base(base).vae.to(default_device()), load_pixels(part, PIXELS)))
     assert record["psnr_db"] == pytest.approx(expected, abs=0.02)
+
+
+def test_each_image_counts_once_in_the_mean_psnr_also_in_a_smaller_last_batch(base, part, tmp_path, monkeypatch):
+    of_each = iter([10.0, 20.0, 30.0, 40.0, 60.0])
+    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(module, "psnr", lambda _vae, batch: [next(of_each) for _ in batch])
+    run(base, part, tmp_path)
+    assert read_json(tmp_path / "autoencoded.json")["psnr_db"] == 32.0
 
 
 def test_the_images_have_seen_what_the_base_has_and_themselves(base, part, shots, tmp_path, monkeypatch):
