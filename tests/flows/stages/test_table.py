@@ -113,12 +113,6 @@ def test_a_class_that_is_full_already_gets_no_images(plan_of):
     assert ids(plan) == ["fine-tune vasc", "images vasc", *ARMS]
 
 
-def test_classifiers_and_own_base_see_only_the_shots_where_the_study_asks_so(plan_of, prepare_study, split):
-    limited = dataclasses.replace(RARE, limit_real_to_shots=True)
-    assert plan_of(split=limited).prepared.train.counts() == {"df": 2, "mel": 6, "nv": 8, "vasc": 2}
-    assert plan_of().prepared.train.counts() == {"df": 3, "mel": 6, "nv": 8, "vasc": 2}
-
-
 def changed(before, after):
     digests = {step.id: step.digest for step in after.steps}
     return {step.id for step in before.steps if digests[step.id] != step.digest}
