@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import nn
@@ -46,10 +45,11 @@ def autoencode(
     names, quality = [], list[float]()
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
-        for row, image in enumerate(_coded(vae, batch), start):
+        coded, decibels = _coded(vae, batch)
+        for row, image in enumerate(coded, start):
             names.append(f"images/{row:06d}-{Path(ids[row]).name}.png")
             Image.fromarray(image).save(out / names[-1])
-        quality += psnr(vae, batch)
+        quality += decibels
         progress(start + len(batch), len(images))
     write_text(out / METADATA, _metadata(part, names))
     seen = base_provenance(base) | Provenance.of(part)
@@ -72,10 +72,12 @@ def autoencoded_manifest(folder: Path, root_name: str, roots: dict[str, Path]) -
     return Manifest(pd.DataFrame({**columns, "lineage": "autoencoded:" + table["source_id"]}, dtype=str), roots)
 
 
-def _coded(vae: nn.Module, images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
-    parts, _ = with_oom_backoff(lambda part: torch.from_numpy(reconstruct(vae, images[part])), len(images), _BATCH)
-    coded: UInt8[np.ndarray, "n h w 3"] = torch.cat(parts).numpy()
-    return coded
+def _coded(vae: nn.Module, images: UInt8[np.ndarray, "n h w 3"]) -> tuple[UInt8[np.ndarray, "n h w 3"], list[float]]:
+    """Each image coded and decoded, and its PSNR in dB; fewer at a time where they do not fit the device's memory."""
+    parts, _ = with_oom_backoff(
+        lambda part: (reconstruct(vae, images[part]), psnr(vae, images[part])), len(images), _BATCH
+    )
+    return np.concatenate([coded for coded, _ in parts]), [each for _, decibels in parts for each in decibels]
 
 
 def _metadata(part: Manifest, names: list[str]) -> str:

@@ -1,20 +1,17 @@
 """A base that has seen validation or test images is refused before anything is made."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 from augment.base.config import BaseConfig
-from data.errors import ConfigError, DataError
+from data.errors import DataError
 from data.splits.provenance import Provenance
 from data.splits.split import SplitConfig
 from data.store import write_json
 from flows.checks import check, refuse_base
 from flows.stages.table import make_plan
-from flows.study import StudyConfig, load_study
-
-REPOSITORY = Path(__file__).parents[2]
+from flows.study import StudyConfig
 
 
 def kept(folder, **seen):
@@ -62,17 +59,3 @@ def test_a_plan_is_checked_for_its_base_or_what_that_is_continued_from(
     unused = make_plan(dataclasses.replace(plan.prepared, study=dataclasses.replace(study, arms=("real",))))
     check(unused, plain_runner)
     assert plain_runner.stages == ["disk"]
-
-
-def test_settings_that_have_no_effect_are_refused():
-    demo = str(REPOSITORY / "configs" / "demo.yaml")
-    scratch = ["base.source=pretrain", "base.pretrain.init_from=scratch", "base.pretrain.autoencoder={}"]
-    for overrides, words in (
-        (["base.pretrain.attribute_dropout=0.5"], "source is 'tiny', not 'pretrain'"),
-        (["base.source=pretrain", "base.pretrain.model.text_width=64"], "`model` is that of"),
-        (["base.source=pretrain", "base.pretrain.init_from=scratch"], "no trained autoencoder"),
-        ([*scratch, "pixels.size=96"], r"image_size is 64, pixels\.size 96"),
-        (["base.source=pretrain", "base.pretrain.denoiser.step=3"], "did you mean 'steps'"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            load_study(demo, overrides)

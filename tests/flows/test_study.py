@@ -7,7 +7,6 @@ import pytest
 from data.config import load_part
 from data.doctor.__main__ import DoctorConfig
 from data.errors import ConfigError
-from flows.inputs import settings
 from flows.study import StudyConfig, load_study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,6 +64,15 @@ def test_the_doctor_loads_every_config_of_a_study(path):
     assert (asked.data, asked.pixels, asked.split) == (study.data, study.pixels, study.split)
 
 
-def test_settings_leave_out_only_fields_that_there_are():
-    with pytest.raises(KeyError, match="bach_size"):
-        settings(StudyConfig().generate, "bach_size")
+def test_settings_that_have_no_effect_are_refused():
+    demo = str(REPOSITORY / "configs" / "demo.yaml")
+    scratch = ["base.source=pretrain", "base.pretrain.init_from=scratch", "base.pretrain.autoencoder={}"]
+    for overrides, words in (
+        (["base.pretrain.attribute_dropout=0.5"], "source is 'tiny', not 'pretrain'"),
+        (["base.source=pretrain", "base.pretrain.model.text_width=64"], "`model` is that of"),
+        (["base.source=pretrain", "base.pretrain.init_from=scratch"], "no trained autoencoder"),
+        ([*scratch, "pixels.size=96"], r"image_size is 64, pixels\.size 96"),
+        (["base.source=pretrain", "base.pretrain.denoiser.step=3"], "did you mean 'steps'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            load_study(demo, overrides)

@@ -1,20 +1,16 @@
 import copy
 import csv
 import dataclasses
-import sys
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from augment import device
 from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
 from augment.finetune import loop
-from augment.finetune.disk import adapter_bytes, checkpoint_bytes, checkpoint_saves
 from augment.finetune.run import finetune
-from augment.finetune.trainer import ClassTrainer
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD, AdapterRecord
@@ -238,60 +234,6 @@ def test_dreambooth_without_a_prior_trains_on_the_class_alone(base, shots, tmp_p
     assert any(not torch.equal(value, second[key]) for key, value in first.items())
 
 
-@pytest.mark.parametrize("config", [LORA, DREAM], ids=["lora", "dreambooth"])
-def test_a_small_gpu_holds_only_what_each_stage_needs(base, shots, tmp_path, monkeypatch, config):
-    events = []
-
-    def record(where, name, event, *options_of_interest):
-        """Note what a stage is called with, and call it."""
-        real = getattr(where, name)
-
-        def call(*args, **options):
-            events.append((event, *(options[key] for key in options_of_interest)))
-            return real(*args, **options)
-
-        monkeypatch.setattr(where, name, call)
-
-    module = sys.modules["augment.finetune.session"]
-    record(module, "encode_posteriors", "encode", "batch_size")
-    record(ClassTrainer, "__post_init__", "trainer")
-    record(module, "train", "train")
-    real = device.to_device_only
-    monkeypatch.setattr(
-        device, "to_device_only", lambda *given: (events.append(("to device", *given[2:])), real(*given))[1]
-    )
-    real_offload = device.offload
-    monkeypatch.setattr(device, "offload", lambda pipe: (events.append(("offload",)), real_offload(pipe))[1])
-    (small,) = train(base, shots, dataclasses.replace(config, steps=1, cpu_offload=True), tmp_path / "small")
-    assert [event for event in events if event != ("to device",)] == [
-        ("offload",),  # and then the copy that is trained is made
-        ("to device", "vae"),
-        ("encode", 1),
-        ("to device", "text_encoder"),
-        ("trainer",),
-        ("train",),
-    ]
-    assert events[-2:] == [("to device",), ("train",)]
-    events.clear()
-    (large,) = train(base, shots, dataclasses.replace(config, steps=1), tmp_path / "large")
-    assert events == [("encode", 8), ("trainer",), ("train",)]
-    found, expected = load_file(small), load_file(large)
-    assert all(torch.allclose(found[key], value, atol=1e-3, rtol=1e-3) for key, value in expected.items())
-
-
-def test_activations_are_computed_twice_only_if_asked_for(base, shots, tmp_path, monkeypatch):
-    checkpointed = []
-    real = loop.step
-    monkeypatch.setattr(
-        loop,
-        "step",
-        lambda group: (checkpointed.append(group[0].trainable.pipe.unet.is_gradient_checkpointing), real(group))[1],
-    )
-    for asked in (False, True):
-        train(base, shots, dataclasses.replace(LORA, steps=1, gradient_checkpointing=asked), tmp_path / str(asked))
-    assert checkpointed == [False, True]
-
-
 def test_bad_input_is_refused_in_words(base, shots, tmp_path):
     empty = {"mel": shots["df"].where(shots["df"].table["label"] == "mel")}
     with pytest.raises(DataError, match="no images to train mel on"):
@@ -310,22 +252,3 @@ def test_with_columns_prompts_tell_of_the_table_and_adapters_are_others(base, sh
     records = [AdapterRecord.read(tmp_path / name / "df") for name in ("plain", "columns")]
     assert {record.prompt for record in records} == {"dermoscopy of a dermatofibroma"}
     assert len({record.key for record in records}) == 2
-
-
-def test_what_is_written_takes_no_more_of_the_disk_than_estimated(base, shots, tmp_path):
-    for method in (LORA, DREAM):
-        config = dataclasses.replace(method, preview_every=1, preview=SamplerConfig(steps=1, batch_size=2))
-        folder = tmp_path / config.method
-        with pytest.raises(StopError):
-            train(base, shots, config, folder, progress=stop_after(3))
-        checkpoints = sum(path.stat().st_size for path in (folder / "df" / "checkpoint").iterdir())
-        (weights,) = train(base, shots, config, folder)
-        params = sum(tensor.numel() for tensor in load_file(weights).values())
-        assert checkpoints < checkpoint_bytes(params)
-        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        assert 0.5 * params * config.bytes_per_param < written < adapter_bytes(config, params, 32)
-
-
-def test_the_last_step_saves_no_checkpoint():
-    saves = [checkpoint_saves(dataclasses.replace(LORA, steps=4, checkpointing_steps=n)) for n in (1, 2, 4, 5)]
-    assert saves == [3, 1, 0, 0]

@@ -1,8 +1,14 @@
 import dataclasses
 
 import pytest
+import torch
 from pydantic import ValidationError
 
+from augment.base.config import BaseConfig
+from augment.base.load import load_base
+from augment.base.param_count import base_parts
+from augment.device import PARTS
+from augment.diffusion.conditioning import Conditioning, encode_prompts
 from augment.methods.contract import FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
@@ -48,3 +54,35 @@ def test_parts_of_a_batch_must_be_of_equal_size():
     assert LoraConfig(batch_size=6, gradient_accumulation_steps=3).gradient_accumulation_steps == 3
     with pytest.raises(ValidationError, match="gradient_accumulation_steps is 4, which does not divide batch_size, 6"):
         LoraConfig(batch_size=6, gradient_accumulation_steps=4)
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    """The embedded base, frozen as for fine-tuning."""
+    pipe = load_base(BaseConfig())
+    for name in PARTS:
+        getattr(pipe, name).requires_grad_(requires_grad=False)
+    return pipe
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoraConfig(rank=4),
+        LoraConfig(rank=4, conv_layers=False),
+        LoraConfig(rank=4, text_encoder=True),
+        LoraConfig(rank=4, conv_layers=False, text_encoder=True),
+        DreamBoothConfig(),
+        DreamBoothConfig(text_encoder=True),
+    ],
+    ids=lambda config: f"{config.method} {getattr(config, 'conv_layers', '')} {config.text_encoder}",
+)
+def test_as_many_parameters_of_the_embedded_base_get_a_gradient_as_the_config_counts(embedded, config):
+    trainable = config.trainable(embedded, torch.device("cpu"))
+    parameters = trainable.parameters(seed=0)
+    trainable.bind([parameters])
+    prompts = encode_prompts(trainable.pipe, ("dermoscopy of a dermatofibroma",))
+    trainable.denoise(torch.ones(1, 8, 16, 16), torch.tensor([500]), Conditioning(prompts)).sum().backward()
+    learning = [parameter for parameter in parameters.values() if parameter.grad is not None]
+    assert config.trained_params(base_parts(BaseConfig(), 64)) == sum(parameter.numel() for parameter in learning)
+    assert not any(p.grad is not None for part in PARTS for p in getattr(embedded, part).parameters())

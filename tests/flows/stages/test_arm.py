@@ -1,6 +1,6 @@
 """What an arm trains on and is tested by, with a true classifier of two steps.
 
-Which settings redo an arm stands in test_plan.py, what external images do in test_external.py.
+Which settings redo an arm stands in test_table.py, what external images do in test_external.py.
 """
 
 import numpy as np

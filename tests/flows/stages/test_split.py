@@ -1,13 +1,11 @@
 """The split of images from zips, with an official test set, through hashing, split and leakage record."""
 
 import dataclasses
-import re
 import shutil
 
 import pytest
 
 from augment.base.config import BaseConfig
-from data.errors import DataError
 from data.phantoms.table import PhantomConfig, write_phantoms
 from data.pixels import PixelConfig
 from data.splits.leakage import read_split
@@ -74,25 +72,6 @@ def test_images_that_are_cut_otherwise_are_divided_anew_and_larger_ones_or_anoth
     assert len(same) == 1
     padded = dataclasses.replace(config, pixels=PixelConfig(geometry="pad"))
     assert stage.plan(padded, images).digest not in same
-
-
-def test_images_in_a_folder_are_not_said_to_be_kept_and_phantoms_are_once_they_are_drawn(folder, tmp_path):
-    there = [read_images(study(folder[0], tmp_path / "runs"), quiet) for _ in range(2)]
-    assert [re.sub(r"\d+ s", "0 s", images.outcome) for images in there] == ["84 images of 7 classes, 0 s"] * 2
-    phantoms = StudyConfig(output_dir=str(tmp_path), data={"phantom": {"images": 28, "balanced": True, "width": 64}})
-    first, again = (read_images(phantoms, quiet).outcome for _ in range(2))
-    assert "28 images of 7 classes, " in first
-    assert "kept" not in first
-    assert again == "28 images of 7 classes, kept from before"
-
-
-def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch):
-    def locked(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("data.manifest.sha256_of", locked)
-    with pytest.raises(DataError, match=r"\.jpg: cannot be read \(Permission denied\); restore it, or its rights"):
-        read_images(study(folder[0], tmp_path / "runs"), quiet)
 
 
 def test_images_in_a_zip_have_the_contents_of_the_files(folder, tmp_path):

@@ -1,0 +1,161 @@
+"""Real images as the autoencoder gives them back: each once, under its own leakage group, with what was lost."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from augment.base.autoencoder import psnr, reconstruct
+from augment.base.load import load_base
+from augment.base.provenance import BaseRecord
+from augment.device import default_device
+from augment.generate import autoencoded as module
+from augment.generate.autoencoded import autoencode, autoencoded_image_bytes, autoencoded_manifest
+from data.manifest import Manifest
+from data.pixels import PixelConfig, load_pixels
+from data.splits.provenance import Provenance
+from data.store import read_json
+
+pytestmark = pytest.mark.numerical
+
+PIXELS = PixelConfig(size=32)
+
+
+@pytest.fixture
+def part(shots):
+    return shots["df"]
+
+
+def run(base, part, out, progress=lambda *_: None):
+    autoencode(base=base, part=part, pixels=PIXELS, out=out, progress=progress)
+
+
+def rows(out):
+    with (out / "metadata.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def images(out):
+    return np.stack([np.asarray(Image.open(out / row["file_name"])) for row in rows(out)]).astype(int)
+
+
+def many(part, n):
+    """The part's images over and over, under other ids."""
+    table = part.table.iloc[[i % len(part) for i in range(n)]].reset_index(drop=True)
+    names = [f"i{i}" for i in range(n)]
+    return Manifest(table.assign(image_id=names, group_id=names), part.roots)
+
+
+def test_each_image_is_written_once_as_the_autoencoder_gives_it_back(base, part, tmp_path):
+    run(base, part, tmp_path)
+    originals = load_pixels(part, PIXELS)
+    expected = reconstruct(load_base(base).vae.to(default_device()), originals).astype(int)
+    assert np.abs(images(tmp_path) - expected).max() <= 1
+    assert np.abs(images(tmp_path) - originals.astype(int)).mean() > 5  # this base is of random weights
+    assert len(list((tmp_path / "images").iterdir())) == len(part)
+
+
+def test_the_metadata_say_whose_coding_an_image_is(base, part, tmp_path):
+    run(base, part, tmp_path)
+    assert rows(tmp_path) == [
+        {
+            "file_name": f"images/{i:06d}-df-{i}.png.png",
+            "label": "df",
+            "source_id": f"df-{i}.png",
+            "group_id": f"g-df-{i}.png",
+        }
+        for i in range(5)
+    ]
+
+
+def test_ids_that_are_paths_lead_out_of_no_folder_and_do_not_meet(base, part, tmp_path):
+    table = part.table.assign(image_id=["df/a", "df/deep/a", "../../a", "/a", "a"])
+    run(base, Manifest(table, part.roots), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == [f"{i:06d}-a.png" for i in range(5)]
+    assert [row["source_id"] for row in rows(tmp_path / "out")] == table["image_id"].tolist()
+
+
+def test_the_record_has_the_psnr_of_what_is_given_back(base, part, tmp_path):
+    run(base, part, tmp_path)
+    record = read_json(tmp_path / "autoencoded.json")
+    assert record["images"] == 5
+    expected = np.mean(psnr(load_base(base).vae.to(default_device()), load_pixels(part, PIXELS)))
+    assert record["psnr_db"] == pytest.approx(expected, abs=0.02)
+
+
+def test_each_image_counts_once_in_the_mean_psnr_also_in_a_smaller_last_batch(base, part, tmp_path, monkeypatch):
+    of_each = iter([10.0, 20.0, 30.0, 40.0, 60.0])
+    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(module, "psnr", lambda _vae, batch: [next(of_each) for _ in batch])
+    run(base, part, tmp_path)
+    assert read_json(tmp_path / "autoencoded.json")["psnr_db"] == 32.0
+
+
+def test_the_images_have_seen_what_the_base_has_and_themselves(base, part, shots, tmp_path, monkeypatch):
+    run(base, part, tmp_path / "unknown")
+    own = Provenance.of(part)
+    record = read_json(tmp_path / "unknown" / "autoencoded.json")
+    assert Provenance.from_record(record["provenance"]) == dataclasses.replace(own, is_complete=False)
+    known = BaseRecord.of(shots["vasc"], None)
+    monkeypatch.setattr("augment.base.provenance.base_record", lambda _base: known)
+    run(base, part, tmp_path / "known")
+    record = read_json(tmp_path / "known" / "autoencoded.json")
+    assert Provenance.from_record(record["provenance"]) == own | Provenance.of(shots["vasc"])
+
+
+def test_the_manifest_reads_back_as_synthetic_in_the_sources_groups(base, part, tmp_path):
+    run(base, part, tmp_path / "autoencoded" / "df-1")
+    read = autoencoded_manifest(tmp_path / "autoencoded" / "df-1", "coded", {"coded": tmp_path})
+    assert all(path.is_file() for path in read.paths())
+    assert read.counts() == {"df": 5}
+    assert set(read.table["source"]) == {"synthetic"}
+    assert read.table["group_id"].tolist() == part.table["group_id"].tolist()
+    assert read.table["image_id"].tolist() == [f"autoencoded-{image}" for image in part.table["image_id"]]
+    assert read.table["lineage"].tolist() == [f"autoencoded:{image}" for image in part.table["image_id"]]
+    Manifest.concat(part, read)  # the ids of real images are not taken
+
+
+def test_many_images_are_coded_in_batches_and_counted(base, part, tmp_path):
+    reported = []
+    run(base, many(part, 20), tmp_path, lambda *given: reported.append(given))
+    assert reported == [(16, 20), (20, 20)]
+    found = images(tmp_path)
+    assert len(found) == 20
+    assert np.abs(found - found[[i % 5 for i in range(20)]]).max() <= 1  # in the order of the table
+
+
+def test_where_memory_is_short_fewer_images_are_coded_at_a_time(base, part, tmp_path, monkeypatch):
+    run(base, part, tmp_path / "large")
+
+    def small(work):
+        def on_a_small_device(vae, batch):
+            if len(batch) > 2:
+                raise torch.OutOfMemoryError(f"{len(batch)}")
+            return work(vae, batch)
+
+        return on_a_small_device
+
+    for name in ("reconstruct", "psnr"):
+        monkeypatch.setattr(module, name, small(getattr(module, name)))
+    run(base, part, tmp_path / "small")
+    assert np.abs(images(tmp_path / "small") - images(tmp_path / "large")).max() <= 1
+    records = [read_json(tmp_path / name / "autoencoded.json") for name in ("small", "large")]
+    assert records[0]["psnr_db"] == pytest.approx(records[1]["psnr_db"], abs=0.02)
+
+
+def test_decoded_images_are_kept_in_the_cache_that_is_named(base, part, tmp_path):
+    autoencode(
+        base=base, part=part, pixels=PIXELS, out=tmp_path / "out", cache=tmp_path / "cache", progress=lambda *_: None
+    )
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["pixels-32-crop"]
+
+
+def test_no_image_takes_more_bytes_than_estimated_not_even_noise(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    size = (tmp_path / "noise.png").stat().st_size
+    assert 256 * 256 * 3 < size <= autoencoded_image_bytes(PixelConfig(size=256))
