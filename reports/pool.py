@@ -120,7 +120,8 @@ def _results(whole: Evaluation, first: Summary, folds: int) -> Results:
 def _varied(whole: Evaluation, folds: int) -> str:
     seeds = whole.seed_variance.in_words(folds) if whole.seed_variance else "one seed"
     groups = f"{len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together"
-    return f"{Bootstrap().resamples} draws of the {groups}; {seeds}; each fold’s split, few-shot images and generators are fixed"
+    fixed = "each fold’s split, few-shot images and generators are fixed"
+    return f"{Bootstrap().resamples} draws of the {groups}; {seeds}; {fixed}"
 
 
 def _mean_training(folds: Sequence[ArmTraining]) -> ArmTraining:

@@ -72,7 +72,7 @@ def test_classes_share_one_pipeline_which_is_unloaded_when_the_stage_is_left(pla
         stage.make(plan, step, step.target, None)
     assert pipelines[0] is pipelines[1]
     unloaded = []
-    monkeypatch.setattr(type(pipelines[0]), "unload", lambda pipeline: unloaded.append(pipeline))
+    monkeypatch.setattr(type(pipelines[0]), "unload", lambda pipeline: unloaded.append(pipeline))  # noqa: PLW0108 - bound to the pipeline
     stage.unload(plan)
     assert unloaded == pipelines[:1]
 
