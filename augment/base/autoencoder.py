@@ -73,7 +73,8 @@ def train_autoencoder(
     for step in range(first, config.steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)  # one per step, so that resuming is exact
         pixels = sample_batch(images, config, generator)
-        noise = torch.randn(latent_shape(vae, pixels), generator=generator)
+        noise = torch.randn(latent_shape(vae, pixels), generator=generator).to(vae.device)
+        pixels = pixels.to(vae.device)
         with pretraining_autocast(vae.device):
             loss = loss_of(vae, pixels, noise, config.edge_weight, config.kl_weight)
         optimizer.zero_grad(set_to_none=True)
@@ -126,7 +127,7 @@ def as_tensor(images: UInt8[np.ndarray, "n height width 3"]) -> Float[Tensor, "n
 def centre_latents(vae: AutoencoderKL, images: UInt8[np.ndarray, "n height width 3"], batch_size: int = 64) -> None:
     """Fold each latent channel's mean and standard deviation into the 1x1 convolutions; the images stay the same."""
     means = torch.cat([moments(vae, images[i : i + batch_size])[0] for i in range(0, len(images), batch_size)])
-    mu, sigma = means.mean((0, 2, 3)), means.std((0, 2, 3))
+    mu, sigma = means.mean((0, 2, 3)).to(vae.device), means.std((0, 2, 3)).to(vae.device)
     with torch.no_grad():
         weight, bias = vae.quant_conv.weight, vae.quant_conv.bias
         channels = len(mu)
@@ -144,8 +145,9 @@ def moments(
 ) -> tuple[Float[Tensor, "n channels h w"], Float[Tensor, "n channels h w"]]:
     """Mean and standard deviation of the latents' posterior."""
     with pretraining_autocast(vae.device):
-        posterior = vae.encode(as_tensor(images).contiguous(memory_format=torch.channels_last)).latent_dist
-    return posterior.mean.float(), posterior.std.float()
+        pixels = as_tensor(images).contiguous(memory_format=torch.channels_last).to(vae.device)
+        posterior = vae.encode(pixels).latent_dist
+    return posterior.mean.float().cpu(), posterior.std.float().cpu()
 
 
 def reconstruct(

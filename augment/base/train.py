@@ -21,7 +21,7 @@ from torch import Tensor
 from augment.base.autoencoder import AutoencoderConfig, centre_latents, moments, psnr, train_autoencoder
 from augment.base.denoiser import DenoiserConfig, LatentDataset, train_denoiser
 from augment.base.provenance import BaseRecord
-from augment.device import cast
+from augment.device import cast, default_device
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
 from augment.training.checkpoint import Checkpoint
 from data.store import read_json, write_json
@@ -79,6 +79,7 @@ def train_base(
 
     Raises TrainingError for a loss that is not finite.
     """
+    pipe.vae.to(default_device())
     if stages.autoencoder is not None:
         shown = stages.progress_of("autoencoder", progress)
         _train_autoencoder(pipe, images.pixels, stages.autoencoder, folder, seed, shown)

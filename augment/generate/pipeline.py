@@ -45,10 +45,10 @@ class AdapterPipeline:
         pipe = self._load(config)
         targets = [] if adapter is None else adapter.target_weights(pipe)
         self._keep_base_weights(targets, config)
+        self._to_device(config)  # before merging, so that the first adapter's sums are rounded as the later ones' are
         values = {name: self._base_weights[name] for name in self._adapted.difference(targets)}
         if adapter is not None:
             values |= adapter.merge({name: self._base_weights[name] for name in targets})
-        self._to_device(config)
         _copy_weights(pipe, values)
         self._adapted = frozenset(targets)
         if _compiles(config, pipe.device, images) and pipe.unet._compiled_call_impl is None:  # noqa: SLF001 - torch has no public way to ask

@@ -108,7 +108,8 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         hidden = torch.bmm(rows, down.mT)
         ctx.save_for_backward(rows, weight, hidden, down, up)
-        return functional.linear(rows, weight, bias).baddbmm_(hidden, up.mT)
+        out = functional.linear(rows, weight, bias)
+        return out.baddbmm(hidden, up.mT)  # in place, torch.compile of 2.11 gives gradients of 0 (pytorch#180642)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
@@ -136,8 +137,9 @@ class _Convolution(torch.autograd.Function):
         parts = zip(images.chunk(len(down)), down, strict=True)
         narrow = torch.cat([functional.conv2d(part, kernel, None, stride, padding) for part, kernel in parts])
         hidden = _rows(narrow, len(down))
-        out = functional.conv2d(images, weight, bias, stride, padding).contiguous(memory_format=_LAST)
-        _rows(out, len(down)).baddbmm_(hidden, up.mT)
+        out = functional.conv2d(images, weight, bias, stride, padding)
+        rows = _rows(out, len(down)).baddbmm(hidden, up.mT)  # not in place either
+        out = rows.view(len(images), *out.shape[2:], -1).permute(0, 3, 1, 2)
         ctx.save_for_backward(images, weight, hidden, down, up)
         ctx.stride, ctx.padding = stride, padding
         return out

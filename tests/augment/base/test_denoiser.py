@@ -59,9 +59,11 @@ def test_the_prediction_depends_on_the_prompt(tmp_path: Path):
     config = DenoiserConfig(steps=100, batch_size=8, learning_rate=3e-3, ema_decay=0.9)
     data = LatentDataset(mean=mean, std=torch.full_like(mean, 0.1), prompts=prompts)
     train(pipe, data, config, tmp_path / "c")
+    device = pipe.unet.device
     with torch.inference_mode():
-        prompt_embeds, _ = pipe.encode_prompt([prompts[0], prompts[-1]], "cpu", 1, do_classifier_free_guidance=False)
-        velocity = pipe.unet(torch.zeros(2, 8, 4, 4), torch.tensor([999, 999]), prompt_embeds).sample.mean((1, 2, 3))
+        prompt_embeds, _ = pipe.encode_prompt([prompts[0], prompts[-1]], device, 1, do_classifier_free_guidance=False)
+        noise, timesteps = torch.zeros(2, 8, 4, 4, device=device), torch.tensor([999, 999], device=device)
+        velocity = pipe.unet(noise, timesteps, prompt_embeds).sample.mean((1, 2, 3))
     assert velocity[0] < -0.5  # from noise, the velocity is minus the clean latents
     assert velocity[1] > 0.5
 

@@ -139,7 +139,8 @@ def spoilt(monkeypatch, label, at):
 
     def losses(group, batches):
         spoil = [torch.nan if t.examples.label == label and len(t.losses) + 1 == at else 1.0 for t in group]
-        return real(group, batches) * torch.tensor(spoil)
+        losses = real(group, batches)
+        return losses * torch.tensor(spoil, device=losses.device)
 
     monkeypatch.setattr(loop, "class_losses", losses)
 

@@ -55,7 +55,7 @@ def alone(base, adapters, with_adapter):
 
 
 def weights(pipe):
-    return {name: tensor.float() for name, tensor in module._weights(pipe).items()}
+    return {name: tensor.float().cpu() for name, tensor in module._weights(pipe).items()}
 
 
 def same(one, other, tolerance=0.0):

@@ -99,7 +99,7 @@ def test_a_new_method_is_trained_saved_merged_and_generates(base, shots, tmp_pat
         if folder is not None:
             saved = load_file(folder / FILE)
             assert sorted(read_adapter(folder, identity).target_weights(pipe)) == sorted(saved)
-            state = {f"unet.{name}": value for name, value in pipe.unet.state_dict().items()}
+            state = {f"unet.{name}": value.cpu() for name, value in pipe.unet.state_dict().items()}
             assert all(torch.equal(state[name], value) for name, value in saved.items())
         request = ImageRequest(label="df", prompt=record.prompt, count=2, seed=0, size=32, adapter=folder)
         drawn = generate(pipeline=pipeline, request=request, config=generating, out=tmp_path / f"images-{label}")
