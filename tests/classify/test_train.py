@@ -14,8 +14,7 @@ from data.errors import DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig
 
-SMALL = ClassifierConfig(
-    augment_device="cpu", model="test_efficientnet", steps=6, batch_size=8, validate_every=2)
+SMALL = ClassifierConfig(augment_device="cpu", model="test_efficientnet", steps=6, batch_size=8, validate_every=2)
 PIXELS = PixelConfig(size=16)
 
 

@@ -12,9 +12,9 @@ from augment.finetune.examples import (
     ClassExamples,
     class_prompts,
     encode_posteriors,
-    sample_batch,
     sample_prior,
     symmetries,
+    training_batch,
 )
 from augment.methods.contract import PriorPreservation
 from augment.prompts import PromptConfig
@@ -31,7 +31,7 @@ def examples(prior=0, loss_weight=1.0):
 
 
 def sample(of, step, n, dropout=0.0):
-    return sample_batch(of, step, n, num_train_timesteps=1000, caption_dropout=dropout)
+    return training_batch(of, step, n, num_train_timesteps=1000, caption_dropout=dropout)
 
 
 def test_the_eight_views_are_the_symmetries_of_the_square():
