@@ -12,11 +12,15 @@ from flows.steps import Runner
 
 def check(plan: Plan, run: Runner) -> None:
     """Raise DataError for a base that has seen validation or test images, InputError for a run that does not fit."""
-    study = plan.prepared.study
-    parent = study.base.parent
-    if plan.steps_of("images") or plan.steps_of("autoencoded"):
-        refuse_base(study.base if study.base.own is None else parent, plan.prepared.split)
+    refuse_used_base(plan)
     run("disk", "", lambda _: check_disk(plan))
+
+
+def refuse_used_base(plan: Plan) -> None:
+    """Raise DataError for the base of a plan, or what its own is continued from, as `refuse_base` does."""
+    base = plan.prepared.study.base
+    if plan.steps_of("images") or plan.steps_of("autoencoded"):
+        refuse_base(base if base.own is None else base.parent, plan.prepared.split)
 
 
 def refuse_base(base: BaseConfig | None, split: Split) -> None:

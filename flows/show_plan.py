@@ -18,6 +18,7 @@ from data.config import to_dict
 from data.errors import exit_code
 from data.progress import Progress
 from data.store import read_json, write_json
+from flows.checks import refuse_used_base
 from flows.disk import estimate
 from flows.plan import Plan
 from flows.prepare import prepare
@@ -107,7 +108,9 @@ def show(config: Path, overrides: Sequence[str] = ()) -> int:
     def work() -> int:
         study = load_study(config, overrides)
         console.print(f"reading the images of {config}; nothing is written to {study.folder}")
-        show_plan(plan_without_writing(study), console)
+        plan = plan_without_writing(study)
+        refuse_used_base(plan)
+        show_plan(plan, console)
         return 0
 
     return exit_code(work)

@@ -17,6 +17,7 @@ from pathlib import Path
 from data.config import parse
 from data.errors import ConfigError, InputError, exit_code
 from data.store import read_json
+from flows.checks import refuse_used_base
 from flows.execute import run_group
 from flows.plan import Plan
 from flows.prepare import prepare
@@ -27,7 +28,10 @@ from flows.study import StudyConfig, load_study
 
 
 def make_step(plan: Plan, name: str, run: Runner, digest: str | None = None) -> GroupResult:
-    """Make the step of this id. Raises InputError for an unknown id, another digest, or a need that is missing."""
+    """Make the step of this id.
+
+    Raises InputError for an unknown id, another digest, a need that is missing, or a base that a run would refuse.
+    """
     steps = {step.id: step for step in plan.steps}
     if name not in steps:
         raise InputError(f"the plan has no step {name!r}; it has {', '.join(steps)}")
@@ -40,6 +44,7 @@ def make_step(plan: Plan, name: str, run: Runner, digest: str | None = None) -> 
     missing = [need for need in step.needs if not steps[need].is_finished]
     if missing:
         raise InputError(f"step {name!r} needs {missing[0]!r}, which is not finished; make that first")
+    refuse_used_base(plan)
     return run(step.stage, step.what, lambda progress: run_group(plan, (step,), progress))
 
 

@@ -82,12 +82,14 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     study, arm = prepared.study, prepared.study.arm_table[name]
     if arm.source == "synthetic":
         images.refuse_leaks(plan)
+    seen = classifier_provenance(plan, arm)
+    prepared.split.refuse_seen(seen, f"what arm {name} is trained on")
     table = compose(arm, prepared.train, added_images(plan, arm), prepared.fill_counts)
     task = ArmTask(arm=name, seed=int(seed), train=table, validation=prepared.split.validation)
     train_arm(task=task, config=study.classifier, pixels=study.pixels, out=folder, cache=study.cache, progress=progress)
     write_model_provenance(
         folder / "model",
-        provenance=classifier_provenance(plan, arm),
+        provenance=seen,
         train=prepared.train,
         validation=prepared.split.validation,
         weights=study.classifier.weights,

@@ -11,6 +11,7 @@ from data.splits.split import SplitConfig
 from data.store import write_json
 from flows.checks import check, refuse_base
 from flows.stages.table import make_plan
+from flows.step import make_step
 from flows.study import StudyConfig
 
 
@@ -54,8 +55,11 @@ def test_a_plan_is_checked_for_its_base_or_what_that_is_continued_from(
         base=base, split=SplitConfig(rare=("df",)), arms=("real", "autoencoded"), output_dir=str(tmp_path)
     )
     plan = make_plan(prepare_study(study, make_split(drawn=False)))
-    with pytest.raises(DataError, match=r"the base .*seen has seen 1 leakage groups of the test part"):
+    words = r"the base .*seen has seen 1 leakage groups of the test part"
+    with pytest.raises(DataError, match=words):
         check(plan, plain_runner)
+    with pytest.raises(DataError, match=words):  # nor is a step of it made alone
+        make_step(plan, plan.steps[0].id, plain_runner)
     unused = make_plan(dataclasses.replace(plan.prepared, study=dataclasses.replace(study, arms=("real",))))
     check(unused, plain_runner)
     assert plain_runner.stages == ["disk"]

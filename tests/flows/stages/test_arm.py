@@ -97,6 +97,21 @@ def test_an_arm_whose_generator_has_seen_evaluation_images_is_refused_before_tra
     assert not step.target.exists()
 
 
+def test_an_arm_of_images_of_a_base_that_has_seen_what_judges_is_refused_before_it_is_trained(
+    make_split, prepare_study, tmp_path, monkeypatch
+):
+    study = StudyConfig(
+        split=SplitConfig(rare=("df",)), classifier=SMALL, arms=("real", "autoencoded"), seeds=(0,),
+        output_dir=str(tmp_path / "runs"),
+    )  # fmt: skip
+    plan = make_plan(prepare_study(study, make_split(drawn=False)))
+    seen = Provenance(image_ids=frozenset(["validation-df-1"]))
+    monkeypatch.setattr("flows.provenance.base_provenance", lambda _base: seen)
+    monkeypatch.setattr(arm, "train_arm", lambda **_: pytest.fail("trained"))
+    with pytest.raises(DataError, match=r"what arm autoencoded is trained on has seen 1 leakage groups of the valid"):
+        run_group(plan, (plan.step("arm", "autoencoded", "0"),), lambda *_: None)
+
+
 def test_a_generator_that_has_seen_the_test_part_spoils_no_arm_without_its_images(plan, monkeypatch):
     generate(plan, monkeypatch, "test-df-1")
     assert trained(plan, "oversampled", monkeypatch)[0].exists()
