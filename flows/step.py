@@ -56,7 +56,8 @@ def study_of(source: Path, overrides: Sequence[str] = ()) -> tuple[StudyConfig, 
         raise ConfigError(f"{source}: a run's config cannot be overridden; give the YAML file instead")
     try:
         record = read_json(source / PLAN)
-        here = {"name": source.resolve().name, "output_dir": str(source.parent)}  # the folder may have been moved
+        place = source.resolve()  # the folder may have been moved, and `.` has no name
+        here = {"name": place.name, "output_dir": str(place.parent)}
         study = parse(StudyConfig, {**record["config"], **here}, str(source / PLAN))
         return study, {name: step["digest"] for name, step in record["steps"].items()}
     except (OSError, ValueError, KeyError, TypeError) as fault:

@@ -1,5 +1,7 @@
 """One step is made alone, by its name, and lies where a run looks for it."""
 
+from pathlib import Path
+
 import pytest
 
 from flows.augment_and_evaluate import main as run
@@ -55,6 +57,13 @@ def test_a_run_that_was_moved_is_made_where_it_lies_now(plan, tmp_path):
     study, digests = study_of(moved)
     assert study.folder == moved
     assert digests == {step.id: step.digest for step in plan.steps}
+
+
+def test_the_run_of_the_present_folder_is_made_there(plan, monkeypatch):
+    write_plan(plan)
+    folder = plan.prepared.study.folder.resolve()
+    monkeypatch.chdir(folder)
+    assert study_of(Path())[0].folder == folder
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path, capsys):
