@@ -7,6 +7,7 @@ in a temporary folder.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.table import Table
 from data.config import to_dict
 from data.errors import exit_code
 from data.progress import Progress
-from data.store import read_json, write_json
+from data.store import RECORD, write_json
 from flows.checks import refuse_used_base
 from flows.disk import estimate
 from flows.plan import Plan
@@ -47,13 +48,12 @@ def write_plan(plan: Plan) -> None:
 def plan_without_writing(study: StudyConfig) -> Plan:
     """The plan of a study; nothing of it is made. Raises InputError.
 
-    The images are read and divided in a temporary folder, unless a run of the same images has divided them before.
+    The images are read and divided in a temporary folder, from a copy of what an earlier run knows of them.
     """
-    if _is_divided(study):
-        return make_plan(prepare(study, _Quiet()))
     with tempfile.TemporaryDirectory(prefix="lesionloom-plan-") as folder:
-        plan = make_plan(prepare(dataclasses.replace(study, output_dir=folder), _Quiet()))
-        return _moved(plan, Path(folder), study.output_dir)
+        elsewhere = dataclasses.replace(study, output_dir=folder)
+        _copy_known(study, elsewhere)
+        return _moved(make_plan(prepare(elsewhere, _Quiet())), Path(folder), study.output_dir)
 
 
 def show_plan(plan: Plan, console: Console) -> None:
@@ -72,14 +72,16 @@ def show_plan(plan: Plan, console: Console) -> None:
     console.print(f"\n{len(plan.steps)} steps, {left} to be made; disk: {estimate(plan).outcome}", soft_wrap=True)
 
 
-def _is_divided(study: StudyConfig) -> bool:
-    """Whether a run of this name has read and divided the same images in the same way."""
-    try:
-        before = read_json(study.folder / PLAN)["config"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    now = to_dict(study)
-    return all(before.get(section) == now[section] for section in ("data", "pixels", "split", "study_seed"))
+def _copy_known(study: StudyConfig, to: StudyConfig) -> None:
+    """Copy the images' digests, the splits, and phantoms where these are the images: what takes long to make again."""
+    digests = study.cache / "contents.json"
+    if digests.is_file():
+        to.cache.mkdir(parents=True)
+        shutil.copy2(digests, to.cache)
+    phantoms = study.cache.with_name("data").glob("phantom-*/") if study.data.source == "phantom" else ()
+    for folder in (*phantoms, *study.folder.glob("split-*/")):
+        if (folder / RECORD).is_file():  # finished
+            shutil.copytree(folder, Path(to.output_dir) / folder.relative_to(study.output_dir))
 
 
 def _moved(plan: Plan, folder: Path, output_dir: str) -> Plan:

@@ -2,8 +2,11 @@
 
 import io
 import re
+import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from flows.augment_and_evaluate import main as run
@@ -44,4 +47,20 @@ def test_after_a_run_the_plan_says_what_is_there_and_changes_nothing(small_study
     assert re.search(r"^arm real 1 +- +to be made", more, re.MULTILINE)
     other = shown(load_study(small_study[0], [*overrides, "study_seed=1"]))
     assert "1 steps, 1 to be made" in other
+    assert files(tmp_path) == before
+
+
+def test_a_plan_of_images_that_have_changed_since_the_run_changes_nothing(small_study, tmp_path):
+    images = tmp_path / "images"
+    for label, shade in (("a", 1), ("b", 2), ("df", 3)):
+        (images / label).mkdir(parents=True)
+        for i in range(8):
+            noise = np.random.default_rng([shade, i]).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(images / label / f"{label}{i}.png")
+    data = ["data={source: folders}", f"data.folder={images}"]
+    overrides = [*small_study[1:3], *small_study[5:], *data, f"output_dir={tmp_path / 'runs'}", "arms=[real]"]
+    assert run([small_study[0], *overrides]) == 0
+    shutil.copy(images / "a" / "a0.png", images / "a" / "again.png")
+    before = files(tmp_path)
+    assert "25 images of 3 classes" in shown(load_study(small_study[0], overrides))
     assert files(tmp_path) == before
