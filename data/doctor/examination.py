@@ -71,6 +71,8 @@ def read_infos(
 def names(manifest: Manifest) -> list[str]:
     """Each image's file name and table row, with its folder and table if the names are not unique without."""
     table = manifest.table
+    if table.empty:  # whose text pandas divides into no columns
+        return []
     files = table["path"].str.rpartition("/")[2]
     files = files if files.is_unique else table["path"]
     if ROW not in table:

@@ -80,3 +80,9 @@ def test_files_of_the_same_bytes_stand_with_the_first():
     infos = [ImageInfo(sha256=name, size=(1, 1), mode="RGB", blank=False) for name in "abacaab"]
     assert same_bytes(infos) == [(0, 2), (0, 4), (0, 5), (1, 6)]
     assert same_bytes([]) == []
+
+
+def test_no_image_has_no_name(tmp_path):
+    one = manifest_of(tmp_path, ["a.jpg"], rows=["t.csv, row 2"])
+    assert names(one) == ["a.jpg (row 2)"]
+    assert names(one.where(one.table["path"] == "")) == []
