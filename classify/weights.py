@@ -32,7 +32,7 @@ def weights_provenance(source: str, architecture: str) -> Provenance | None:
     data = trained_on(source, architecture)
     if data == "nothing":
         return None
-    return Provenance() if data else _provenance(_record(source))
+    return Provenance() if data else Provenance.from_record(_record(source).get("provenance", {}))
 
 
 def weights_name(source: str, architecture: str) -> str:
@@ -43,7 +43,7 @@ def weights_name(source: str, architecture: str) -> str:
 def refuse_weights(source: str, split: Split) -> None:
     """Raise DataError for weights trained on images of the validation or test part, or chosen by the test part."""
     record = _record(source)
-    split.refuse_seen(_provenance(record), f"classifier.weights {source}")
+    split.refuse_seen(Provenance.from_record(record.get("provenance", {})), f"classifier.weights {source}")
     chosen_by = Provenance.from_record(record.get("chosen_by", {}))
     split.refuse_seen(chosen_by, f"the choice of classifier.weights {source}", parts=("test",))
 
@@ -60,11 +60,6 @@ def write_model_provenance(
         chosen_by |= Provenance.from_record(before)
     record = {"images": len(train), "by_class": train.counts(), "provenance": provenance.to_record()}
     write_json(model / RECORD, {**record, "chosen_by": chosen_by.to_record()})
-
-
-def _provenance(record: dict[str, Any]) -> Provenance:
-    """What a record names; one of before 0.1.0 has the ids beside everything else."""
-    return Provenance.from_record(record.get("provenance", record))
 
 
 def _record(source: str) -> dict[str, Any]:

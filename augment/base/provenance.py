@@ -87,17 +87,9 @@ def base_record(base: BaseConfig) -> BaseRecord | None:
 
 
 def base_provenance(base: BaseConfig) -> Provenance:
-    """What a base was trained on, along its lineage, as far as it is known.
-
-    A record of before 0.1.0 has the ids beside everything else.
-    """
-    record, source = base_record(base), base.parent if base.own else base
-    if record is not None or source is None:
-        return Provenance() if record is None else record.provenance
-    try:
-        return Provenance.from_record(read_json(source.folder / TRAINING))
-    except (OSError, ValueError):
-        return Provenance.unknown()
+    """What a base was trained on, along its lineage, as far as it is known."""
+    record = base_record(base)
+    return Provenance.unknown() if record is None else record.provenance
 
 
 def base_training_record(base: BaseConfig) -> dict[str, Any]:

@@ -90,9 +90,8 @@ def sample_external(images: Manifest, wanted: Mapping[str, int], seed: int) -> M
 def external_provenance(folder: Path) -> Provenance:
     """What the generator of a folder's images was trained on; unknown without a record in generation.json."""
     try:
-        record = read_json(folder / GENERATION)
-        return Provenance.from_record(record.get("provenance", record.get("seen")))  # the second: of before 0.1.0
-    except (OSError, ValueError, AttributeError):
+        return Provenance.from_record(read_json(folder / GENERATION)["provenance"])
+    except (OSError, ValueError, KeyError, TypeError):
         return Provenance.unknown()
 
 

@@ -41,12 +41,8 @@ class Provenance:
 
     @staticmethod
     def from_record(record: object) -> Provenance:
-        """Read what `to_record` gave; a missing or ill-formed list is empty, and the provenance then incomplete.
-
-        Records of before 0.1.0 are read too, some of which call the list of leakage groups `groups`.
-        """
-        known: Mapping[str, Any] = dict(record) if isinstance(record, Mapping) else {}
-        known = {"group_ids": known.get("groups"), **known}
+        """Read what `to_record` gave; a missing or ill-formed list is empty, and the provenance then incomplete."""
+        known: Mapping[str, Any] = record if isinstance(record, Mapping) else {}
         lists = {f"{name}s": known.get(f"{name}s") for name in _COLUMNS}
         ids = {name: frozenset(map(str, ids)) - {""} for name, ids in lists.items() if isinstance(ids, list)}
         is_complete = len(ids) == len(_COLUMNS) and known.get("is_complete") is True

@@ -14,7 +14,7 @@ from data.errors import BaseError, DataError
 from data.manifest import COLUMNS, Manifest
 from data.splits.provenance import Provenance
 from data.splits.split import Split
-from data.store import file_sha256, read_json, write_json
+from data.store import file_sha256, read_json
 
 
 def part(name, folder):
@@ -71,16 +71,6 @@ def test_weights_of_another_study_are_known_by_lesion_where_its_groups_are_calle
     renamed = Manifest(parts["a"].table.assign(group_id=list("wxyz"), image_id=list("wxyz")), parts["a"].roots)
     with pytest.raises(DataError, match=r"has seen 4 leakage groups of the test part, first \['w', 'x', 'y'\]"):
         refuse_weights(str(model), Split(parts["c"], parts["d"], renamed))
-
-
-def test_weights_whose_record_is_of_before_0_1_0_are_refused_too(model, parts):
-    record = read_json(model / "training.json")
-    ids = record.pop("provenance")
-    del ids["is_complete"]
-    write_json(model / "training.json", {**record, **ids, "groups": ids.pop("group_ids")})
-    with pytest.raises(DataError, match="has seen 4 leakage groups of the validation part"):
-        refuse_weights(str(model), Split(parts["c"], parts["a"], parts["d"]))
-    assert not weights_provenance(str(model), "efficientnet_b0").is_complete
 
 
 def test_weights_that_the_test_part_has_chosen_are_refused_and_those_that_validation_has_are_not(model, parts):

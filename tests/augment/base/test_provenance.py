@@ -41,15 +41,6 @@ def test_a_record_is_read_as_it_was_written(part: Manifest, tmp_path: Path):
     assert written["provenance"] == Provenance.of(part).to_record()
 
 
-def test_a_record_of_before_0_1_0_names_what_it_named(part: Manifest, tmp_path: Path):
-    seen = Provenance.of(part)
-    ids = {name: found for name, found in seen.to_record().items() if name != "is_complete"}
-    record = {"images": 10, "by_class": part.counts(), **ids, "groups": ids.pop("group_ids")}
-    (tmp_path / "training.json").write_text(json.dumps(record), encoding="utf-8")
-    assert base_provenance(BaseConfig(source=str(tmp_path))) == seen | Provenance.unknown()
-    assert base_provenance(BaseConfig(source="pretrain", pretrain={"init_from": str(tmp_path)})).group_ids
-
-
 def test_a_continued_base_has_the_provenance_of_its_parent_too(part: Manifest, tmp_path: Path):
     BaseRecord.of(part.of("df"), None).write(tmp_path)
     record = BaseRecord.of(part.of("vasc"), BaseConfig(source=str(tmp_path)))

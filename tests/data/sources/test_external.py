@@ -183,6 +183,3 @@ def test_a_folder_s_provenance_is_that_of_its_record_and_unknown_without(tmp_pat
     provenance = Provenance.of(photographs("a", "b"))
     write_json(tmp_path / "generation.json", {"provenance": provenance.to_record()})
     assert external_provenance(tmp_path) == provenance
-    ids = {name: ids for name, ids in provenance.to_record().items() if name != "is_complete"}
-    write_json(tmp_path / "generation.json", {"seen": ids})  # as written before 0.1.0
-    assert external_provenance(tmp_path) == provenance | Provenance.unknown()
