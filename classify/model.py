@@ -82,7 +82,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             kept = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as fault:
-        raise BaseError(f"{path}: no such weights; give a file, 'pretrained' or 'none'") from fault
+        raise BaseError(f"{path}: no such weights; give a file, 'pretrained', '{LITE0_PACKAGE}' or 'none'") from fault
     except (OSError, SafetensorError) as fault:
         raise BaseError(f"{path}: unreadable weights ({_line(fault)}); copy the file anew") from fault
     except Exception as fault:  # the unpickler raises whatever the bytes make it

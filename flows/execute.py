@@ -9,15 +9,26 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import filelock
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
+from augment import device as devices
 from data.progress import Progress
 from data.store import building, read_json, write_json
 from flows.full_disk import disk_full_as_input_error
 from flows.plan import Plan
 from flows.stages.table import STAGES
 from flows.steps import GroupResult, Step, StepResult
+from flows.study import StudyConfig
 
 COST = "cost.json"  # seconds and device, inside an artefact
+
+
+def set_up_libraries(study: StudyConfig) -> None:
+    """Turn off the progress bars of diffusers and transformers, as runners show progress; keep compiled kernels."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+    devices.keep_compiled(study.cache / "compiled")
 
 
 def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupResult:
@@ -83,9 +94,7 @@ def _device(on_device: bool) -> AbstractContextManager[str]:
     """The device's name; one process at a time holds an accelerator, by a lock that ends with the process."""
     if not on_device:
         return nullcontext("cpu")
-    from augment.device import default_device  # noqa: PLC0415 - torch takes seconds, and reused steps need none
-
-    name = default_device().type
+    name = devices.default_device().type
     return nullcontext(name) if name == "cpu" else _Held(name)
 
 

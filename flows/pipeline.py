@@ -11,13 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import filelock
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
 
-from augment.device import keep_compiled
 from data.errors import InputError
 from flows.checks import check
-from flows.execute import run_group
+from flows.execute import run_group, set_up_libraries
 from flows.full_disk import disk_full_as_input_error
 from flows.plan import Plan
 from flows.prepare import prepare
@@ -48,8 +45,7 @@ def run_study(study: StudyConfig, run: Runner) -> RunResult:
     Raises InputError for what a user can fix, TrainingError for training that failed.
     """
     started = datetime.now(UTC)
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()  # the runner shows progress
+    set_up_libraries(study)
     with run_lock(study), disk_full_as_input_error(study.output_dir):
         if not study.embed_real_images:
             remove_real_images(study.folder)
@@ -66,7 +62,6 @@ def run_plan(plan: Plan, run: Runner) -> list[StepResult]:
     """Make the plan's steps in order, and give the result of each."""
     groups = list(plan.groups())
     run.expect(len(groups) + 1)  # and the report
-    keep_compiled(plan.prepared.study.cache / "compiled")
     results: list[StepResult] = [plan.prepared.split_result]
     for number, steps in enumerate(groups):
         stage, what = steps[0].stage, ", ".join(step.what for step in steps)
