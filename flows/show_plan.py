@@ -51,9 +51,9 @@ def plan_without_writing(study: StudyConfig) -> Plan:
     The images are read and divided in a temporary folder, from a copy of what an earlier run knows of them.
     """
     with tempfile.TemporaryDirectory(prefix="lesionloom-plan-") as folder:
-        elsewhere = dataclasses.replace(study, output_dir=folder)
-        _copy_known(study, elsewhere)
-        return _moved(make_plan(prepare(elsewhere, _Quiet())), Path(folder), study.output_dir)
+        temporary = dataclasses.replace(study, output_dir=folder)
+        _copy_known(study, temporary)
+        return _moved(make_plan(prepare(temporary, _Quiet())), Path(folder), study.output_dir)
 
 
 def show_plan(plan: Plan, console: Console) -> None:

@@ -81,7 +81,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     prepared, (_, name, seed) = plan.prepared, step.record
     study, arm = prepared.study, prepared.study.arm_table[name]
     if arm.source == "synthetic":
-        images.refuse_leaks(plan)
+        images.refuse_leaks(plan)  # names the folder at fault; below, whatever else the arm is made of
     seen = classifier_provenance(plan, arm)
     prepared.split.refuse_seen(seen, f"what arm {name} is trained on")
     table = compose(arm, prepared.train, added_images(plan, arm), prepared.fill_counts)
