@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from classify import augmentation
 from classify.device import free_bytes
 from classify.model import normalise
-from data.train_views import train_augmentation
+from data.train_views import Augmentation, train_augmentation
 
 Place = Literal["auto", "cpu", "device"]
 Batch = Callable[[Int[np.ndarray, " n"]], Float[Tensor, "n 3 size size"]]
@@ -30,24 +30,34 @@ class AugmentedBatches(Protocol):
 
 
 def augmented_batches(
-    pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, place: Place, *, compiled: bool
+    pixels: UInt8[np.ndarray, "n size size 3"],
+    network: nn.Module,
+    place: Place,
+    kind: Augmentation = "light",
+    *,
+    compiled: bool,
 ) -> AugmentedBatches:
-    """The augmented batches for a network on its device; "auto" is albumentations only for one on the CPU."""
+    """The augmented batches for a network on its device.
+
+    "auto" is albumentations for a network on the CPU, and for augmentation that only albumentations has.
+    """
     device = next(network.parameters()).device
-    if place == "device" or (place == "auto" and device.type != "cpu"):
+    if kind == "light" and (place == "device" or (place == "auto" and device.type != "cpu")):
         return GpuAugment(pixels, network, compiled=compiled)
-    return CpuAugment(pixels, network)
+    return CpuAugment(pixels, network, kind)
 
 
 class CpuAugment:
     """Augmented by albumentations, on the CPU."""
 
-    def __init__(self, pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module) -> None:
-        self.pixels, self.network = pixels, network
+    def __init__(
+        self, pixels: UInt8[np.ndarray, "n size size 3"], network: nn.Module, kind: Augmentation = "light"
+    ) -> None:
+        self.pixels, self.network, self.kind = pixels, network, kind
 
     def seeded(self, seed: int) -> Batch:
         """Begin a stream of batches."""
-        augment = train_augmentation(self.pixels.shape[1], seed)
+        augment = train_augmentation(self.pixels.shape[1], seed, self.kind)
         return lambda rows: normalise(np.stack([augment(self.pixels[row]) for row in rows]), self.network)
 
 

@@ -1,15 +1,20 @@
 """How a classifier is trained: its settings, and which of them its result depends on."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from classify import embedded, lite0
 from classify.augmented_batches import Place
-from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE
+from classify.embedded import PHANTOMS
+from classify.lite0 import LITE0_PACKAGE
 from data.config import STRICT, to_dict
+from data.train_views import Augmentation
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+Alpha = Annotated[float, Field(ge=0, le=10)]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -18,7 +23,9 @@ class ClassifierConfig:
     """How one classifier is trained. The defaults learn from scratch in four thousand small images."""
 
     model: str = "efficientnet_b0"  # of timm
-    weights: str = "none"  # "pretrained" (from the hub), "lite0-package" (from a package), a file or a model folder
+    weights: str = (
+        "none"  # "phantoms" (embedded), "pretrained" (hub), "lite0-package" (a package), a file or model folder
+    )
     steps: Positive = 128  # of the optimiser, in every arm
     batch_size: Annotated[int, Field(ge=2)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3  # at its highest
@@ -32,11 +39,19 @@ class ClassifierConfig:
     validate_every: Positive = 32  # steps
     threads: Positive | None = None  # of the CPU; None = torch's default
     augment_device: Place = "auto"  # "cpu": albumentations; "device": in batches; "auto": where the network is
+    augmentation: Augmentation = "light"  # or timm's RandAugment after it, which is made on the CPU
+    mixup: Alpha = 0.0  # of MixUp's Beta distribution; 0 = none
+    cutmix: Alpha = 0.0  # of CutMix's
+    synthetic_draws: Part | None = 0.5  # share of synthetic images among a class's draws; None: by their number
+    synthetic_loss: Part | None = None  # share of its loss that they carry; None: as they are drawn
+    synthetic_first: Share = 0.0  # share of the steps in which synthetic images replace photographs; then none is drawn
+    checkpoint: Literal["last", "best"] = "last"  # the network that is kept: the last, or the best on validation
 
     def __post_init__(self) -> None:
         """Refuse weights that are known to be of another network; those in files are checked when they are read."""
-        if self.weights == LITE0_PACKAGE and self.model != ARCHITECTURE:
-            raise ValueError(f"weights: {LITE0_PACKAGE} are those of {ARCHITECTURE}; set model: {ARCHITECTURE}")
+        own = {LITE0_PACKAGE: lite0.ARCHITECTURE, PHANTOMS: embedded.ARCHITECTURE}.get(self.weights, self.model)
+        if self.model != own:
+            raise ValueError(f"weights: {self.weights} are those of {own}; set model: {own}")
 
 
 def result_settings(config: ClassifierConfig) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The training loop over arrays: the same optimiser steps whatever the table, each class weighing the same in the loss.
 
+Images are photographs, coded photographs or synthetic; `classify.mix` says how often each is shown.
+
 A run is a sequence of blocks of steps, each of which ends in a validation. All random numbers of a block (augmentation,
 dropout) follow from the seed and the block's first step, so a run that resumes from a checkpoint gives the same bytes.
 """
@@ -25,12 +27,15 @@ from classify.config import ClassifierConfig
 from classify.device import autocast, compiles, default_device, steps_behind
 from classify.ema import EMA
 from classify.metrics import balanced_accuracy
+from classify.mix import KINDS, Coding, cells_of, phases, shares
+from classify.mixup import Mixed, mix
 from classify.model import build, logits
-from classify.sampling import draws, learning_rate_share, loss_weights
+from classify.sampling import draws, learning_rate_share
 from data.errors import TrainingError
 from data.progress import Progress
 
 CHECKPOINT = "checkpoint.pt"
+PHASES = 1_000_003  # by which the seeds of a training's phases differ
 _BETAS = (0.9, 0.99)  # a second moment short enough for a run of a hundred steps
 
 log = logging.getLogger(__name__)
@@ -38,10 +43,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Pixels of images, and their class numbers."""
+    """Pixels of images, their class numbers, and what kind of image each is."""
 
     pixels: UInt8[np.ndarray, "n size size 3"]
     classes: Int[np.ndarray, " n"]
+    kinds: Int[np.ndarray, " n"] | None = None  # of `classify.mix`; None: photographs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +68,10 @@ class _Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """The network at the step with the highest validation score, and the history."""
+    """The network that is kept, at which step, and the history."""
 
     network: nn.Module
-    best_step: int
+    best_step: int  # whose network is kept
     history: tuple[Validation, ...]
 
 
@@ -76,34 +82,63 @@ def fit(
     config: ClassifierConfig,
     *,
     seed: int,
+    coding: Coding = "none",
     working: Path | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train one network; the earliest step with the highest validation balanced accuracy is kept.
+    """Train one network; kept is the last, or by `config.checkpoint` the earliest with the highest validation score.
 
     With a working folder, continues from the checkpoint in it. `progress` gets step, steps and the loss.
     Raises TrainingError for a loss that is not finite; the last checkpoint is kept.
     """
     with _threads(config.threads), _own_randomness():
         run = Run(n_classes, config, seed)
-        batches = augmented_batches(train.pixels, run.network, config.augment_device, compiled=run.compiled)
+        batches = augmented_batches(
+            train.pixels, run.network, config.augment_device, config.augmentation, compiled=run.compiled
+        )
         best, history = _Best(), list[Validation]()
         if working is not None and (working / CHECKPOINT).exists():
             best, history = run.resume(working / CHECKPOINT)
-        rows = draws(train.classes, n_classes, config.steps * config.batch_size, config.sampling, seed)
-        rows = rows.reshape(config.steps, config.batch_size)
-        weights = loss_weights(train.classes, n_classes, config.sampling)
+        schedule = schedule_of(train, n_classes, config, coding, seed)
         while run.step < config.steps:
             block = range(run.step, min(config.steps, run.step + config.validate_every))
-            loss = run.block(train, rows[block.start : block.stop], weights, batches, progress)
+            loss = run.block(train, schedule, block, batches, progress)
             history.append(Validation(step=run.step, loss=loss, balanced_accuracy=run.validate(validation, n_classes)))
-            if history[-1].balanced_accuracy > best.score:
+            if config.checkpoint == "last" or history[-1].balanced_accuracy > best.score:
                 kept = {name: value.cpu().clone() for name, value in run.averaged.state_dict().items()}
                 best = _Best(step=run.step, score=history[-1].balanced_accuracy, weights=kept)
             if working is not None and run.step < config.steps:
                 run.keep(working / CHECKPOINT, best, history)
         run.averaged.load_state_dict(best.weights)
         return Fitted(network=run.averaged.eval(), best_step=best.step, history=tuple(history))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What each step of a training shows, fixed before it begins."""
+
+    rows: Int[np.ndarray, "steps batch"]
+    weights: Float[np.ndarray, "steps batch"]  # of each row's loss
+
+
+def schedule_of(train: Labelled, n_classes: int, config: ClassifierConfig, coding: Coding, seed: int) -> Schedule:
+    """Rows and their loss weights, phase by phase."""
+    kinds = np.zeros_like(train.classes) if train.kinds is None else train.kinds
+    cells = cells_of(train.classes, kinds)
+    counts = np.bincount(cells, minlength=n_classes * KINDS).reshape(n_classes, KINDS)
+    rows, weights = [], []
+    for number, phase in enumerate(phases(config, coding)):
+        shown = shares(
+            counts,
+            sampling=config.sampling,
+            decoded=phase.decoded,
+            drawn=phase.drawn,
+            loss=config.synthetic_loss,
+        )
+        chosen = draws(cells, shown.chance, phase.steps * config.batch_size, seed + PHASES * number)
+        rows.append(chosen.reshape(phase.steps, config.batch_size))
+        weights.append(shown.weights[cells[rows[-1]]])
+    return Schedule(rows=np.concatenate(rows), weights=np.concatenate(weights))
 
 
 class Run:
@@ -126,21 +161,24 @@ class Run:
     def block(
         self,
         train: Labelled,
-        rows: Int[np.ndarray, "steps batch"],
-        weights: Float[np.ndarray, " k"],
+        schedule: Schedule,
+        steps: range,
         batches: AugmentedBatches,
         progress: Progress | None = None,
     ) -> float:
-        """Mean loss of the steps up to the next validation, which are made here. Raises TrainingError."""
-        seeds = np.random.SeedSequence([self.seed, 1, self.step]).generate_state(2)
+        """Mean loss of these steps, up to the next validation, which are made here. Raises TrainingError."""
+        seeds = np.random.SeedSequence([self.seed, 1, self.step]).generate_state(3)
         torch.manual_seed(int(seeds[0]))
-        batch_of = batches.seeded(int(seeds[1]))
-        by_class = torch.tensor(weights, dtype=torch.float32, device=self.device)
+        batch_of, rng = batches.seeded(int(seeds[1])), np.random.default_rng(int(seeds[2]))
         self.network.train()
         waiting, losses = list[Tensor](), list[float]()
-        for batch in rows:
-            classes = torch.from_numpy(train.classes[batch]).to(self.device)
-            waiting.append(self.update(batch_of(batch), classes, by_class))
+        for rows, weights in zip(
+            schedule.rows[steps.start : steps.stop], schedule.weights[steps.start : steps.stop], strict=True
+        ):
+            mixed = mix(batch_of(rows), self.config.mixup, self.config.cutmix, rng)
+            classes = torch.from_numpy(train.classes[rows]).to(self.device)
+            each = torch.tensor(weights, dtype=torch.float32, device=self.device)
+            waiting.append(self.update(mixed, classes, each))
             if len(waiting) > steps_behind(self.device):
                 losses.append(self._read(waiting, progress))
         while waiting:
@@ -181,19 +219,16 @@ class Run:
         log.info("continuing from step %d of %d", self.step, self.config.steps)
         return _Best(**state["best"]), [Validation(**row) for row in state["history"]]
 
-    def update(
-        self, images: Float[Tensor, "n 3 h w"], classes: Int[Tensor, " n"], by_class: Float[Tensor, " k"]
-    ) -> Float[Tensor, ""]:
+    def update(self, mixed: Mixed, classes: Int[Tensor, " n"], weights: Float[Tensor, " n"]) -> Float[Tensor, ""]:
         """Make one optimizer step; returns its loss, on the device."""
         share = learning_rate_share(self.step, self.config.steps, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * share
         with autocast(self.device):
-            outputs = self.network(images)
-        each = functional.cross_entropy(
-            outputs.float(), classes, reduction="none", label_smoothing=self.config.label_smoothing
-        )
-        loss = (each * by_class[classes]).mean()
+            outputs = self.network(mixed.images)
+        loss = mixed.share * self._loss(outputs, classes, weights)
+        if mixed.share < 1:
+            loss = loss + (1 - mixed.share) * self._loss(outputs, classes.flip(0), weights.flip(0))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_grad)
@@ -201,6 +236,13 @@ class Run:
         self.step += 1
         self._ema.update(self.step)
         return loss.detach()
+
+    def _loss(
+        self, outputs: Float[Tensor, "n k"], classes: Int[Tensor, " n"], weights: Float[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        smoothing = self.config.label_smoothing
+        each = functional.cross_entropy(outputs.float(), classes, reduction="none", label_smoothing=smoothing)
+        return (each * weights).mean()
 
     def _read(self, waiting: list[Tensor], progress: Progress | None) -> float:
         """The oldest loss that is not read yet; waits for the device if it has not computed it."""

@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from classify import embedded
+from classify.embedded import PHANTOMS
 from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, in_order, lite0_file
 from data.config import parse, to_dict
 from data.errors import BaseError, InputError
@@ -49,14 +51,17 @@ def build(
 ) -> nn.Module:
     """A network with `n_classes` logits. What the weights do not fill is initialised at random from the seed.
 
-    `weights`: "none", "pretrained" (timm's, from the hub), "lite0-package" (EfficientNet-Lite0's, from a package), or a
-    file or model folder of this architecture, whose last layer may be of other classes. Raises BaseError.
+    `weights`: "none", "phantoms" (embedded), "pretrained" (timm's, from the hub), "lite0-package" (Lite0's, from a
+    package), or a file or model folder of this architecture, whose head may be of other classes. Raises BaseError.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _create(architecture, n_classes, drop_rate, pretrained=str(weights) == "pretrained")
     if str(weights) == "none":
         _start_as_skips(network)
+    elif str(weights) == PHANTOMS:
+        path = embedded.weights_file(architecture)
+        _fill(network, read_weights(path), path, any_head=True)
     elif str(weights) == LITE0_PACKAGE:
         _fill_from_lite0(network, architecture)
     elif str(weights) != "pretrained":
@@ -66,9 +71,9 @@ def build(
 
 
 def trained_on(weights: str, architecture: str) -> str | None:
-    """What initial weights were trained on: "nothing", "ImageNet-1k" or None, unknown."""
-    if weights == "none":
-        return "nothing"
+    """What initial weights were trained on: "nothing", "phantoms", "ImageNet-1k" or None, unknown."""
+    if weights in ("none", PHANTOMS):
+        return {"none": "nothing"}.get(weights, weights)
     own = timm.models.get_pretrained_cfg(architecture) if weights == "pretrained" else None
     return "ImageNet-1k" if weights == LITE0_PACKAGE or (own and _IMAGENET_ALONE.fullmatch(own.tag or "")) else None
 
@@ -82,7 +87,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             kept = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as fault:
-        raise BaseError(f"{path}: no such weights; give a file, 'pretrained', '{LITE0_PACKAGE}' or 'none'") from fault
+        raise BaseError(
+            f"{path}: no such weights; give a file, '{PHANTOMS}', 'pretrained', '{LITE0_PACKAGE}' or 'none'"
+        ) from fault
     except (OSError, SafetensorError) as fault:
         raise BaseError(f"{path}: unreadable weights ({_line(fault)}); copy the file anew") from fault
     except Exception as fault:  # the unpickler raises whatever the bytes make it

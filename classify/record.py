@@ -19,7 +19,7 @@ class ArmRecord:
     arm: str
     seed: int
     labels: tuple[str, ...]
-    best_step: int  # chosen on the validation part
+    best_step: int  # whose network is kept: the last, or the best on the validation part
     validation_balanced_accuracy: float  # at that step
     images: Mapping[str, Mapping[str, Mapping[str, int]]]  # part -> label -> real | repeated | synthetic -> rows
     steps: int

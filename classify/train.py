@@ -11,6 +11,7 @@ import numpy as np
 from classify.arms import counts_by_source
 from classify.config import ClassifierConfig
 from classify.fit import CHECKPOINT, Fitted, Labelled, fit
+from classify.mix import CODED, PHOTOGRAPH, SYNTHETIC, Coding
 from classify.model import Classifier, save
 from classify.record import ArmRecord
 from data.config import to_dict
@@ -31,6 +32,8 @@ class ArmTask:
     seed: int
     train: Manifest  # the arm's table
     validation: Manifest
+    coded: Manifest | None = None  # photographs of the table passed through the autoencoder, under mixed coding
+    coding: Coding = "none"
 
 
 def train_arm(
@@ -53,9 +56,19 @@ def train_arm(
     if unknown:
         raise DataError(f"the validation part has {unknown[0]!r}, which the train part of arm {task.arm!r} lacks")
     out.mkdir(parents=True, exist_ok=True)
-    train, validation = (_labelled(part, labels, pixels, cache) for part in (task.train, task.validation))
+    train = _labelled(task.train, labels, pixels, cache, task.coded)
+    validation = _labelled(task.validation, labels, pixels, cache)
     try:
-        fitted = fit(train, validation, len(labels), config, seed=task.seed, working=out, progress=progress)
+        fitted = fit(
+            train,
+            validation,
+            len(labels),
+            config,
+            seed=task.seed,
+            coding=task.coding,
+            working=out,
+            progress=progress,
+        )
     except TrainingError as fault:
         raise TrainingError(f"arm {task.arm!r}, seed {task.seed}: {fault}") from fault
     save(Classifier(network=fitted.network, labels=labels, pixels=pixels), out / "model")
@@ -65,7 +78,9 @@ def train_arm(
         seed=task.seed,
         labels=labels,
         best_step=fitted.best_step,
-        validation_balanced_accuracy=max(row.balanced_accuracy for row in fitted.history),
+        validation_balanced_accuracy=next(
+            row.balanced_accuracy for row in fitted.history if row.step == fitted.best_step
+        ),
         images={"train": counts_by_source(task.train), "validation": counts_by_source(task.validation)},
         steps=config.steps,
         samples=config.steps * config.batch_size,
@@ -90,10 +105,23 @@ def arm_checkpoint_saves(config: ClassifierConfig) -> int:
     return (config.steps - 1) // config.validate_every
 
 
-def _labelled(manifest: Manifest, labels: tuple[str, ...], pixels: PixelConfig, cache: Path | None) -> Labelled:
+def _labelled(
+    manifest: Manifest,
+    labels: tuple[str, ...],
+    pixels: PixelConfig,
+    cache: Path | None,
+    coded: Manifest | None = None,
+) -> Labelled:
+    """Pixels, class numbers and kinds of a table's images, and behind them of its coded photographs."""
+    whole = manifest if coded is None else Manifest.concat(manifest, coded)
     number = {label: k for k, label in enumerate(labels)}
-    classes = np.array([number[label] for label in manifest.table["label"]], dtype=np.int64)
-    return Labelled(pixels=load_pixels(manifest, pixels, cache), classes=classes)
+    kinds = np.where(whole.table["source"] == "synthetic", SYNTHETIC, PHOTOGRAPH)
+    kinds[len(manifest) :] = CODED
+    return Labelled(
+        pixels=load_pixels(whole, pixels, cache),
+        classes=np.array([number[label] for label in whole.table["label"]], dtype=np.int64),
+        kinds=kinds,
+    )
 
 
 def _write_history(fitted: Fitted, path: Path) -> None:

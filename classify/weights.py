@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from classify import embedded
+from classify.embedded import PHANTOMS
 from classify.lite0 import LITE0_PACKAGE, lite0_file
 from classify.model import WEIGHTS, trained_on
 from data.manifest import Manifest
@@ -21,8 +23,8 @@ RECORD = "training.json"
 
 def weights_identity(source: str) -> str:
     """SHA-256 of weights that are on disk, else their source. Raises BaseError for an absent package."""
-    if source == LITE0_PACKAGE:
-        return file_sha256(lite0_file())
+    if source in (LITE0_PACKAGE, PHANTOMS):
+        return file_sha256(lite0_file() if source == LITE0_PACKAGE else embedded.weights_file())
     path = Path(source) / WEIGHTS if Path(source).is_dir() else Path(source)
     return file_sha256(path) if path.is_file() else source
 

@@ -20,9 +20,10 @@ STAGE_VERSIONS = {
     "fine-tune": 1,
     "images": 2,
     "external": 1,
-    "autoencoded": 1,
-    "arm": 1,
-    "random split": 1,
+    "autoencoded": 2,
+    "probe": 1,
+    "arm": 2,
+    "random split": 2,
 }
 _DIFFUSION = ("torch", "diffusers", "transformers")
 _CLASSIFIER = ("torch", "timm", "albumentations")
@@ -33,6 +34,7 @@ LIBRARIES = {
     "images": (*_DIFFUSION, "peft", "pillow"),
     "external": ("numpy", "pandas", "opencv-python-headless", "pillow"),
     "autoencoded": (*_DIFFUSION, "pillow"),
+    "probe": (*_DIFFUSION, "pillow"),
     "arm": _CLASSIFIER,
     "random split": _CLASSIFIER,
 }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from augment.context import Context
-from classify.arms import limit_to_shots
+from classify.arms import Arm, limit_to_shots
+from classify.mix import Coding
 from data.manifest import Manifest, identity_of
 from data.splits.class_counts import fill_counts
-from data.splits.split import Split, few_shot
+from data.splits.split import Split, few_shot, first_photographs
 from flows.steps import StepResult
 from flows.study import StudyConfig
+
+SPARE = 1.5  # images generated for each that a gated arm needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +59,42 @@ class Prepared:
         limited = self.study.split.limit_real_to_shots
         return limit_to_shots(self.split.train, self.shots) if limited else self.split.train
 
+    def train_of(self, arm: Arm) -> Manifest:
+        """The real images that an arm's classifiers train on."""
+        if arm.photographs is None:
+            return self.train
+        whole, config, seed = self.split.train, self.study.split, self.study.study_seed
+        few = {label: first_photographs(whole, label, arm.photographs, seed) for label in config.rare}
+        return limit_to_shots(whole, few)
+
     @cached_property
     def fill_counts(self) -> dict[str, int]:
         """How many images the filled arms add to each rare class."""
         return fill_counts(self.train, self.study.split.rare, self.study.fill_to)
 
+    def counts_of(self, arm: Arm) -> dict[str, int]:
+        """How many images an arm adds to each rare class: up to `fill_to`, or by its dose."""
+        if arm.dose is None:
+            return self.fill_counts if arm.source else {}
+        counts = self.train.counts()
+        return {label: round(arm.dose * counts[label]) if added else 0 for label, added in self.fill_counts.items()}
+
     @cached_property
     def synthetic_counts(self) -> dict[str, int]:
         """How many images to generate of each rare class that needs some; empty where no arm trains on them."""
-        if not self.study.trains_on("synthetic"):
-            return {}
-        return {label: count for label, count in self.fill_counts.items() if count}
+        arms = [arm for arm in self.study.arm_table.values() if arm.source == "synthetic"]
+        spare = {arm.name: SPARE if arm.gate else 1.0 for arm in arms}
+        most = {
+            label: max((math.ceil(spare[arm.name] * self.counts_of(arm)[label]) for arm in arms), default=0)
+            for label in self.fill_counts
+        }
+        return {label: count for label, count in most.items() if count}
+
+    @cached_property
+    def coding(self) -> Coding:
+        """How photographs are coded; "none" where no arm trains on images of the base, so that no trace can tell."""
+        decodes = self.synthetic_counts or (self.study.trains_on("autoencoded") and any(self.fill_counts.values()))
+        return self.study.coding if decodes else "none"
 
     @property
     def context(self) -> Context:

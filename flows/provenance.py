@@ -81,6 +81,7 @@ def provenance_rows(plan: Plan) -> list[Row]:
 def classifier_provenance(plan: Plan, arm: Arm) -> Provenance:
     """Provenance of an arm's classifiers: their real images, and what the generators of the added images have seen."""
     rows = _weights(plan)
+    rows += _base(plan) if plan.prepared.coding != "none" else []  # its autoencoder coded what all arms train on
     rows += {"synthetic": _generators, "autoencoded": _base}.get(arm.source, lambda _: [])(plan)
     rows += [row for row in _external(plan) if row.name == arm.name]
     return functools.reduce(operator.or_, (row.seen for row in rows), Provenance.of(plan.prepared.train))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from augment.base.config import BaseConfig
@@ -14,8 +14,9 @@ from augment.finetune.config import FinetuneConfig
 from augment.generate.config import GenerateConfig
 from augment.methods.lora import LoraConfig
 from augment.prompts import PromptConfig
-from classify.arms import ARMS, Arm, external_arm
+from classify.arms import ARMS, FULL, Arm, arm_of, external_arm
 from classify.config import ClassifierConfig
+from classify.mix import Coding
 from data import config as configs
 from data.config import STRICT, Seed
 from data.pixels import PixelConfig
@@ -25,9 +26,16 @@ from data.splits.split import SplitConfig
 
 
 def _known_arm(name: str) -> str:
-    if name not in ARMS:
-        raise ValueError(f"{name!r} is no arm; known: {', '.join(ARMS)}, or {{folder: ..., name: ...}}")
+    if arm_of(name) is None:
+        raise ValueError(
+            f"{name!r} is no arm; known: {', '.join(ARMS)}, real@NUMBER, synthetic@NUMBERx, or "
+            "{folder: ..., name: ...}"
+        )
     return name
+
+
+def _all_arms(arms: object) -> object:
+    return FULL if arms == "full" else arms
 
 
 ArmEntry = Annotated[
@@ -50,7 +58,10 @@ class StudyConfig:
     finetune: FinetuneConfig = LoraConfig()
     generate: GenerateConfig = GenerateConfig()
     classifier: ClassifierConfig = ClassifierConfig()
-    arms: tuple[ArmEntry, ...] = ("real", "oversampled", "synthetic")
+    arms: Annotated[tuple[ArmEntry, ...], BeforeValidator(_all_arms)] = ("real", "oversampled", "synthetic")  # or full
+    coding: Coding = (
+        "mixed"  # photographs in training: some of every class passed through the autoencoder, all, or none
+    )
     fill_to: Annotated[int, Field(ge=1)] | None = None  # images a rare class in filled arms; None: the median class's
     embed_real_images: bool = True  # False: neither report nor run folder holds thumbnails of the data set's images
     random_split: bool = False  # True: also report what a random split of images would have given
@@ -84,8 +95,8 @@ class StudyConfig:
     @property
     def arm_table(self) -> dict[str, Arm]:
         """The arms by name, in order: rows of `classify.arms.ARMS`, and one a folder of external images."""
-        entries = (external_arm(arm.name) if isinstance(arm, ExternalArm) else ARMS[arm] for arm in self.arms)
-        return {arm.name: arm for arm in entries}
+        entries = (external_arm(arm.name) if isinstance(arm, ExternalArm) else arm_of(arm) for arm in self.arms)
+        return {arm.name: arm for arm in entries if arm is not None}
 
     @property
     def external_arms(self) -> tuple[ExternalArm, ...]:

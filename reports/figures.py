@@ -25,6 +25,10 @@ _SHAPES: dict[Mark, Markup] = {
     "diamond": Markup('<path d="M0-7.2 7.2 0 0 7.2-7.2 0Z"/>'),
     "cross": Markup('<path d="M-6-3.5-3.5-6 0-2.5 3.5-6 6-3.5 2.5 0 6 3.5 3.5 6 0 2.5-3.5 6-6 3.5-2.5 0Z"/>'),
     "triangle": Markup('<path d="M0-6.5 6.4 5H-6.4Z"/>'),
+    "wedge": Markup('<path d="M0 6.5 6.4-5H-6.4Z"/>'),
+    "plus": Markup('<path d="M-2-6.5H2V-2H6.5V2H2V6.5H-2V2H-6.5V-2H-2Z"/>'),
+    "pentagon": Markup('<path d="M0-6.8 6.5-2.1 4 5.5H-4L-6.5-2.1Z"/>'),
+    "star": Markup('<path d="M0-7.5 2.1-2.3 7.6-2.3 3.2 1 4.7 6.4 0 3.2-4.7 6.4-3.2 1-7.6-2.3-2.1-2.3Z"/>'),
     "hexagon": Markup('<path d="M0-7.2 6.2-3.6V3.6L0 7.2-6.2 3.6V-3.6Z"/>'),
 }
 
@@ -41,8 +45,8 @@ VOID = Glyph("cross", "tone-random-split")
 
 
 def glyph_of(arm: Arm) -> Glyph:
-    """The mark of an arm; external arms share one colour with arms that the style sheet does not name."""
-    return Glyph(arm.mark, "tone-other" if arm.source == "external" else f"tone-{arm.name}")
+    """The mark of an arm; arms of one kind share a colour."""
+    return Glyph(arm.mark, f"tone-{arm.tone}")
 
 
 @dataclass(frozen=True)

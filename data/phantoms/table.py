@@ -2,7 +2,8 @@
 
 Every image has its own seeds (class, number of the lesion in its class, number of the image), so it does not depend
 on what else is drawn. A patient has lesions and a lesion has images. A few images are repeated, slightly changed,
-under another lesion and patient: leaks that a split must find.
+under another lesion and patient: leaks that a split must find. A test part of other patients, with as many lesions of
+each class, can be drawn beside them.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from data.progress import Progress
 
 CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "patient_id"]
+PART = "part"  # a further column where a test part is drawn: "test" for its images, else empty
 
 _FEWEST = 4  # images of a class
 _SMALLEST = 16  # side of a photograph, pixels
@@ -28,7 +30,8 @@ _MOST_PHOTOS = 6  # of a lesion
 _COPIES = 0.005  # near-duplicates, of all images
 _FEWEST_COPIES = 4
 _QUALITY = 92  # JPEG
-_PLAN, _LESION, _PHOTO, _COPY = range(4)  # what a seed is for
+_PLAN, _LESION, _PHOTO, _COPY, _TEST = range(5)  # what a seed is for
+_TEST_LESIONS = 1_000_000  # lesions of the test part are numbered from here, so that none is drawn twice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class PhantomConfig:
     seed: Seed = 0
     codes: tuple[str, ...] = CODES
     balanced: bool = False  # the same number of each code, for oracles and for pretraining
+    test_lesions: int = 0  # of each code, drawn as the test part: other patients, one photograph each; 0: none
 
     def __post_init__(self) -> None:
         """Raises ValueError for unknown or repeated codes and for too few images or pixels."""
@@ -51,11 +55,13 @@ class PhantomConfig:
             raise ValueError(f"{self.images} images are too few; {len(self.codes)} codes need {_FEWEST} each")
         if min(self.width, self.height) < _SMALLEST:
             raise ValueError(f"{self.width} x {self.height} pixels are too few; use {_SMALLEST} or more a side")
+        if self.test_lesions < 0:
+            raise ValueError(f"test_lesions is {self.test_lesions}; a test part has 0 (none) or more of each code")
 
 
 def draw_table(config: PhantomConfig) -> pd.DataFrame:
     """HAM10000's columns and patient_id, one row per image, in the order of image_id; draws nothing."""
-    return _plan(config)[COLUMNS]
+    return _plan(config)[_columns(config)]
 
 
 def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Progress | None = None) -> Path:
@@ -70,7 +76,7 @@ def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Progress | 
         _write(folder / "images" / f"{image_id}.jpg", _jpeg(image))
         if progress is not None:
             progress(done, len(plan))
-    _write(table, plan[COLUMNS].to_csv(index=False, lineterminator="\n").encode())
+    _write(table, plan[_columns(config)].to_csv(index=False, lineterminator="\n").encode())
     return table
 
 
@@ -82,8 +88,25 @@ def _plan(config: PhantomConfig) -> pd.DataFrame:
     plan = _with_copies(pd.concat(photos, ignore_index=True), rng)
     plan = _with_patients(plan, rng)
     plan = plan.iloc[rng.permutation(len(plan))].reset_index(drop=True)
+    if config.test_lesions:
+        plan = pd.concat([plan.assign(part=""), _test_part(config, plan)], ignore_index=True)
     plan["image_id"] = [f"PHM_{number:07d}" for number in range(len(plan))]
     return plan
+
+
+def _columns(config: PhantomConfig) -> list[str]:
+    return [*COLUMNS, PART] if config.test_lesions else COLUMNS
+
+
+def _test_part(config: PhantomConfig, others: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the test part: lesions and patients that are numbered after those of the other rows."""
+    rng, n = _rng(config.seed, _TEST), config.test_lesions
+    numbers = np.arange(_TEST_LESIONS, _TEST_LESIONS + n)
+    rows = pd.concat([pd.DataFrame({"dx": dx, "lesion": numbers, "photo": 0}) for dx in config.codes])
+    rows = rows.assign(copy_of_another=False, part="test")
+    rows["key"] = rows.dx + "/" + rows.lesion.astype(str)
+    after = {name: 1 + int(others[name].str[4:].astype(int).max()) for name in ("lesion_id", "patient_id")}
+    return _with_patients(rows.reset_index(drop=True), rng, after["lesion_id"], after["patient_id"])
 
 
 def _counts(config: PhantomConfig) -> dict[str, int]:
@@ -124,14 +147,14 @@ def _with_copies(plan: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return plan.astype({"lesion": int, "photo": int, "copy_of_another": bool})
 
 
-def _with_patients(plan: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Assign lesions to patients, mostly one each, and draw the columns of both."""
+def _with_patients(plan: pd.DataFrame, rng: np.random.Generator, lesion: int = 0, patient: int = 0) -> pd.DataFrame:
+    """Assign lesions to patients, mostly one each, and draw the columns of both; ids are numbered from these."""
     lesions = plan.drop_duplicates("key")[["key", "dx"]].reset_index(drop=True)
     lesions = lesions.iloc[rng.permutation(len(lesions))].reset_index(drop=True)
     sizes = rng.choice([1, 2, 3, 4], len(lesions), p=[0.78, 0.15, 0.05, 0.02])
     lesions["patient"] = np.repeat(np.arange(len(lesions)), sizes)[: len(lesions)]
-    lesions["lesion_id"] = [f"PHL_{number:07d}" for number in range(len(lesions))]
-    lesions["patient_id"] = [f"PHP_{number:07d}" for number in lesions.patient]
+    lesions["lesion_id"] = [f"PHL_{number:07d}" for number in range(lesion, lesion + len(lesions))]
+    lesions["patient_id"] = [f"PHP_{patient + number:07d}" for number in lesions.patient]
     lesions["dx_type"] = [rng.choice(list(DX_TYPES[dx]), p=list(DX_TYPES[dx].values())) for dx in lesions.dx]
     lesions["localization"] = [_site(dx, rng) for dx in lesions.dx]
     people = lesions.drop_duplicates("patient")[["patient", "dx"]]

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from data import phantoms
 from data.config import STRICT, to_dict
 from data.errors import DataError, OnFault, refuse
-from data.manifest import COLUMNS, Manifest
+from data.manifest import COLUMNS, PART, Manifest
 from data.phantoms.table import PhantomConfig, write_phantoms
 from data.progress import Progress
 from data.sources.folders import read_folders
@@ -57,7 +57,7 @@ class DataConfig:
         if self.source == "table" and not self.table:
             raise ValueError("the source table needs `table`, a CSV file with a row an image")
         if self.source == "phantom" and self.test:
-            raise ValueError("phantoms have no official `test` set; take it out, or name the source of your images")
+            raise ValueError("phantoms have no table of a `test` set; set `phantom.test_lesions` to draw a test part")
 
 
 def load_manifest(
@@ -80,7 +80,8 @@ def numbered_manifest(config: DataConfig, workdir: Path, progress: Progress | No
     """As `load_manifest`, with the extra column ROW if the source has a table."""
     if config.source == "phantom":
         table = _phantoms(config.phantom, workdir, progress)
-        return _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), on_fault)
+        drawn = _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), on_fault)
+        return Manifest(drawn.table.rename(columns={f"table_{PART}": PART}), drawn.roots)
     folder = _folder(str(config.folder))
     if config.source == "folders":
         rows = _relabelled(config, str(folder), read_folders(folder, config.source, on_fault), on_fault)

@@ -147,14 +147,32 @@ def few_shot(train: Manifest, label: str, shots: int, seed: int) -> Manifest:
 
     Raises DataError for fewer than two, which are too few to train on.
     """
-    real = train.where((train.table["label"] == label) & (train.table["source"] == "real"))
-    shuffled = real.table.sample(frac=1, random_state=np.random.default_rng(seed))
-    lesion = shuffled["lesion_id"].where(shuffled["lesion_id"] != "", shuffled["group_id"])
-    one_each = shuffled[~lesion.duplicated()].drop_duplicates("group_id") if lesion.any() else shuffled
-    chosen = set(one_each["image_id"].head(shots))
+    chosen = _one_a_lesion(_shuffled(train, label, seed)).head(shots)["image_id"]
     if len(chosen) < 2:  # noqa: PLR2004
         raise DataError(f"{label!r} has too few lesions in the train part, {len(chosen)}; a generator needs at least 2")
-    return real.where(real.table["image_id"].isin(chosen))
+    return train.where(train.table["image_id"].isin(set(chosen)))
+
+
+def first_photographs(train: Manifest, label: str, n: int, seed: int) -> Manifest:
+    """At most `n` real images of a class: those of `few_shot` first, then other lesions, then further photographs.
+
+    With the same seed a larger `n` holds all of a smaller one.
+    """
+    shuffled = _shuffled(train, label, seed)
+    distinct = _one_a_lesion(shuffled)
+    ordered = [*distinct["image_id"], *shuffled.drop(distinct.index)["image_id"]]
+    return train.where(train.table["image_id"].isin(set(ordered[:n])))
+
+
+def _shuffled(train: Manifest, label: str, seed: int) -> pd.DataFrame:
+    real = train.where((train.table["label"] == label) & (train.table["source"] == "real"))
+    return real.table.sample(frac=1, random_state=np.random.default_rng(seed))
+
+
+def _one_a_lesion(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first image of each lesion, or of each leakage group where lesions are not known."""
+    lesion = rows["lesion_id"].where(rows["lesion_id"] != "", rows["group_id"])
+    return rows[~lesion.duplicated()].drop_duplicates("group_id") if lesion.any() else rows
 
 
 def _by_shares(manifest: Manifest, config: SplitConfig, seed: int) -> Split:

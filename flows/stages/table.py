@@ -12,7 +12,7 @@ from pathlib import Path
 from data.progress import Progress
 from flows.plan import Plan
 from flows.prepared import Prepared
-from flows.stages import arm, autoencoded, base, external, finetune, images, random_split
+from flows.stages import arm, autoencoded, base, external, finetune, images, probe, random_split
 from flows.steps import Step
 
 Make = Callable[[Plan, Step, Path, Progress], None]
@@ -34,6 +34,7 @@ STAGES: Mapping[str, Stage] = {
     "fine-tune": Stage(make=finetune.make, make_group=finetune.make_group),
     "images": Stage(make=images.make, leave=images.unload),
     "autoencoded": Stage(make=autoencoded.make),
+    "probe": Stage(make=probe.make),
     "arm": Stage(make=arm.make),
     "random split": Stage(make=random_split.make),
 }
@@ -50,6 +51,7 @@ def make_plan(prepared: Prepared) -> Plan:
     adapters = finetune.plan(prepared, own)
     synthetic = images.plan(prepared, adapters)
     coded = autoencoded.plan(prepared, own)
-    added = (*from_others, *synthetic, *coded)
-    arms = arm.plan(prepared, added)
-    return Plan(prepared, (*from_others, *own, *adapters, *synthetic, *coded, *arms, *random_split.plan(prepared)))
+    probed = probe.plan(prepared, own)
+    made = (*from_others, *synthetic, *coded, *probed)
+    arms = arm.plan(prepared, made)
+    return Plan(prepared, (*own, *adapters, *made, *arms, *random_split.plan(prepared)))
