@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from classify import embedded
 from classify.embedded import PHANTOMS
 from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, in_order, lite0_file
+from data.coding import Coder
 from data.config import parse, to_dict
 from data.errors import BaseError, InputError
 from data.oom import with_oom_backoff
@@ -44,6 +45,7 @@ class Classifier:
     network: nn.Module
     labels: tuple[str, ...]  # in the order of the logits
     pixels: PixelConfig
+    coder: Coder | None = None  # through which every image goes before the network, where it was trained so
 
 
 def build(
@@ -110,6 +112,8 @@ def save(classifier: Classifier, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: value.detach().cpu().contiguous() for name, value in classifier.network.state_dict().items()}
     save_file(kept, folder / WEIGHTS, {"format": "pt"})  # with more keys the bytes would vary
+    if classifier.coder is not None:
+        classifier.coder.save(folder)
     pixels, network = classifier.pixels, cast("Any", classifier.network)
     write_json(
         folder / CONFIG,
@@ -149,7 +153,7 @@ def load(folder: Path) -> Classifier:
     network = _create(architecture, len(labels), 0.0, pretrained=False, pretrained_cfg_overlay=normalised)
     _fill(network, read_weights(folder / WEIGHTS), folder / WEIGHTS, any_head=False)
     channels_last = network.to(memory_format=torch.channels_last)
-    return Classifier(network=channels_last.eval(), labels=labels, pixels=pixels)
+    return Classifier(network=channels_last.eval(), labels=labels, pixels=pixels, coder=Coder.load(folder))
 
 
 def normalise(pixels: UInt8[np.ndarray, "n h w 3"], network: nn.Module) -> Float[Tensor, "n 3 h w"]:

@@ -104,6 +104,8 @@ def predict(
     if pixels is not None and pixels != classifier.pixels:
         raise InputError(f"{model_folder}: was trained on {classifier.pixels}, not {pixels}; set pixels to the same")
     images = load_pixels(manifest, classifier.pixels, cache)
+    if classifier.coder is not None:
+        images = classifier.coder(images)
     outputs = logits(classifier.network.to(default_device()), images, batch_size)
     return Predictions(
         image_ids=tuple(manifest.table["image_id"]),

@@ -14,6 +14,7 @@ from classify.fit import CHECKPOINT, Fitted, Labelled, fit
 from classify.mix import CODED, PHOTOGRAPH, SYNTHETIC, Coding
 from classify.model import Classifier, save
 from classify.record import ArmRecord
+from data.coding import Coder
 from data.config import to_dict
 from data.errors import DataError, TrainingError
 from data.manifest import Manifest
@@ -34,6 +35,7 @@ class ArmTask:
     validation: Manifest
     coded: Manifest | None = None  # photographs of the table passed through the autoencoder, under mixed coding
     coding: Coding = "none"
+    coder: Coder | None = None  # of the kept classifier, where all of its images were coded
 
 
 def train_arm(
@@ -71,7 +73,7 @@ def train_arm(
         )
     except TrainingError as fault:
         raise TrainingError(f"arm {task.arm!r}, seed {task.seed}: {fault}") from fault
-    save(Classifier(network=fitted.network, labels=labels, pixels=pixels), out / "model")
+    save(Classifier(network=fitted.network, labels=labels, pixels=pixels, coder=task.coder), out / "model")
     _write_history(fitted, out / "history.csv")
     ArmRecord(
         arm=task.arm,

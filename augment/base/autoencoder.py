@@ -150,15 +150,6 @@ def moments(
     return posterior.mean.float().cpu(), posterior.std.float().cpu()
 
 
-def reconstruct(
-    vae: AutoencoderKL, images: UInt8[np.ndarray, "n height width 3"]
-) -> UInt8[np.ndarray, "n height width 3"]:
-    """Each image, encoded and decoded."""
-    decoded = torch.cat(list(_encode_and_decode(vae, images)))
-    bytes_ = (decoded / 2 + 0.5).mul(255).round().to(torch.uint8)
-    return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
 def psnr(vae: AutoencoderKL, images: UInt8[np.ndarray, "n height width 3"]) -> list[float]:
     """Peak signal-to-noise ratio of each image's reconstruction, dB."""
     decoded = torch.cat(list(_encode_and_decode(vae, images)))

@@ -16,16 +16,15 @@ import pandas as pd
 from jaxtyping import UInt8
 from torch import nn
 
-from augment.base.autoencoder import reconstruct
 from augment.base.config import BaseConfig
 from augment.base.load import load_base
 from augment.base.provenance import base_provenance
 from augment.device import default_device
 from augment.generate.config import GenerateConfig
 from augment.generate.image_writer import ImageWriter
+from data.coding import reconstruct
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
-from data.oom import with_oom_backoff
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.splits.provenance import Provenance
@@ -34,7 +33,7 @@ from data.store import write_json, write_text
 LINEAGE = "autoencoded:"  # before the id of the image
 METADATA, RECORD = "metadata.csv", "autoencoded.json"
 _PENDING = 64  # images that may wait to be written
-_BATCH = 16  # images coded at a time, or fewer where so many do not fit the device's memory
+_BATCH = 16  # images coded at a time
 
 
 def autoencode(
@@ -103,8 +102,7 @@ def recoded(part: Manifest, coded: Manifest) -> Manifest:
 
 def _coded(vae: nn.Module, images: UInt8[np.ndarray, "n h w 3"]) -> tuple[UInt8[np.ndarray, "n h w 3"], list[float]]:
     """Each image coded and decoded, and its PSNR in dB; fewer at a time where they do not fit the device's memory."""
-    parts, _ = with_oom_backoff(lambda part: reconstruct(vae, images[part]), len(images), _BATCH)
-    coded = np.concatenate(parts)
+    coded = reconstruct(vae, images)
     return coded, psnr_of(images, coded)
 
 

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from augment.base.load import load_base
 from augment.generate.autoencoded import LINEAGE
 from classify.arms import Arm, compose
 from classify.config import ClassifierConfig, result_settings
 from classify.predict import predict, predictions_bytes
 from classify.train import ArmTask, arm_bytes, arm_checkpoint_bytes, arm_checkpoint_saves, train_arm
 from classify.weights import weights_identity, write_model_provenance
+from data.coding import Coder
 from data.manifest import Manifest
 from data.progress import Progress
 from flows.inputs import inputs, settings
@@ -101,8 +103,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
         validation=prepared.split.validation,
         weights=study.classifier.weights,
     )
-    test = _as_shown(plan, prepared.split.test)
-    predict(folder / "model", test, cache=study.cache).write(folder / "predictions.csv")
+    predict(folder / "model", prepared.split.test, cache=study.cache).write(folder / "predictions.csv")
     write_probe(plan, folder)
 
 
@@ -124,11 +125,18 @@ def task_of(plan: Plan, arm: Arm, seed: int) -> ArmTask:
         validation=_as_shown(plan, prepared.split.validation),
         coded=autoencoded.twins(plan, left, prepared.coding),
         coding=prepared.coding,
+        coder=_coder(plan) if prepared.coding == "all" else None,
     )
 
 
+def _coder(plan: Plan) -> Coder:
+    """What codes an image as the synthetic ones are; kept with a classifier that was trained on coded images alone."""
+    written = plan.prepared.study.generate
+    return Coder(load_base(plan.base).vae, written.jpeg_quality if written.format == "jpg" else None)
+
+
 def _as_shown(plan: Plan, part: Manifest) -> Manifest:
-    """A part as classifiers see it: coded where everything is coded, else as it is."""
+    """A part to train and validate on: coded where everything is coded, else as it is."""
     coded = autoencoded.of_part(plan, part) if plan.prepared.coding == "all" else None
     return part if coded is None else coded
 

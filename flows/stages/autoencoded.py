@@ -32,9 +32,9 @@ def plan(prepared: Prepared, own: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def _part(prepared: Prepared, label: str) -> Manifest:
-    """The images of a class that are coded: of the train part, or of all parts where everything is coded."""
+    """The images of a class that are coded: of train, and of validation too where everything is."""
     if prepared.coding == "all":
-        return Manifest.concat(*prepared.split.parts().values()).of(label)
+        return Manifest.concat(prepared.split.train, prepared.split.validation).of(label)
     if prepared.coding == "none":
         return prepared.train.of(label)
     return first_photographs(prepared.split.train, label, _MOST, prepared.study.study_seed)
