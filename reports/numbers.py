@@ -22,6 +22,11 @@ def hundredths(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:.2f}"
 
 
+def percent(value: float | None) -> str:
+    """A share in percent, e.g. 5.2 %."""
+    return UNDEFINED if value is None else f"{100 * value:.1f} %"
+
+
 def points(value: float | None) -> str:
     """A difference in percentage points with its sign, e.g. +2.2."""
     if value is None:

@@ -23,6 +23,7 @@ from data.store import write_text
 from reports.evaluation import Evaluation
 from reports.folds import open_folds, shared_config
 from reports.pictures import take_turns
+from reports.probe import pooled_probe
 from reports.render import render
 from reports.run_folder import RunFolder
 from reports.schema import ArmTraining, Fold, Results, SplitCounts, Summary
@@ -48,6 +49,7 @@ def pool(runs: Sequence[Path], beside: Path) -> Summary:
         finetunes={},
         gallery={label: take_turns([f.gallery[label] for f in folds], folders, beside) for label in first.gallery},
         random_split=None,
+        probe=pooled_probe([fold.probe for fold in folds]),
         split=_split([fold.split for fold in folds]),
         base=_side_by_side([fold.base for fold in folds]),
         timings=tuple(

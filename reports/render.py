@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data.errors import exit_code
 from data.store import write_text
-from reports import figures, lineage, numbers, text
+from reports import coding, figures, lineage, numbers, text
 from reports.pictures import picture_uri
 from reports.summary import summarise
 
@@ -56,6 +56,7 @@ def render(summary: Summary, run_folder: Path) -> str:
         text=text,
         numbers=numbers,
         lineage=lineage,
+        coding=coding,
         figures=figures,
         arms=arms,
         glyphs={name: figures.glyph_of(arm) for name, arm in arms.items()},

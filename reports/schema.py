@@ -6,7 +6,7 @@ No drawing and no sentences here. A figure that is undefined (a class that the t
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -141,6 +141,23 @@ class RandomSplitScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeScore:
+    """Common test images that an arm's classifiers name as a rare class, averaged over the seeds."""
+
+    images: int
+    photograph: float  # share named rare as photographs
+    coded: float  # and passed through the autoencoder
+    difference: float
+    error: float  # standard error of the difference
+
+    @property
+    def interval(self) -> Interval:
+        """The difference with its 95 % interval."""
+        half = 1.96 * self.error
+        return Interval(mean=self.difference, low=self.difference - half, high=self.difference + half)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fold:
     """One fold of a cross-validation whose folds are pooled."""
 
@@ -202,6 +219,7 @@ class Summary(Results):
     versions: dict[str, str]
     machine: dict[str, Any]
     config: dict[str, Any]
+    probe: dict[str, ProbeScore] = field(default_factory=dict)  # arm ->; empty where the study had no probe
     folds: tuple[Fold, ...] = ()  # of a cross-validation, pooled; none for one run
 
     def write(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from reports.arms import arms_of, comparisons
 from reports.artifacts import arm_training, external_images, finetune, random_split_score
 from reports.evaluation import Evaluation
 from reports.pictures import thumbnails
+from reports.probe import probe_scores
 from reports.run_folder import RunFolder
 from reports.schema import Results, Summary, Timing
 from reports.split_counts import split_counts
@@ -49,6 +50,7 @@ def _summarise(run: RunFolder) -> Summary:
         gallery={label: thumbnails(run, label) for label in evaluation.classes},
         external={arm: external_images(run, arm) for arm in run.names("external")},
         random_split=random_split_score(run, seeds) if run.names("random_split") else None,
+        probe=probe_scores(run, evaluation.predicted, seeds),
         split=split_counts(run),
         base=record["base"],
         timings=tuple(_timing(timing) for timing in record["timings"]),
