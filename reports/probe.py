@@ -47,7 +47,8 @@ def _score(tables: Sequence[pd.DataFrame], groups: Mapping[str, str], rare: Sequ
     gain = named["coded"] - named["photograph"]
     names, group = np.unique([groups[image] for image in tables[0]["image"]], return_inverse=True)
     error = _standard_error(
-        np.bincount(group, gain, len(names)), np.bincount(group, minlength=len(names)).astype(np.float64)
+        np.bincount(group, gain, len(names)).astype(np.float64),
+        np.bincount(group, minlength=len(names)).astype(np.float64),
     )
     return ProbeScore(
         images=len(gain),
