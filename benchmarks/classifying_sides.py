@@ -19,8 +19,8 @@ from torch import Tensor
 from classify.augmented_batches import augmented_batches
 from classify.config import ClassifierConfig
 from classify.device import default_device
-from classify.fit import Labelled, Run
-from classify.sampling import draws, loss_weights
+from classify.fit import Labelled, Run, schedule_of
+from classify.mixup import Mixed
 from data.manifest import Manifest
 
 _STEPS = 4000  # of a run that is long enough to compile where compiling pays
@@ -46,29 +46,27 @@ class Ours:
         self.batches = augmented_batches(
             train.pixels, self.run.network, config.augment_device, compiled=self.run.compiled
         )
-        self.weights = loss_weights(train.classes, n_classes, config.sampling)
-        self._rows = draws(train.classes, n_classes, config.steps * self.batch, config.sampling, seed)
-        self._rows = self._rows.reshape(-1, self.batch)
+        self.schedule = schedule_of(train, n_classes, config, "none", seed)
 
     def turn(self, steps: int) -> float:
         """Make a block of steps."""
-        rows = self._rows[self.run.step : self.run.step + steps]
         start = time.perf_counter()
-        self.run.block(self.train, rows, self.weights, self.batches)
+        self.run.block(self.train, self.schedule, range(self.run.step, self.run.step + steps), self.batches)
         _wait(self.run.device)
         return time.perf_counter() - start
 
     def shares(self, steps: int) -> tuple[float, float]:
         """Make steps, waiting for the device after the images and after the update."""
         batch_of = self.batches.seeded(0)
-        by_class = torch.tensor(self.weights, dtype=torch.float32, device=self.run.device)
         data, start = 0.0, time.perf_counter()
-        for rows in self._rows[self.run.step : self.run.step + steps]:
-            begun = time.perf_counter()
-            images = batch_of(rows)
+        for step in range(self.run.step, self.run.step + steps):
+            begun, rows = time.perf_counter(), self.schedule.rows[step]
+            images = Mixed(images=batch_of(rows), share=1.0)
             _wait(self.run.device)
             data += time.perf_counter() - begun
-            self.run.update(images, torch.from_numpy(self.train.classes[rows]).to(self.run.device), by_class)
+            classes = torch.from_numpy(self.train.classes[rows]).to(self.run.device)
+            weights = torch.tensor(self.schedule.weights[step], dtype=torch.float32, device=self.run.device)
+            self.run.update(images, classes, weights)
             _wait(self.run.device)
         return data, time.perf_counter() - start
 

@@ -68,29 +68,34 @@ def shares(
 ) -> Shares:
     """Chances and loss weights of the cells.
 
-    `counts` are rows by class and kind. `decoded` is the share of decoded images in every class (0: nothing is coded on
-    purpose), `drawn` that of synthetic images among the draws of a class that has some (None: by their number), `loss`
-    the share of such a class's loss that they carry (None: as they are drawn).
+    `counts` are rows by class and kind. `decoded` is the share of decoded images in every class, raised to that of the
+    class whose synthetic images alone have more (0: nothing is coded on purpose), `drawn` that of synthetic images
+    among the draws of a class that has some (None: by their number), `loss` the share of such a class's loss that they
+    carry (None: as they are drawn).
     """
     rows = counts[:, PHOTOGRAPH] + counts[:, SYNTHETIC]  # a coded photograph is no further image
     of_class = class_chances(rows, sampling)
-    within = np.array([_within(row, decoded, drawn) for row in counts])
+    made = np.array([_made(row, drawn) for row in counts])
+    if decoded:
+        decoded = max(decoded, float(made.max()))
+    within = np.array([_within(row, own, decoded) for row, own in zip(counts, made, strict=True)])
     weights = np.repeat(loss_weights(of_class)[:, None], KINDS, axis=1)
     if loss is not None:
         weights = weights * np.array([_reweighted(row, loss) for row in within])
     return Shares(chance=(of_class[:, None] * within).ravel(), weights=weights.ravel())
 
 
-def _within(counts: Int[np.ndarray, " kinds"], decoded: float, drawn: float | None) -> Float[np.ndarray, " kinds"]:
-    """Shares of a class's draws by kind; they add up to 1."""
-    photographs, coded, synthetic = counts.tolist()
-    if not synthetic:
-        made = 0.0
-    elif not photographs:
-        made = 1.0
-    else:
-        made = synthetic / (photographs + synthetic) if drawn is None else drawn
-    recoded = min(max(0.0, decoded - made), 1.0 - made) if coded else 0.0
+def _made(counts: Int[np.ndarray, " kinds"], drawn: float | None) -> float:
+    """Share of synthetic images among a class's draws."""
+    photographs, _, synthetic = counts.tolist()
+    if not synthetic or not photographs:
+        return float(synthetic > 0)
+    return synthetic / (photographs + synthetic) if drawn is None else drawn
+
+
+def _within(counts: Int[np.ndarray, " kinds"], made: float, decoded: float) -> Float[np.ndarray, " kinds"]:
+    """Shares of a class's draws by kind; they add up to 1. `made` is that of synthetic images."""
+    recoded = max(0.0, decoded - made) if counts[CODED] else 0.0
     return np.array([1.0 - made - recoded, recoded, made])
 
 

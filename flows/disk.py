@@ -112,10 +112,9 @@ def _checkpoints(steps: Sequence[Step]) -> int:
 def _decoded(plan: Plan, left: Sequence[Step]) -> dict[Path, int]:
     """The caches that are still asked for, and the bytes that they may come to hold."""
     prepared = plan.prepared
-    study, fill = prepared.study, sum(prepared.fill_counts.values())
-    filled = len([arm for arm in study.arm_table.values() if arm.source not in ("", "train")])
+    study = prepared.study
     sizes = sorted({size for step in left for size in step.disk.pixel_sizes})
-    n = len(prepared.images.manifest) + filled * fill
+    n = len(prepared.images.manifest) + prepared.most_made
     configs = [replace(study.pixels, size=size) for size in sizes]
     return {cache_folder(study.cache, config): cache_bytes(n, config) for config in configs}
 
@@ -124,7 +123,8 @@ def _tables(plan: Plan) -> int:
     """Split, records, contents, thumbnails and the report that holds them once more."""
     prepared = plan.prepared
     study, classes = prepared.study, len(prepared.images.manifest.labels)
-    rows = len(prepared.images.manifest) + len(study.arms) * sum(prepared.fill_counts.values())
+    added = sum(sum(prepared.counts_of(arm).values()) for arm in study.arm_table.values())
+    rows = len(prepared.images.manifest) + added
     return rows * 2 * _KIB + 2 * (1 + len(study.arms)) * classes * thumbnail_bytes() + 2 * _MIB
 
 

@@ -91,10 +91,22 @@ class Prepared:
         return {label: count for label, count in most.items() if count}
 
     @cached_property
+    def needs_base(self) -> bool:
+        """Whether some arm's images come from the base: generated with it, or passed through its autoencoder."""
+        coded = self.study.trains_on("autoencoded") and any(self.fill_counts.values())
+        return bool(self.synthetic_counts) or coded
+
+    @cached_property
     def coding(self) -> Coding:
         """How photographs are coded; "none" where no arm trains on images of the base, so that no trace can tell."""
-        decodes = self.synthetic_counts or (self.study.trains_on("autoencoded") and any(self.fill_counts.values()))
-        return self.study.coding if decodes else "none"
+        return self.study.coding if self.needs_base else "none"
+
+    @property
+    def most_made(self) -> int:
+        """At most so many images stand beside the data set's: synthetic ones, external ones, and its own, coded."""
+        external = len(self.study.external_arms) * sum(self.fill_counts.values())
+        coded = len(self.images.manifest) if self.needs_base else 0
+        return sum(self.synthetic_counts.values()) + external + coded
 
     @property
     def context(self) -> Context:

@@ -84,7 +84,7 @@ def classifier_provenance(plan: Plan, arm: Arm) -> Provenance:
     rows += _base(plan) if plan.prepared.coding != "none" else []  # its autoencoder coded what all arms train on
     rows += {"synthetic": _generators, "autoencoded": _base}.get(arm.source, lambda _: [])(plan)
     rows += [row for row in _external(plan) if row.name == arm.name]
-    return functools.reduce(operator.or_, (row.seen for row in rows), Provenance.of(plan.prepared.train))
+    return functools.reduce(operator.or_, (row.seen for row in rows), Provenance.of(plan.prepared.train_of(arm)))
 
 
 def _uses_base(plan: Plan) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from classify.arms import ARMS, Arm, external_arm
+from classify.arms import ARMS, Arm, arm_of, external_arm
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def arms_of(names: Iterable[str], external: Collection[str]) -> dict[str, Arm]:
     """The arms by name; `external`: those whose images another program made. Raises InputError for an unknown one."""
-    arms = {name: external_arm(name) if name in external else ARMS.get(name) for name in names}
+    arms = {name: external_arm(name) if name in external else arm_of(name) for name in names}
     unknown = [name for name, arm in arms.items() if arm is None]
     if unknown:
         raise InputError(f"arm {unknown[0]!r}: is not one of {', '.join(ARMS)} and has no external images; run it anew")
@@ -24,14 +24,16 @@ def arms_of(names: Iterable[str], external: Collection[str]) -> dict[str, Arm]:
 def comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     """Pairs of arms to be compared, the headline first.
 
-    Arms of generated images come first, the table's last row before the others, then external ones in the order of the
-    run, then the rest. Where no arm has its counterpart, each is compared with the one before it.
+    Arms of generated images come first, in the order of the table and those with a number behind it, then external ones
+    in the order of the run, then the rest, the table's last row before the others. Where no arm has its counterpart,
+    each is compared with the one before it.
     """
-    rows = list(ARMS)
+    place = {name: number for number, name in enumerate(ARMS)}
 
     def rank(arm: Arm) -> tuple[bool, bool, int]:
         is_external = arm.source == "external"
-        return (not arm.is_generated, is_external, 0 if is_external else -rows.index(arm.name))
+        row = place.get(arm.name, len(place)) if arm.is_generated else -place.get(arm.name, 0)
+        return (not arm.is_generated, is_external, 0 if is_external else row)
 
     names = {arm.name for arm in arms}
     pairs = [(arm.name, other) for arm in sorted(arms, key=rank) for other in arm.compared_with if other in names]

@@ -24,16 +24,10 @@ from flows.prepared import Prepared
 from flows.steps import DiskUse, Step
 
 
-def needs_base(prepared: Prepared) -> bool:
-    """Whether some arm's images come from the base: generated with it, or passed through its autoencoder."""
-    coded = prepared.study.trains_on("autoencoded") and any(prepared.fill_counts.values())
-    return bool(prepared.synthetic_counts) or coded
-
-
 def plan(prepared: Prepared) -> tuple[Step, ...]:
     """The step that trains the study's own base; none for a base that exists already, or that no arm needs."""
     study, own = prepared.study, prepared.study.base.own
-    if own is None or not needs_base(prepared):
+    if own is None or not prepared.needs_base:
         return ()
     parts = base_parts(study.base, study.pixels.size)
     depends = inputs(

@@ -31,7 +31,7 @@ _MOST = 400  # images
 def plan(prepared: Prepared, own: Sequence[Step]) -> tuple[Step, ...]:
     """One step, where some arm trains on images of the base and the test part itself is not coded."""
     part = images_of(prepared)
-    if not base.needs_base(prepared) or prepared.study.coding == "all" or not len(part):
+    if not prepared.needs_base or prepared.study.coding == "all" or not len(part):
         return ()
     study = prepared.study
     depends = inputs(
