@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from classify.comparison import Bootstrap
+from classify.tested import Tested
 from data.errors import exit_code
 from data.store import write_text
 from reports.evaluation import Evaluation
@@ -25,7 +25,7 @@ from reports.folds import open_folds, shared_config
 from reports.pictures import take_turns
 from reports.render import render
 from reports.run_folder import RunFolder
-from reports.schema import ArmTraining, Fold, Results, SplitCounts, Summary
+from reports.schema import ArmTraining, Fold, SplitCounts, Summary
 from reports.summary import evaluation_of, results_of, summarise
 
 
@@ -37,7 +37,7 @@ def pool(runs: Sequence[Path], beside: Path) -> Summary:
     opened = open_folds(runs)
     folds = [summarise(run.path) for run in opened]
     first, folders, name = folds[0], [run.path for run in opened], _name(opened[0])
-    results = _results(_concatenate([evaluation_of(run) for run in opened]), first, len(folds))
+    results = results_of(_concatenate([evaluation_of(run) for run in opened]), first.external)
     return replace(
         first,
         **vars(results),
@@ -95,33 +95,16 @@ def _name(run: RunFolder) -> str:
 
 
 def _concatenate(folds: Sequence[Evaluation]) -> Evaluation:
-    """All test parts as one."""
-    one = folds[0]
-    return Evaluation(
-        truth=np.concatenate([fold.truth for fold in folds]),
-        groups=np.concatenate([fold.groups for fold in folds]),
-        classes=one.classes,
-        seeds=one.seeds,
-        predicted={arm: np.concatenate([fold.predicted[arm] for fold in folds], axis=1) for arm in one.predicted},
+    """All test parts as one, with the fold that tests each image."""
+    one, parts = folds[0], [fold.repeats[0] for fold in folds]
+    tested = Tested(
+        truth=np.concatenate([part.truth for part in parts]),
+        groups=np.concatenate([part.groups for part in parts]),
+        probabilities={arm: np.concatenate([part.probabilities[arm] for part in parts], axis=1) for arm in one.arms},
+        name=parts[0].name,
+        folds=np.repeat(np.arange(len(parts)), [len(part.truth) for part in parts]),
     )
-
-
-def _results(whole: Evaluation, first: Summary, folds: int) -> Results:
-    """Scores and comparisons of all folds together, with what varied under them."""
-    results, varied = results_of(whole, first.external), _varied(whole, folds)
-    return replace(
-        results,
-        balanced_accuracy={arm: replace(score, varied=varied) for arm, score in results.balanced_accuracy.items()},
-        weighted_recall={arm: replace(score, varied=varied) for arm, score in results.weighted_recall.items()},
-        differences=tuple(replace(difference, varied=varied) for difference in results.differences),
-    )
-
-
-def _varied(whole: Evaluation, folds: int) -> str:
-    seeds = whole.seed_variance.in_words(folds) if whole.seed_variance else "one seed"
-    groups = f"{len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together"
-    fixed = "each fold’s split, few-shot images and generators are fixed"
-    return f"{Bootstrap().resamples} draws of the {groups}; {seeds}; {fixed}"
+    return Evaluation(repeats=(tested,), classes=one.classes, seeds=one.seeds)
 
 
 def _mean_training(folds: Sequence[ArmTraining]) -> ArmTraining:

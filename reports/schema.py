@@ -6,11 +6,12 @@ No drawing and no sentences here. A figure that is undefined (a class that the t
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from classify.significance import McNemar
 from data.errors import InputError
 from data.splits.leakage import PartCounts
 from data.store import read_json, write_json
@@ -31,19 +32,38 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Interval):
-    """A figure of one arm, between 0 and 1, averaged over the seeds."""
+class VariancePart:
+    """One source of a figure's variance."""
 
-    per_seed: dict[str, float | None]  # seed -> figure
-    varied: str  # what varied under the interval, in words
+    name: str  # test lesions, classifier seeds or draw
+    share: float  # of the whole variance
+    freedom: float  # degrees of freedom of its estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Interval):
+    """A figure of one arm, between 0 and 1, averaged over the seeds, then over the repeats."""
+
+    per_seed: dict[str, float | None]  # seed, or repeat and seed -> figure
+    varied: str  # what varied under the interval, and what did not, in words
+    parts: tuple[VariancePart, ...] = ()  # of what varied
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecallScore(Score):
-    """Recall of one class in one arm; Wilson interval, from the hits just below the seeds' mean to those just above."""
+    """Recall of one class in one arm."""
 
     images: int  # of the class in the test part
     groups: int  # leakage groups that these images come from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Test images of one class that each arm classified correctly, on average over seeds and repeats."""
+
+    images: float  # of the class in a test part
+    first: float
+    second: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +76,12 @@ class Difference(Interval):
     verdict: Verdict  # of `first`: "unclear" where the interval holds 0
     by_class: dict[str, Interval]  # label -> difference in recall
     varied: str
+    parts: tuple[VariancePart, ...] = ()
+    smallest: float | None = None  # effect that 80 % of such studies would have seen
+    p_value: float | None = None  # two-sided, of the interval's own error
+    p_holm: float | None = None  # adjusted for all comparisons that the report claims; None: it is not among them
+    mcnemar: tuple[McNemar, ...] = ()  # by repeat, on probabilities averaged over the seeds
+    found: dict[str, Found] = field(default_factory=dict)  # label ->
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +203,9 @@ class Results:
     differences: tuple[Difference, ...]  # the headline's first
     without_test_images: tuple[str, ...]  # classes that balanced accuracy leaves out
     confusion: dict[str, tuple[tuple[int, ...], ...]]  # arm -> [true class][predicted class], images over all seeds
+    ensemble: dict[str, Score] = field(default_factory=dict)  # arm -> of probabilities averaged over its seeds
+    chance: float = 0.0  # balanced accuracy of guessing, or of always naming one class
+    commonest: float = 0.0  # plain accuracy of always naming the commonest class of the test part
 
 
 @dataclass(frozen=True, kw_only=True)
