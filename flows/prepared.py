@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from augment.context import Context
 from classify.arms import limit_to_shots
 from data.manifest import Manifest, identity_of
 from data.splits.class_counts import fill_counts
+from data.splits.duplicates import Links
 from data.splits.split import Split, few_shot
 from flows.steps import StepResult
 from flows.study import StudyConfig
@@ -17,10 +18,11 @@ from flows.study import StudyConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Images(StepResult):
-    """The data set, and the SHA-256 of every image's bytes by its id."""
+    """The data set, the SHA-256 of every image's bytes by its id, and its leakage groups once they were looked for."""
 
     manifest: Manifest
     contents: Mapping[str, str]
+    joined: dict[str, tuple[Manifest, Links]] = field(default_factory=dict, compare=False, repr=False)  # by geometry
 
     @property
     def outcome(self) -> str:
@@ -69,6 +71,6 @@ class Prepared:
 
     @property
     def context(self) -> Context:
-        """The settings that the stages of `augment` share."""
+        """The settings that the stages of `augment` share; its seed is the generator's."""
         study = self.study
-        return Context(pixels=study.pixels, prompts=study.prompts, seed=study.study_seed, cache=study.cache)
+        return Context(pixels=study.pixels, prompts=study.prompts, seed=study.generator_seed, cache=study.cache)

@@ -151,7 +151,7 @@ class SplitCounts:
     shared_groups: int  # groups that are in two parts: 0, or the study is invalid
     parts: dict[str, PartCounts]
     random_split_leaks: tuple[Leak, ...]
-    provenance: tuple[ProvenanceRow, ...]  # none for pooled folds
+    provenance: tuple[ProvenanceRow, ...]  # none for pooled repeats
     base_has_seen: str  # "unknown" for a base from a hub; "" where no arm uses a base
     test: str  # "by share", "official" or "fold 0 of 5"
     left_out: int  # images that share a group with an official test set
@@ -167,11 +167,14 @@ class RandomSplitScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fold:
-    """One fold of a cross-validation whose folds are pooled."""
+class Repeat:
+    """One repeat of a study whose repeats are pooled."""
 
-    fold: int
-    run: str  # name of its run, whose own report has the details
+    name: str  # what tells it from the others, e.g. "seed 1, fold 2"
+    run: str  # folder of its records, whose own report has the details, from the pooled report's
+    study_seed: int
+    generator_seed: int
+    fold: int | None
     images: int  # in its test part
     groups: int
     balanced_accuracy: dict[str, float | None]  # arm ->
@@ -210,7 +213,7 @@ class Results:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(Results):
-    """One run, or the pooled folds of one study, in numbers."""
+    """One run, or the pooled repeats of one study, in numbers."""
 
     name: str
     started: str  # ISO 8601
@@ -219,7 +222,8 @@ class Summary(Results):
     regime: str  # "shots": only the generator sees few images; "limited": the classifier too
     rare: tuple[str, ...]
     seeds: tuple[int, ...]  # of the classifier
-    study_seed: int  # of few-shot subset, fine-tune and synthetic images
+    study_seeds: tuple[int, ...]  # of split and few-shot subset; several for pooled repeats
+    generator_seeds: tuple[int, ...]  # of fine-tune and synthetic images
     training: dict[str, ArmTraining]  # arm ->
     finetunes: dict[str, FineTune]  # label ->
     gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real", "synthetic" or external arm -> paths in the run
@@ -231,7 +235,7 @@ class Summary(Results):
     versions: dict[str, str]
     machine: dict[str, Any]
     config: dict[str, Any]
-    folds: tuple[Fold, ...] = ()  # of a cross-validation, pooled; none for one run
+    repeats: tuple[Repeat, ...] = ()  # pooled; none for one run
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

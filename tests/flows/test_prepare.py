@@ -46,7 +46,7 @@ def test_images_are_read_and_divided_and_another_run_finds_them_divided(study, p
     assert sum(map(len, parts.values())) == len(first.images.manifest) == 36
     for name, part in again.split.parts().items():
         assert part.digest() == parts[name].digest()
-    other = prepare(dataclasses.replace(study, study_seed=1), plain_runner)
+    other = prepare(dataclasses.replace(study, study_seeds=(1,)), plain_runner)
     assert not other.split_result.reused
     assert other.split.test.digest() != first.split.test.digest()
 

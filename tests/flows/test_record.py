@@ -51,10 +51,10 @@ def test_every_artefact_is_found_under_its_steps_keys_within_the_run(plan_of):
 
 
 def test_a_run_is_recorded_with_its_config_seeds_classes_and_base(plan_of):
-    plan = plan_of(study_seed=5)
+    plan = plan_of(study_seeds=(5,))
     record = written(plan)
     assert record["config"] == json.loads(json.dumps(to_dict(plan.prepared.study)))
-    assert record["seeds"] == {"study_seed": 5, "seeds": [0, 3]}
+    assert record["seeds"] == {"study_seed": 5, "generator_seed": 5, "seeds": [0, 3]}
     assert (record["name"], record["rare"], record["classes"]) == ("one", ["df"], ["df", "mel", "nv"])
     assert record["arms"] == ["real", "oversampled", "synthetic"]
     assert record["base"] == base_identity(plan.base)
@@ -68,13 +68,14 @@ def test_the_regime_says_whose_images_were_held_back(plan_of, limited, regime):
 
 def test_timings_are_those_of_each_step_kept_or_made(plan_of):
     plan = plan_of()
+    folder = plan.prepared.study.folder
     results = [
-        StepResult(stage="split", what="", seconds=1.5, reused=True, folder=plan.prepared.study.folder),
-        StepResult(stage="arm", what="real 0", seconds=2.0, reused=False, folder=plan.prepared.study.folder),
+        StepResult(stage="split", what="", seconds=1.5, reused=True, folder=folder / "split-0"),
+        StepResult(stage="arm", what="real 0", seconds=2.0, reused=False, folder=folder / "arm/real-0"),
     ]
     assert written(plan, *results)["timings"] == [
-        {"stage": "split", "what": "", "seconds": 1.5, "reused": True},
-        {"stage": "arm", "what": "real 0", "seconds": 2.0, "reused": False},
+        {"stage": "split", "what": "", "seconds": 1.5, "reused": True, "folder": "split-0"},
+        {"stage": "arm", "what": "real 0", "seconds": 2.0, "reused": False, "folder": "arm/real-0"},
     ]
 
 

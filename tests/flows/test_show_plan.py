@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from flows.augment_and_evaluate import main as run
-from flows.show_plan import plan_without_writing, show_plan
+from flows.show_plan import plans_without_writing, show_plans
 from flows.study import load_study
 
 # diffusers' scheduler hands a tensor to numpy the old way
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ imp
 
 def shown(study):
     out = io.StringIO()
-    show_plan(plan_without_writing(study), Console(file=out, width=120, highlight=False))
+    show_plans(plans_without_writing(study), Console(file=out, width=120, highlight=False))
     return out.getvalue()
 
 
@@ -45,7 +45,7 @@ def test_after_a_run_the_plan_says_what_is_there_and_changes_nothing(small_study
     more = shown(load_study(small_study[0], [*overrides, "seeds=[0, 1]"]))
     assert re.search(r"^arm real 0 +- +finished", more, re.MULTILINE)
     assert re.search(r"^arm real 1 +- +to be made", more, re.MULTILINE)
-    other = shown(load_study(small_study[0], [*overrides, "study_seed=1"]))
+    other = shown(load_study(small_study[0], [*overrides, "study_seeds=[1]"]))
     assert "1 steps, 1 to be made" in other
     assert files(tmp_path) == before
 

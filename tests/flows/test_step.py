@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.augment_and_evaluate import main as run
-from flows.show_plan import write_plan
+from flows.show_plan import write_plans
 from flows.stages.table import make_plan
 from flows.step import main, make_step, study_of
 from flows.study import StudyConfig
@@ -50,7 +50,7 @@ def test_steps_made_alone_are_found_finished_by_the_run_and_made_again_from_its_
 
 
 def test_a_run_that_was_moved_is_made_where_it_lies_now(plan, tmp_path):
-    write_plan(plan)
+    write_plans(plan.prepared.study, [plan])
     moved = (tmp_path / "shared" / "renamed").absolute()
     moved.parent.mkdir()
     plan.prepared.study.folder.rename(moved)
@@ -60,7 +60,7 @@ def test_a_run_that_was_moved_is_made_where_it_lies_now(plan, tmp_path):
 
 
 def test_the_run_of_the_present_folder_is_made_there(plan, monkeypatch):
-    write_plan(plan)
+    write_plans(plan.prepared.study, [plan])
     folder = plan.prepared.study.folder.resolve()
     monkeypatch.chdir(folder)
     assert study_of(Path())[0].folder == folder

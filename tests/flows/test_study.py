@@ -28,7 +28,7 @@ def test_every_config_of_the_repository_loads(path):
         ("classifier.step=3", "did you mean 'steps'"),
         ("finetune.steps=0", "finetune.steps"),
         ("arms=[synthetic]", "arms must begin with 'real'"),
-        ("study_seed=4294967295", "less than or equal to 4294967294"),  # scikit-learn's next seed must be below 2^32
+        ("study_seeds=[4294967295]", "less than or equal to 4294967294"),  # scikit-learn's next seed must be below 2^32
         ("seeds=[-1]", "greater than or equal to 0"),
         ("seeds=[1, 1]", "seeds must name at least one, each once"),
         ("arms=[real, {foldr: x}]", "did you mean 'folder'"),
@@ -36,6 +36,7 @@ def test_every_config_of_the_repository_loads(path):
         ("arms=[real, {folder: x, name: synthetic}]", "cannot be called 'synthetic'"),
         ("arms=[real, mixed]", "'mixed' is no arm; known: real, oversampled, autoencoded, synthetic, or {folder"),
         ("split.rare=[]", "split.rare must name at least one"),
+        ("study_seed=1", "study_seed: unknown key; it is called study_seeds now"),
         ("photographs=false", "photographs: unknown key; it is called embed_real_images now"),
         ("runs=x", "runs: unknown key; it is called output_dir now"),
         ("finetune.clip=1", "finetune.max_grad_norm"),

@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
+from reports.folds import open_folds
 
 from data.errors import InputError
-from reports.folds import open_folds
 
 FOLDS = 3
 
