@@ -75,10 +75,8 @@ def show_plans(plans: Sequence[Plan], console: Console) -> None:
     A step that a repeat shares with one before it is listed there alone.
     """
     first, own = plans[0].prepared, own_steps(plans)
-    console.print(
-        f"{len(first.images.manifest):,} images of {len(first.split.train.labels)} classes",
-        end="\n" if plans[1:] else "",
-    )
+    images = f"{len(first.images.manifest):,} images of {len(first.split.train.labels)} classes"
+    console.print(images, end="\n" if plans[1:] else "")
     for plan, steps in zip(plans, own, strict=True):
         _show_repeat(plan, steps, console)
     steps = list(chain.from_iterable(own))

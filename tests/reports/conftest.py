@@ -58,16 +58,16 @@ def write_run(
     external: Mapping[str, Sequence[str] | None] | None = None,
     random_split: bool = False,
     fold: tuple[int, int] | None = None,
-    seed: Sequence[int] = (0,),
+    study_seed: Sequence[int] = (0,),
 ) -> Path:
     """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test.
 
     `external`: what the generators of further arms have seen, None where it is not known; `fold`: which of how many;
-    `seed`: the study seed and, where it is another, the generator's.
+    `study_seed`: it and, where it is another, the generator's.
     """
     external = dict(external or {})
     arms = (*arms, *external)
-    rng = np.random.default_rng([7 + (fold[0] if fold else 0), *filter(None, seed)])
+    rng = np.random.default_rng([7 + (fold[0] if fold else 0), *filter(None, study_seed)])
     folder.mkdir(parents=True)
     strength = dict.fromkeys(arms, 1.5) | dict(skill or {})
     test = {label: TEST.get(label, 10) for label in classes if label not in set(absent)}
@@ -100,7 +100,7 @@ def write_run(
                       else ("real",))  # fmt: skip
     _write_provenance(folder, classes, arms, external)
     record = _record(folder.name, classes=classes, rare=rare, arms=arms, seeds=seeds, regime=regime, source=source,
-                     artifacts=artifacts, fold=fold, seed=seed)  # fmt: skip
+                     artifacts=artifacts, fold=fold, seed=study_seed)  # fmt: skip
     write_json(folder / "run.json", record)
     return folder
 
@@ -109,7 +109,7 @@ def write_study(folder: Path, seeds: Sequence[Sequence[int]], **changes: Any) ->
     """Write the folder of a study that is repeated over these seeds: artefacts in it, records in `repeats`."""
     names = []
     for number, seed in enumerate(seeds):
-        made = write_run(folder / f"of-{number}", seed=seed, **changes)
+        made = write_run(folder / f"of-{number}", study_seed=seed, **changes)
         names.append("repeats/" + "-".join(f"{what}-{n}" for what, n in zip(("seed", "generator"), seed, strict=False)))
         records = folder / names[-1]
         records.mkdir(parents=True)
@@ -306,7 +306,8 @@ def _record(
     return {
         "name": name, "started": "2026-11-21T09:00:00+00:00", "finished": "2026-11-21T09:06:12+00:00",
         "config": {
-            "name": name, **_seeds_of(seed), "is_repeat": False, "data": {"source": source, "folder": None}, "pixels": {"size": 64},
+            "name": name, **_seeds_of(seed), "is_repeat": False, "data": {"source": source, "folder": None},
+            "pixels": {"size": 64},
             "split": {"rare": list(rare), "shots": 8, "limit_real_to_shots": regime == "limited",
                       "n_splits": fold[1] if fold else None, "fold": fold[0] if fold else None},
             "base": {"source": "tiny", "revision": None}, "finetune": {"method": "lora", "rank": 16, "steps": 200},
