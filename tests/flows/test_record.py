@@ -10,7 +10,7 @@ from data.config import to_dict
 from data.splits.split import SplitConfig
 from data.store import write_json
 from flows import record as module
-from flows.record import write_run
+from flows.record import write_repeats, write_run
 from flows.stages.table import make_plan
 from flows.steps import StepResult
 from flows.study import StudyConfig
@@ -97,3 +97,18 @@ def test_the_machine_is_named_with_the_device_that_trained_the_first_classifier(
     assert machine["processor"]
     monkeypatch.setattr(module.os, "sysconf", lambda name: {"SC_PHYS_PAGES": 2**20, "SC_PAGE_SIZE": 2**12}[name])
     assert written(plan_of())["machine"]["memory_gib"] == 4.0
+
+
+def test_a_repeat_is_recorded_in_its_own_folder_with_artefacts_of_the_study_s(plan_of, tmp_path):
+    plan = plan_of(study_seeds=(1,), is_repeat=True)
+    write_run(plan, (), STARTED)
+    record = json.loads((tmp_path / "one" / "repeats" / "seed-1" / "run.json").read_text(encoding="utf-8"))
+    assert tmp_path / "one" / record["artifacts"]["arm"]["real"]["0"] == plan.target("arm", "real", "0")
+
+
+def test_the_record_of_a_study_names_its_repeats(tmp_path):
+    study = StudyConfig(name="one", study_seeds=(2, 3), output_dir=str(tmp_path))
+    write_repeats(study, "run.json")
+    record = json.loads((tmp_path / "one" / "run.json").read_text(encoding="utf-8"))
+    assert record["repeats"] == ["repeats/seed-2", "repeats/seed-3"]
+    assert record["config"]["study_seeds"] == [2, 3]

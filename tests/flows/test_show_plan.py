@@ -64,3 +64,13 @@ def test_a_plan_of_images_that_have_changed_since_the_run_changes_nothing(small_
     before = files(tmp_path)
     assert "25 images of 3 classes" in shown(load_study(small_study[0], overrides))
     assert files(tmp_path) == before
+
+
+def test_what_repeats_share_is_listed_once(small_study, tmp_path):
+    own = [f"output_dir={tmp_path}", "study_seeds=[3]", "generator_seeds=[1, 2]"]
+    page = shown(load_study(small_study[0], [*small_study[1:], *own]))
+    assert re.search(r"^seed 3, generator 1: train \d+", page, re.MULTILINE)
+    assert page.count("arm real 0") == page.count("arm oversampled 0") == 1
+    assert page.count("arm synthetic 0") == page.count("fine-tune df  ") == 2
+    assert "2 more as above: the same artefacts" in page
+    assert "8 steps of 2 repeats, 8 to be made; disk: at most" in page

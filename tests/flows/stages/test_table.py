@@ -154,6 +154,12 @@ def test_a_change_of_the_study_seed_redoes_what_the_generator_makes(plan_of):
     assert changed(plan_of(), plan_of(study_seeds=(1,))) >= {*FINE_TUNES, *IMAGES, "arm synthetic 0"}
 
 
+def test_a_change_of_the_generator_seed_redoes_adapters_and_images_alone(plan_of):
+    before, after = plan_of(study_seeds=(3,)), plan_of(study_seeds=(3,), generator_seeds=(4,))
+    assert changed(before, after) == {*FINE_TUNES, *IMAGES, "arm synthetic 0"}
+    assert not changed(before, plan_of(study_seeds=(3,), generator_seeds=(3,)))
+
+
 def test_asking_for_a_random_split_changes_no_arm(plan_of):
     before, after = plan_of(), plan_of(random_split=True)
     assert not changed(before, after)
