@@ -93,7 +93,7 @@ def _mean_training(repeats: Mapping[str, ArmTraining]) -> ArmTraining:
         label: {source: round(sum(one.counts[label][source] for one in found) / len(found)) for source in sources}
         for label, sources in found[0].counts.items()
     }
-    steps = {f"{title}, classifier {seed}": n for title, one in repeats.items() for seed, n in one.best_steps.items()}
+    steps = {f"{title}, seed {seed}": n for title, one in repeats.items() for seed, n in one.best_steps.items()}
     return ArmTraining(counts=counts, steps=found[0].steps, best_steps=steps, seconds=sum(one.seconds for one in found))
 
 

@@ -70,14 +70,14 @@ def by_draw(repeats: Sequence[OneRepeat]) -> list[list[OneRepeat]]:
 
 
 def titles(repeats: Sequence[OneRepeat]) -> list[str]:
-    """Each repeat by what tells it from the others, e.g. "seed 1, fold 2"."""
+    """Each repeat by what tells it from the others, e.g. "study seed 1, fold 2"."""
     seeds, generators, folds = (
         {one.seeds[0] for one in repeats}, {one.seeds[1] for one in repeats}, {one.fold for one in repeats},
     )  # fmt: skip
     found = []
     for one in repeats:
-        seed = [f"seed {one.seeds[0]}"] if len(seeds) > 1 else []
-        generator = [f"generator {one.seeds[1]}"] if _has_own_generator(repeats) and len(generators) > 1 else []
+        seed = [f"study seed {one.seeds[0]}"] if len(seeds) > 1 else []
+        generator = [f"generator seed {one.seeds[1]}"] if _has_own_generator(repeats) and len(generators) > 1 else []
         fold = [f"fold {one.fold}"] if len(folds) > 1 else []
         found.append(", ".join([*seed, *generator, *fold]))
     return found

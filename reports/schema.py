@@ -170,7 +170,7 @@ class RandomSplitScore:
 class Repeat:
     """One repeat of a study whose repeats are pooled."""
 
-    name: str  # what tells it from the others, e.g. "seed 1, fold 2"
+    name: str  # what tells it from the others, e.g. "study seed 1, fold 2"
     run: str  # folder of its records, whose own report has the details, from the pooled report's
     study_seed: int
     generator_seed: int

@@ -128,14 +128,20 @@ def test_generator_seeds_share_what_they_can_and_a_run_that_was_stopped_goes_on(
     assert all(after[stage][name] == time for stage in before for name, time in before[stage].items())
     summary = Summary.read(found.summary)
     assert found.report == study.folder / "report.html"
-    assert [one.name for one in summary.repeats] == ["generator 1", "generator 2"]
+    assert [one.name for one in summary.repeats] == ["generator seed 1", "generator seed 2"]
     assert (summary.study_seeds, summary.generator_seeds) == ((3,), (1, 2))
     assert sum(timing.stage == "arm" for timing in summary.timings) == 3
 
 
 @pytest.mark.slow
 def test_folds_of_two_study_seeds_are_four_repeats_of_one_run(small_study, tmp_path, plain_runner):
-    repeats = ["study_seeds=[0, 1]", "split.n_splits=2", "arms=[real, oversampled]", "embed_real_images=false"]
+    repeats = [
+        "study_seeds=[0, 1]",
+        "split.n_splits=2",
+        "data.phantom.images=112",
+        "arms=[real, oversampled]",
+        "embed_real_images=false",
+    ]
     study = load_study(small_study[0], [*small_study[1:], f"output_dir={tmp_path}", *repeats])
     expected = []
     plain_runner.expect = expected.append
@@ -145,10 +151,12 @@ def test_folds_of_two_study_seeds_are_four_repeats_of_one_run(small_study, tmp_p
     ]  # fmt: skip
     assert expected == [4 * 3 + 1]
     summary = Summary.read(found.summary)
-    assert [one.name for one in summary.repeats] == [f"seed {seed}, fold {fold}" for seed in (0, 1) for fold in (0, 1)]
+    assert [one.name for one in summary.repeats] == [
+        f"study seed {seed}, fold {fold}" for seed in (0, 1) for fold in (0, 1)
+    ]
     for one in summary.repeats:
         assert (study.folder / one.run / "report.html").is_file()
-    assert sum(one.images for one in summary.repeats if one.study_seed == 1) == 84
+    assert sum(one.images for one in summary.repeats if one.study_seed == 1) == 112
     assert not list(study.folder.rglob("real-*.jpg"))
 
 

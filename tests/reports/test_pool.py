@@ -88,8 +88,8 @@ def test_the_report_of_a_study_is_that_of_its_repeats_wherever_its_folder_lies(m
     assert "Study seeds 0 and 4 determine the split, the few-shot images" in page
     summary = Summary.read(moved / "summary.json")
     assert [(one.name, one.run) for one in summary.repeats] == [
-        ("seed 0", "repeats/seed-0"),
-        ("seed 4", "repeats/seed-4"),
+        ("study seed 0", "repeats/seed-0"),
+        ("study seed 4", "repeats/seed-4"),
     ]
     assert summary.config["study_seeds"] == [0, 4]
     for one in summary.repeats:
@@ -112,7 +112,7 @@ def test_an_artefact_that_repeats_share_costs_its_time_once(make_study):
     assert sum(timing.what.startswith("real") for timing in timings) == 2  # one a classifier seed
     assert sum(timing.what.startswith("synthetic") for timing in timings) == 4
     assert {timing.what.partition(", ")[2] for timing in timings if timing.stage == "images"} == {
-        "generator 1", "generator 2"
+        "generator seed 1", "generator seed 2"
     }  # fmt: skip
 
 
