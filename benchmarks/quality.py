@@ -27,10 +27,10 @@ from transformers.utils import logging as transformers_logging
 
 from augment.fidelity import compare
 from augment.generate.run import synthetic_manifest
-from classify.comparison import estimate_arm, estimate_difference
+from classify.comparison import Comparison
 from classify.oracle import oracle_predictions, recognised
 from classify.predict import Predictions
-from classify.seed_variance import seed_variance_of
+from classify.tested import Tested
 from data.errors import ConfigError, InputError, exit_code
 from data.manifest import Manifest
 from data.store import write_json
@@ -150,13 +150,12 @@ def compare_arms(data: QualityData, predictions: Mapping[str, Sequence[Predictio
     groups, k = part["group_id"].to_numpy(), len(classes)
     truth = np.array([classes.index(label) for label in part["label"]])
     predicted = {name: np.stack([each.predicted for each in found]) for name, found in predictions.items()}
-    reference = next(iter(predicted.values()))
-    variance = seed_variance_of(truth, list(predicted.values()), k)
+    comparison = Comparison((Tested.of_classes(truth, groups, predicted, k),), k)
     return [
         ClassifierResult(
             setting=name,
-            estimate=estimate_arm(truth, own, groups, k, seed_variance=variance).balanced_accuracy,
-            difference=estimate_difference(truth, reference, own, groups, k, seed_variance=variance),
+            estimate=comparison.arm(name).balanced_accuracy,
+            difference=comparison.difference(name, next(iter(predicted))),
             seeds=len(own),
         )
         for name, own in predicted.items()

@@ -49,7 +49,7 @@ def _phantoms(study: StudyConfig, images: int) -> QualityData:
     """The study on other phantoms. The test part and the real images to compare with are a further sample of them."""
     phantom = dataclasses.replace(study.data.phantom, seed=PHANTOMS)
     data = dataclasses.replace(study.data, phantom=phantom)
-    study = dataclasses.replace(study, data=data, study_seed=study.study_seed + 1)
+    study = dataclasses.replace(study, data=data, study_seeds=(study.study_seed + 1,))
     folder, config = Path(study.output_dir) / "oracle", dataclasses.replace(OracleConfig(), pixels=study.pixels)
     model = train_oracle(folder, config, titled("oracle"))
     test = _with_own_ids(true_phantoms(folder, config, images))
@@ -77,7 +77,7 @@ def _photographs(study: StudyConfig, images: int) -> QualityData:
     prepared = prepare(study, StderrRunner())
     outer = prepared.split.train
     train = Manifest(outer.table.drop(columns=PART, errors="ignore"), outer.roots)
-    split = make_split(train, dataclasses.replace(study.split, n_splits=None, fold=0), study.study_seed)
+    split = make_split(train, dataclasses.replace(study.split, n_splits=None, fold=None), study.study_seed)
     prepared = dataclasses.replace(prepared, split=split)
     seen = {group for shots in prepared.shots.values() for group in shots.table["group_id"]}
     unseen = train.where(~train.table["group_id"].isin(seen))

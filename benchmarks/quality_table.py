@@ -58,7 +58,7 @@ def report(
     notes = [
         f"{images} images of each class and setting, the same image seeds and adapters; {data.description}.",
         f"Features: {data.extractor.name}. {_READING}",
-        *(f"Balanced accuracy: {classifiers[0].estimate.varied}." for _ in classifiers[:1]),
+        *("Balanced accuracy: intervals hold the test groups and the classifiers' seeds." for _ in classifiers[:1]),
         f"Images a second: {torch.get_num_threads()} threads, torch {version('torch')}, from the first batch's end.",
     ]
     not_measured = [f"Not measured: {name} ({why})." for name, why in missing.items()]

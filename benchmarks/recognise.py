@@ -88,7 +88,7 @@ def _before(plan: Plan, step: Step) -> Manifest:
         label=label,
         prompt=AdapterRecord.read(plan.target("finetune", label)).prompt,
         count=plan.prepared.synthetic_counts[label],
-        seed=study.study_seed,
+        seed=study.generator_seed,
         size=study.pixels.size,
         attributes=images_stage.attributes_for(plan.prepared, label),
     )

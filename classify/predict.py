@@ -126,17 +126,27 @@ def find_model(run: Path, arm: str | None = None, seed: int | None = None) -> Pa
     for folder in (run, run / "model"):
         if (folder / CONFIG).is_file():
             return folder
-    try:
-        arms: dict[str, dict[str, str]] = read_json(run / "run.json")["artifacts"]["arm"]
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise InputError(f"{run}: neither a finished run folder nor a classifier's model folder") from fault
+    study, arms = _arms_of(run)
     arm = list(arms)[-1] if arm is None else arm
     if arm not in arms:
         raise InputError(f"{run}: has no arm {arm!r}; give --arm {' or '.join(arms)}")
     key = next(iter(arms[arm])) if seed is None else str(seed)
     if key not in arms[arm]:
         raise InputError(f"{run}: arm {arm!r} has no seed {key}; give --seed {' or '.join(arms[arm])}")
-    return run / arms[arm][key] / "model"
+    return study / arms[arm][key] / "model"
+
+
+def _arms_of(run: Path) -> tuple[Path, dict[str, dict[str, str]]]:
+    """A finished run's artefacts' folder, which is the study's for a repeat, and each arm's artefacts by seed."""
+    try:
+        record = read_json(run / "run.json")
+        repeats, is_repeat = record.get("repeats"), record.get("config", {}).get("is_repeat")
+        arms: dict[str, dict[str, str]] = {} if repeats else record["artifacts"]["arm"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise InputError(f"{run}: neither a finished run folder nor a classifier's model folder") from fault
+    if repeats:
+        raise InputError(f"{run}: is a study of several repeats; give the folder of one, e.g. {run / repeats[0]}")
+    return run.absolute().parents[1] if is_repeat else run, arms
 
 
 def folder_of_images(folder: Path) -> Manifest:

@@ -60,7 +60,7 @@ RENAMED: Mapping[str, str] = {  # keys from before 0.1.0, and their present name
         checkpoint_every="checkpointing_steps",
     ),
     **_renamed("prompts.", picture="modality", subject="superclass", words="class_names", phrases="templates"),
-    **_renamed("", photographs="embed_real_images", runs="output_dir"),
+    **_renamed("", photographs="embed_real_images", runs="output_dir", study_seed="study_seeds"),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from prefect.states import Completed
 
 from data.errors import InputError, TrainingError, exit_code
 
-USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g. configs/demo.yaml study_seed=1"
+USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g. configs/demo.yaml 'study_seeds=[1]'"
 
 
 @flow(name="augment-and-evaluate", flow_run_name="{config}", persist_result=False)

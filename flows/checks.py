@@ -1,6 +1,8 @@
-"""Checks of a plan before any of its steps is made: the base's provenance, and the disk."""
+"""Checks of the plans of a run before any of their steps is made: the base's provenance, and the disk."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from augment.base.config import BaseConfig
 from augment.base.provenance import base_provenance
@@ -10,10 +12,14 @@ from flows.plan import Plan
 from flows.steps import Runner
 
 
-def check(plan: Plan, run: Runner) -> None:
-    """Raise DataError for a base that has seen validation or test images, InputError for a run that does not fit."""
-    refuse_used_base(plan)
-    run("disk", "", lambda _: check_disk(plan))
+def check(plans: Sequence[Plan], run: Runner) -> None:
+    """Raise DataError for a base that has seen validation or test images, InputError for a run that does not fit.
+
+    `plans` are those of all repeats.
+    """
+    for plan in plans:
+        refuse_used_base(plan)
+    run("disk", "", lambda _: check_disk(*plans))
 
 
 def refuse_used_base(plan: Plan) -> None:

@@ -95,10 +95,10 @@ def report(folder: Annotated[Path, Parameter(help="the folder of a finished run"
 
 @app.command
 def pool(
-    *folders: Annotated[Path, Parameter(help="the folder of each fold's finished run")],
+    *folders: Annotated[Path, Parameter(help="the folder of each repeat's finished run")],
     out: Annotated[Path | None, Parameter(help="where to write (default: NAME-pooled beside the runs)")] = None,
 ) -> int:
-    """Pool the folds of a cross-validation into one report."""
+    """Pool a study's repeats (study seeds, generator seeds, folds) that ran one by one into one report."""
     from reports.pool import main as command  # noqa: PLC0415
 
     return command([*map(str, folders), *(["--out", str(out)] if out else [])])

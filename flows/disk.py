@@ -18,13 +18,13 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from data.errors import InputError
 from data.pixels import cache_bytes, cache_folder
 from data.store import partial_of
-from flows.plan import Plan
+from flows.plan import Plan, own_steps
 from flows.steps import Step, StepResult
 from flows.thumbnails import thumbnail_bytes
 
@@ -50,9 +50,9 @@ class DiskEstimate(StepResult):
         return sum(self.needed.values()) <= self.free + self.there
 
 
-def check_disk(plan: Plan) -> DiskEstimate:
-    """The estimate of a run that fits. Raises InputError for one that does not."""
-    found, folder = estimate(plan), plan.prepared.study.output_dir
+def check_disk(*plans: Plan) -> DiskEstimate:
+    """The estimate of a run that fits, of the plans of all its repeats. Raises InputError for one that does not."""
+    found, folder = estimate(*plans), plans[0].prepared.study.output_dir
     if not found.fits:
         raise InputError(
             f"output_dir={folder}: this run takes {in_words(found.needed, found.there)}, and {_size(found.free)} is "
@@ -61,12 +61,16 @@ def check_disk(plan: Plan) -> DiskEstimate:
     return found
 
 
-def estimate(plan: Plan) -> DiskEstimate:
-    """Bytes that the rest of a run takes at most, by kind, and the disk's free bytes."""
-    study = plan.prepared.study
-    left = [step for step in plan.steps if not step.is_finished]
-    decoded = _decoded(plan, left)
-    needed = by_kind(left) | {"decoded pixels": sum(decoded.values()), "tables and report": _tables(plan)}
+def estimate(*plans: Plan) -> DiskEstimate:
+    """Bytes that the rest of a run takes at most, by kind, and the disk's free bytes; of all its repeats' plans.
+
+    A step that several repeats share is counted once.
+    """
+    study = plans[0].prepared.study
+    by_plan = [[step for step in own if not step.is_finished] for own in own_steps(plans)]
+    left = list(chain.from_iterable(by_plan))
+    decoded, tables = _decoded(plans, left), sum(map(_tables, plans))
+    needed = by_kind(*by_plan) | {"decoded pixels": sum(decoded.values()), "tables and report": tables}
     needed = {kind: size for kind, size in needed.items() if size}
     begun = sum(_bytes_in(partial_of(step.target)) for step in left)
     cached = sum(min(size, _bytes_in(folder)) for folder, size in decoded.items())
@@ -83,13 +87,13 @@ def estimate(plan: Plan) -> DiskEstimate:
     )
 
 
-def by_kind(left: Sequence[Step]) -> dict[str, int]:
+def by_kind(*repeats: Sequence[Step]) -> dict[str, int]:
     """Bytes that these steps keep, by kind, and the checkpoints of the piece of work that holds most at a time."""
     needed: dict[str, int] = {}
-    for step in left:
+    for step in chain.from_iterable(repeats):
         if step.disk.kept:
             needed[step.disk.kind] = needed.get(step.disk.kind, 0) + step.disk.kept
-    groups = [list(steps) for _, steps in groupby(left, key=lambda step: step.group or step.id)]
+    groups = [list(steps) for left in repeats for _, steps in groupby(left, key=lambda step: step.group or step.id)]
     needed["checkpoints on the way"] = max((_checkpoints(steps) for steps in groups), default=0)
     return needed
 
@@ -109,12 +113,11 @@ def _checkpoints(steps: Sequence[Step]) -> int:
     return sum(disk.checkpoint for disk in saving) + max(again, default=0)
 
 
-def _decoded(plan: Plan, left: Sequence[Step]) -> dict[Path, int]:
+def _decoded(plans: Sequence[Plan], left: Sequence[Step]) -> dict[Path, int]:
     """The caches that are still asked for, and the bytes that they may come to hold."""
-    prepared = plan.prepared
-    study = prepared.study
+    study, made = plans[0].prepared.study, sum(plan.prepared.most_made for plan in plans)
     sizes = sorted({size for step in left for size in step.disk.pixel_sizes})
-    n = len(prepared.images.manifest) + prepared.most_made
+    n = len(plans[0].prepared.images.manifest) + made
     configs = [replace(study.pixels, size=size) for size in sizes]
     return {cache_folder(study.cache, config): cache_bytes(n, config) for config in configs}
 

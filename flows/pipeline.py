@@ -17,12 +17,12 @@ from flows.checks import check
 from flows.execute import run_group, set_up_libraries
 from flows.full_disk import disk_full_as_input_error
 from flows.plan import Plan
-from flows.prepare import prepare
+from flows.prepare import prepare_repeats
 from flows.provenance import write_provenance
-from flows.record import write_run
-from flows.show_plan import write_plan
+from flows.record import write_repeats, write_run
+from flows.show_plan import write_plans
 from flows.stages.table import STAGES, make_plan
-from flows.steps import Runner, StepResult
+from flows.steps import Runner, StepResult, in_repeat
 from flows.study import StudyConfig
 from flows.thumbnails import remove_real_images, write_thumbnails
 from reports.render import write_report
@@ -40,7 +40,7 @@ class RunResult(StepResult):
 
 
 def run_study(study: StudyConfig, run: Runner) -> RunResult:
-    """Run the study, keeping what is finished from an earlier run.
+    """Run the study, each of its repeats in turn, keeping what is finished from an earlier run.
 
     Raises InputError for what a user can fix, TrainingError for training that failed.
     """
@@ -49,19 +49,27 @@ def run_study(study: StudyConfig, run: Runner) -> RunResult:
     with run_lock(study), disk_full_as_input_error(study.output_dir):
         if not study.embed_real_images:
             remove_real_images(study.folder)
-        prepared = prepare(study, run)  # read the images; divide them so that no leakage group is in two parts
-        plan = make_plan(prepared)  # every adapter, image set and classifier that the config asks for
-        check(plan, run)  # the base has seen no validation or test image; the disk has room
-        write_plan(plan)
-        results = run_plan(plan, run)  # fine-tune, generate, train; each classifier reads the test part once
-        write_provenance(plan)  # the leakage groups that each part has seen, along its whole lineage
-        return run("report", "", lambda _: report(plan, results, started))
+        prepared = prepare_repeats(study, run)  # read the images; divide them so that no leakage group is in two parts
+        plans = [make_plan(each) for each in prepared]  # every adapter, image set and classifier that is asked for
+        check(plans, run)  # the base has seen no validation or test image; the disk has room
+        write_plans(study, plans)
+        run.expect(_pieces(plans))
+        for plan in plans:
+            found = run_repeat(plan, in_repeat(run, plan.prepared.study.title), started)
+            started = datetime.now(UTC)
+        return found if len(plans) == 1 else run("report", "of all repeats", lambda _: pooled_report(study))
+
+
+def run_repeat(plan: Plan, run: Runner, started: datetime) -> RunResult:
+    """Make what one repeat's plan asks for, and its own report."""
+    results = run_plan(plan, run)  # fine-tune, generate, train; each classifier reads the test part once
+    write_provenance(plan)  # the leakage groups that each part has seen, along its whole lineage
+    return run("report", "", lambda _: report(plan, results, started))
 
 
 def run_plan(plan: Plan, run: Runner) -> list[StepResult]:
     """Make the plan's steps in order, and give the result of each."""
     groups = list(plan.groups())
-    run.expect(len(groups) + 1)  # and the report
     results: list[StepResult] = [plan.prepared.split_result]
     for number, steps in enumerate(groups):
         stage, what = steps[0].stage, ", ".join(step.what for step in steps)
@@ -73,21 +81,37 @@ def run_plan(plan: Plan, run: Runner) -> list[StepResult]:
 
 
 def report(plan: Plan, results: Sequence[StepResult], started: datetime) -> RunResult:
-    """Write run.json and thumbnails, then summary and report."""
-    start, folder = time.perf_counter(), plan.prepared.study.folder
+    """Write run.json and thumbnails, then summary and report, of one repeat."""
+    start = time.perf_counter()
     write_thumbnails(plan)
     write_run(plan, results, started)
-    page, summary = write_report(folder), folder / "summary.json"
+    return _reported(write_report(plan.prepared.study.records), start)
+
+
+def pooled_report(study: StudyConfig) -> RunResult:
+    """Write the study's own run.json, which names its repeats, then summary and report of all of them together."""
+    start = time.perf_counter()
+    write_repeats(study, "run.json")
+    return _reported(write_report(study.folder), start)
+
+
+def _reported(page: Path, start: float) -> RunResult:
+    summary = page.with_name("summary.json")
     return RunResult(
         stage="report",
         what="",
         seconds=round(time.perf_counter() - start, 2),
         reused=False,
-        folder=folder,
+        folder=page.parent,
         report=page,
         summary=summary,
         answer=answer(Summary.read(summary)),
     )
+
+
+def _pieces(plans: Sequence[Plan]) -> int:
+    """Pieces of work that follow: each plan's, its report, and that of all repeats where there are several."""
+    return sum(len(list(plan.groups())) + 1 for plan in plans) + (len(plans) > 1)
 
 
 @contextmanager

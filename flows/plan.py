@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -54,3 +54,13 @@ class Plan:
         """The steps by pieces of work: those of one group together, every other by itself."""
         for _, steps in groupby(self.steps, key=lambda step: step.group or step.id):
             yield tuple(steps)
+
+
+def own_steps(plans: Sequence[Plan]) -> list[list[Step]]:
+    """Each plan's steps, less those whose artefact a plan before it makes."""
+    made: set[Path] = set()
+    own = []
+    for plan in plans:
+        own.append([step for step in plan.steps if step.target not in made])
+        made |= {step.target for step in plan.steps}
+    return own

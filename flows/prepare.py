@@ -10,6 +10,7 @@ from augment.base.hub import resolve_revision
 from augment.prompts import require_labels
 from classify.model import build
 from classify.weights import refuse_weights
+from data.errors import DataError
 from data.manifest import contents_of
 from data.progress import Progress
 from data.sources.load import load_manifest
@@ -17,12 +18,18 @@ from data.splits.leakage import read_split
 from flows.execute import make_artefact
 from flows.prepared import Images, Prepared
 from flows.stages import split
-from flows.steps import Runner
+from flows.steps import Runner, StepResult, in_repeat
 from flows.study import StudyConfig
 
 
 def prepare(study: StudyConfig, run: Runner) -> Prepared:
-    """Read the images and divide them.
+    """Read the images of a single study and divide them, as `prepare_repeats` does."""
+    (prepared,) = prepare_repeats(study, run)
+    return prepared
+
+
+def prepare_repeats(study: StudyConfig, run: Runner) -> tuple[Prepared, ...]:
+    """Read the images, once, and divide them for each repeat of the study.
 
     A base that does not exist and a classifier that cannot be built are refused before any image is read. Raises
     InputError.
@@ -33,12 +40,19 @@ def prepare(study: StudyConfig, run: Runner) -> Prepared:
     classifier_bytes = _classifier_bytes(study)
     images = run("read images", study.data.source, lambda progress: read_images(study, progress))
     require_labels(study.prompts, images.manifest.labels)
+    return tuple(_divide(repeat, images, classifier_bytes, in_repeat(run, repeat.title)) for repeat in study.repeats())
+
+
+def _divide(study: StudyConfig, images: Images, classifier_bytes: int, run: Runner) -> Prepared:
     step = split.plan(study, images)
-    result = run(
-        "split",
-        "",
-        lambda progress: make_artefact(step, lambda folder: split.make(study, images, folder, progress)),
-    )
+
+    def divide(progress: Progress) -> StepResult:
+        try:
+            return make_artefact(step, lambda folder: split.make(study, images, folder, progress))
+        except DataError as fault:  # a small data set may be divisible by some seeds alone
+            raise (DataError(f"{study.title}: {fault}") if study.title else fault) from fault
+
+    result = run("split", "", divide)
     parts = read_split(step.target, images.manifest.roots)
     refuse_weights(study.classifier.weights, parts)
     return Prepared(study, images, parts, result, classifier_bytes)

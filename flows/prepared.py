@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from augment.context import Context
@@ -12,6 +12,7 @@ from classify.arms import Arm, limit_to_shots
 from classify.mix import Coding
 from data.manifest import Manifest, identity_of
 from data.splits.class_counts import fill_counts
+from data.splits.duplicates import Links
 from data.splits.split import Split, few_shot, first_photographs
 from flows.steps import StepResult
 from flows.study import StudyConfig
@@ -21,10 +22,11 @@ SPARE = 1.5  # images generated for each that a gated arm needs
 
 @dataclass(frozen=True, kw_only=True)
 class Images(StepResult):
-    """The data set, and the SHA-256 of every image's bytes by its id."""
+    """The data set, the SHA-256 of every image's bytes by its id, and its leakage groups once they were looked for."""
 
     manifest: Manifest
     contents: Mapping[str, str]
+    joined: dict[str, tuple[Manifest, Links]] = field(default_factory=dict, compare=False, repr=False)  # by geometry
 
     @property
     def outcome(self) -> str:
@@ -110,6 +112,6 @@ class Prepared:
 
     @property
     def context(self) -> Context:
-        """The settings that the stages of `augment` share."""
+        """The settings that the stages of `augment` share; its seed is the generator's."""
         study = self.study
-        return Context(pixels=study.pixels, prompts=study.prompts, seed=study.study_seed, cache=study.cache)
+        return Context(pixels=study.pixels, prompts=study.prompts, seed=study.generator_seed, cache=study.cache)

@@ -51,7 +51,7 @@ def write_provenance(plan: Plan) -> None:
             split.refuse_seen(row.seen, by=f"{row.kind} {row.name}")
     whole = Manifest.concat(*split.parts().values())
     write_json(
-        plan.prepared.study.folder / PROVENANCE,
+        plan.prepared.study.records / PROVENANCE,
         {
             "groups": {name: int(part.table["group_id"].nunique()) for name, part in split.parts().items()},
             "rows": [row.counts(split) for row in rows],

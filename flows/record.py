@@ -1,4 +1,7 @@
-"""run.json: the record of a finished run, for the report: config, versions, machine, artefacts and timings."""
+"""run.json: the record of a finished run, for the report: config, versions, machine, artefacts and timings.
+
+Each repeat of a study has one; the study's own names them.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from data.store import read_json, write_json
 from flows.inputs import LIBRARIES
 from flows.plan import Plan
 from flows.steps import Step, StepResult
+from flows.study import StudyConfig
 
 
 def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> None:
@@ -30,18 +34,28 @@ def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> N
         "config": to_dict(study),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
         "machine": _machine() | {"device": read_json(arm / "cost.json")["device"]},
-        "seeds": {"study_seed": study.study_seed, "seeds": study.seeds},
+        "seeds": {"study_seed": study.study_seed, "generator_seed": study.generator_seed, "seeds": study.seeds},
         "base": base_identity(plan.base),
         "regime": "limited" if study.split.limit_real_to_shots else "shots",
         "rare": study.split.rare,
         "arms": study.arm_names,
         "classes": plan.prepared.split.train.labels,
         "artifacts": _artefacts(plan, plan.steps),
-        "timings": [
-            {"stage": each.stage, "what": each.what, "seconds": each.seconds, "reused": each.reused} for each in results
-        ],
+        "timings": [_timing(each, study.folder) for each in results],
     }
-    write_json(study.folder / "run.json", run)
+    write_json(study.records / "run.json", run)
+
+
+def write_repeats(study: StudyConfig, name: str) -> None:
+    """Write the record of a study that is repeated, run.json or plan.json: its config and its repeats' folders."""
+    repeats = [repeat.records.relative_to(study.folder).as_posix() for repeat in study.repeats()]
+    write_json(study.folder / name, {"name": study.name, "config": to_dict(study), "repeats": repeats})
+
+
+def _timing(result: StepResult, folder: Path) -> dict[str, Any]:
+    """What a step took; its folder within the run tells which repeats share it."""
+    timing = {name: getattr(result, name) for name in ("stage", "what", "seconds", "reused")}
+    return timing | {"folder": result.folder.relative_to(folder).as_posix()}
 
 
 def _artefacts(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:

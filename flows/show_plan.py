@@ -1,4 +1,4 @@
-"""A plan shown before it is run, and written into the run folder: which steps, what is there, how much disk.
+"""Plans shown before they are run, and written into the run folder: which steps, what is there, how much disk.
 
 `lesionloom plan CONFIG` prints it and makes nothing: what must be made to know the steps (phantoms, the split) is made
 in a temporary folder.
@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -21,17 +22,28 @@ from data.progress import Progress
 from data.store import RECORD, write_json
 from flows.checks import refuse_used_base
 from flows.disk import estimate
-from flows.plan import Plan
-from flows.prepare import prepare
+from flows.plan import Plan, own_steps
+from flows.prepare import prepare_repeats
+from flows.record import write_repeats
 from flows.stages.table import make_plan
-from flows.steps import Result
+from flows.steps import Result, Step
 from flows.study import StudyConfig, load_study
 
 PLAN = "plan.json"
 
 
-def write_plan(plan: Plan) -> None:
-    """Write the plan into the run folder: the config, and each step's digest, needs, device and artefact."""
+def write_plans(study: StudyConfig, plans: Sequence[Plan]) -> None:
+    """Write the plan of each repeat beside its records, and where there are several, the study's own, which names them.
+
+    A plan is the config, and each step's digest, needs, device and artefact.
+    """
+    if len(plans) > 1:
+        write_repeats(study, PLAN)
+    for plan in plans:
+        _write_plan(plan)
+
+
+def _write_plan(plan: Plan) -> None:
     study = plan.prepared.study
     steps = {
         step.id: {
@@ -42,34 +54,52 @@ def write_plan(plan: Plan) -> None:
         }
         for step in plan.steps
     }
-    write_json(study.folder / PLAN, {"config": to_dict(study), "digest": plan.digest, "steps": steps})
+    write_json(study.records / PLAN, {"config": to_dict(study), "digest": plan.digest, "steps": steps})
 
 
-def plan_without_writing(study: StudyConfig) -> Plan:
-    """The plan of a study; nothing of it is made. Raises InputError.
+def plans_without_writing(study: StudyConfig) -> tuple[Plan, ...]:
+    """The plan of each repeat of a study; nothing of it is made. Raises InputError.
 
     The images are read and divided in a temporary folder, from a copy of what an earlier run knows of them.
     """
     with tempfile.TemporaryDirectory(prefix="lesionloom-plan-") as folder:
         temporary = dataclasses.replace(study, output_dir=folder)
         _copy_known(study, temporary)
-        return _moved(make_plan(prepare(temporary, _Quiet())), Path(folder), study.output_dir)
+        plans = [make_plan(prepared) for prepared in prepare_repeats(temporary, _Quiet())]
+        return tuple(_moved(plan, Path(folder), study.output_dir) for plan in plans)
 
 
-def show_plan(plan: Plan, console: Console) -> None:
-    """Print the steps with what they need and what is there, then counts and disk."""
+def show_plans(plans: Sequence[Plan], console: Console) -> None:
+    """Print each repeat's steps with what they need and what is there, then counts and disk.
+
+    A step that a repeat shares with one before it is listed there alone.
+    """
+    first, own = plans[0].prepared, own_steps(plans)
+    images = f"{len(first.images.manifest):,} images of {len(first.split.train.labels)} classes"
+    console.print(images, end="\n" if plans[1:] else "")
+    for plan, steps in zip(plans, own, strict=True):
+        _show_repeat(plan, steps, console)
+    steps = list(chain.from_iterable(own))
+    left, repeats = sum(not step.is_finished for step in steps), f" of {len(plans)} repeats" if len(plans) > 1 else ""
+    estimated = estimate(*plans).outcome
+    console.print(f"\n{len(steps)} steps{repeats}, {left} to be made; disk: {estimated}", soft_wrap=True)
+
+
+def _show_repeat(plan: Plan, own: Sequence[Step], console: Console) -> None:
+    prepared = plan.prepared
+    parts = ", ".join(f"{name} {len(part):,}" for name, part in prepared.split.parts().items())
+    title = prepared.study.title
+    console.print(f"\n{title}: {parts}" if title else f": {parts}")
+    added = ", ".join(f"{label} {count:,}" for label, count in prepared.fill_counts.items())
+    console.print(f"images that the filled arms add: {added}\n")
     table = Table(box=None, pad_edge=False)
     for column in ("step", "needs", "state"):
         table.add_column(column)
-    for step in plan.steps:
+    for step in own:
         table.add_row(step.id, ", ".join(step.needs) or "-", "finished" if step.is_finished else "to be made")
-    split, left = plan.prepared.split, sum(not step.is_finished for step in plan.steps)
-    parts = ", ".join(f"{name} {len(part):,}" for name, part in split.parts().items())
-    console.print(f"{len(plan.prepared.images.manifest):,} images of {len(split.train.labels)} classes: {parts}")
-    added = ", ".join(f"{label} {count:,}" for label, count in plan.prepared.fill_counts.items())
-    console.print(f"images that the filled arms add: {added}\n")
     console.print(table)
-    console.print(f"\n{len(plan.steps)} steps, {left} to be made; disk: {estimate(plan).outcome}", soft_wrap=True)
+    if shared := len(plan.steps) - len(own):
+        console.print(f"{shared} more as above: the same artefacts")
 
 
 def _copy_known(study: StudyConfig, to: StudyConfig) -> None:
@@ -110,9 +140,10 @@ def show(config: Path, overrides: Sequence[str] = ()) -> int:
     def work() -> int:
         study = load_study(config, overrides)
         console.print(f"reading the images of {config}; nothing is written to {study.folder}")
-        plan = plan_without_writing(study)
-        refuse_used_base(plan)
-        show_plan(plan, console)
+        plans = plans_without_writing(study)
+        for plan in plans:
+            refuse_used_base(plan)
+        show_plans(plans, console)
         return 0
 
     return exit_code(work)

@@ -3,6 +3,9 @@
     python -m flows.step CONFIG STEP [key=value ...]        e.g. configs/demo.yaml "arm real 0"
     python -m flows.step RUN STEP                           RUN: the folder of a run that has begun, e.g. runs/demo
 
+Of a study that is repeated, CONFIG is told which repeat by study_seeds=[1], split.fold=2 and the like, and RUN is a
+repeat's folder, e.g. runs/my-study/repeats/seed-1.
+
 The plan is made anew from the config; a step is known by its id and digest, so the artefact lies where a run looks for
 it. What the step needs must be finished.
 """
@@ -49,20 +52,38 @@ def make_step(plan: Plan, name: str, run: Runner, digest: str | None = None) -> 
     return run(step.stage, step.what, lambda progress: run_group(plan, (step,), progress))
 
 
+def single(study: StudyConfig, source: Path) -> StudyConfig:
+    """The study itself, if it has one repeat. Raises ConfigError for several, as a step is of one."""
+    repeats = study.repeats()
+    if len(repeats) == 1:
+        return study
+    first = repeats[0]
+    overrides = [f"study_seeds=[{first.study_seed}]"]
+    overrides += [f"generator_seeds=[{first.generator_seed}]"] if study.generator_seeds else []
+    overrides += [f"split.fold={first.split.fold}"] if first.split.fold is not None else []
+    raise ConfigError(
+        f"{source}: has {len(repeats)} repeats, and a step is of one; add {' '.join(overrides)}, or give the folder of "
+        f"a repeat that has begun, e.g. {first.records}"
+    )
+
+
 def study_of(source: Path, overrides: Sequence[str] = ()) -> tuple[StudyConfig, dict[str, str]]:
-    """The study of a config, or of a run folder with the digests of its steps. Raises ConfigError."""
+    """The study of a config, or of a run's or a repeat's folder with the digests of its steps. Raises ConfigError."""
     if not source.is_dir():
-        return load_study(source, overrides), {}
+        return single(load_study(source, overrides), source), {}
     if overrides:
         raise ConfigError(f"{source}: a run's config cannot be overridden; give the YAML file instead")
     try:
         record = read_json(source / PLAN)
         place = source.resolve()  # the folder may have been moved, and `.` has no name
+        if record["config"]["is_repeat"]:
+            place = place.parents[1]
         here = {"name": place.name, "output_dir": str(place.parent)}
         study = parse(StudyConfig, {**record["config"], **here}, str(source / PLAN))
-        return study, {name: step["digest"] for name, step in record["steps"].items()}
+        digests = {name: step["digest"] for name, step in record.get("steps", {}).items()}
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ConfigError(f"{source}: holds no {PLAN} of a run; give a config, or a run folder") from fault
+    return single(study, source), digests
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

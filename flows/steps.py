@@ -101,3 +101,20 @@ class Runner(Protocol):
 
     def __call__(self, stage: str, what: str, work: Callable[[Progress], Result]) -> Result:
         """Run one piece of work and return what it returns."""
+
+
+def in_repeat(run: Runner, title: str) -> Runner:
+    """A runner that says of each piece of work which repeat of the study it is for; itself where there is one."""
+    return _InRepeat(run, title) if title else run
+
+
+@dataclass(frozen=True)
+class _InRepeat:
+    run: Runner
+    title: str  # e.g. "seed 1, fold 2"
+
+    def expect(self, pieces: int) -> None:
+        self.run.expect(pieces)
+
+    def __call__(self, stage: str, what: str, work: Callable[[Progress], Result]) -> Result:
+        return self.run(stage, f"{what} ({self.title})".strip(), work)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,8 @@ from data.pixels import PixelConfig
 from data.sources.external import ExternalArm
 from data.sources.load import DataConfig
 from data.splits.split import SplitConfig
+
+REPEATS = "repeats"  # the folder within a run that holds each repeat's records
 
 
 def _known_arm(name: str) -> str:
@@ -49,7 +53,9 @@ class StudyConfig:
     """Which data, base and models a study compares, and how."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "study"  # folder under output_dir
-    study_seed: Seed = 0  # of the split, the few-shot images, the adapters and the synthetic images
+    study_seeds: tuple[Seed, ...] = (0,)  # of the split and the few-shot images; the study is repeated for each
+    generator_seeds: tuple[Seed, ...] = ()  # of adapters and synthetic images, for each study seed; (): the study's own
+    is_repeat: bool = False  # one of several repeats, whose records have a folder of their own; set by `repeats`
     data: DataConfig = DataConfig()
     pixels: PixelConfig = PixelConfig()
     split: SplitConfig = SplitConfig()
@@ -70,9 +76,11 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         """Refuse combinations that no study can have."""
-        for name, values in (("arms", self.arm_names), ("seeds", self.seeds), ("split.rare", self.split.rare)):
+        each_once = {"arms": self.arm_names, "seeds": self.seeds, "study_seeds": self.study_seeds}
+        for name, values in (each_once | {"split.rare": self.split.rare}).items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must name at least one, each once, not {list(values)}")
+        self._refuse_repeats()
         if self.arms[0] != "real":
             raise ValueError("arms must begin with 'real', which the others are compared with")
         if self.random_split and self.split.limit_real_to_shots:
@@ -86,6 +94,59 @@ class StudyConfig:
                 f"base.pretrain.model.image_size is {own.model.image_size}, pixels.size {self.pixels.size}; "
                 "a base is trained at the study's size, so make them equal"
             )
+
+    def _refuse_repeats(self) -> None:
+        """Refuse generator seeds that are named twice or change nothing, and several repeats in one of several."""
+        if len(set(self.generator_seeds)) != len(self.generator_seeds):
+            raise ValueError(f"generator_seeds must name each once, not {list(self.generator_seeds)}")
+        if len(self.generator_seeds) > 1 and not self.trains_on("synthetic"):
+            raise ValueError("generator_seeds are those of synthetic images, which no arm trains on; leave them out")
+        if self.is_repeat and self.n_repeats > 1:
+            raise ValueError("is_repeat is set, so give one study seed, one generator seed and one fold")
+
+    @property
+    def n_repeats(self) -> int:
+        """How many repeats the study has: study seeds x generator seeds x folds."""
+        return len(self.study_seeds) * max(1, len(self.generator_seeds)) * len(self._folds)
+
+    @property
+    def _folds(self) -> Sequence[int | None]:
+        """The folds that are run in turn; None for a split that is no fold."""
+        each = self.split.n_splits is not None and self.split.fold is None
+        return range(self.split.n_splits or 0) if each else (self.split.fold,)
+
+    def repeats(self) -> tuple[StudyConfig, ...]:
+        """The study for each study seed, generator seed and fold alone, the folds in turn; itself where it is one.
+
+        All have one folder: artefacts are named by what they depend on, so that equal ones are made once.
+        """
+        if self.n_repeats == 1:
+            return (self,)
+        generators: list[tuple[Seed, ...]] = [(seed,) for seed in self.generator_seeds] or [()]
+        return tuple(
+            dataclasses.replace(
+                self, study_seeds=(seed,), generator_seeds=generator, is_repeat=True,
+                split=dataclasses.replace(self.split, fold=fold),
+            )
+            for seed, generator, fold in product(self.study_seeds, generators, self._folds)
+        )  # fmt: skip
+
+    @property
+    def study_seed(self) -> int:
+        """The study seed of a single study: of split and few-shot images."""
+        return self.study_seeds[0]
+
+    @property
+    def generator_seed(self) -> int:
+        """The generator seed of a single study: of adapters and synthetic images."""
+        return self.generator_seeds[0] if self.generator_seeds else self.study_seed
+
+    @property
+    def repeat(self) -> tuple[tuple[str, int], ...]:
+        """What tells a repeat from the others: its study seed, and generator seed and fold where the config has any."""
+        generator = [("generator", self.generator_seed)] if self.generator_seeds else []
+        fold = [("fold", self.split.fold)] if self.split.fold is not None else []
+        return (("seed", self.study_seed), *generator, *fold)
 
     @property
     def arm_names(self) -> tuple[str, ...]:
@@ -109,8 +170,19 @@ class StudyConfig:
 
     @property
     def folder(self) -> Path:
-        """The run's folder."""
+        """The run's folder, which holds the artefacts of all repeats."""
         return Path(self.output_dir) / self.name
+
+    @property
+    def records(self) -> Path:
+        """The folder of plan, records and report: the run's, or the repeat's within it where there are several."""
+        name = "-".join(f"{what}-{number}" for what, number in self.repeat)
+        return self.folder / REPEATS / name if self.is_repeat else self.folder
+
+    @property
+    def title(self) -> str:
+        """The repeat in words, e.g. "seed 1, fold 2"; "" where there is one."""
+        return ", ".join(f"{what} {number}" for what, number in self.repeat) if self.is_repeat else ""
 
     @property
     def cache(self) -> Path:

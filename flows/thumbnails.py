@@ -13,6 +13,7 @@ from data.pixels import PixelConfig, read_image
 from data.store import temporary_of
 from flows.plan import Plan
 from flows.stages import external, images
+from flows.study import REPEATS
 
 FOLDER = "thumbs"
 _MOST, _EDGE = 12, 96  # images a class and source; pixels
@@ -28,8 +29,13 @@ def remove_real_images(run_folder: Path) -> None:
 
     Done before any work, so that an interrupted run leaves none. Raises InputError for a file that stays.
     """
-    thumbs, report = run_folder.glob(f"{FOLDER}/*/real-*.jpg"), run_folder / "report.html"
-    for path in (*thumbs, report, *run_folder.glob(temporary_of(report, "*").name)):
+    for folder in (run_folder, *run_folder.glob(f"{REPEATS}/*")):
+        _remove(folder)
+
+
+def _remove(records: Path) -> None:
+    thumbs, report = records.glob(f"{FOLDER}/*/real-*.jpg"), records / "report.html"
+    for path in (*thumbs, report, *records.glob(temporary_of(report, "*").name)):
         try:
             path.unlink(missing_ok=True)
         except OSError as fault:
@@ -42,7 +48,7 @@ def remove_real_images(run_folder: Path) -> None:
 def write_thumbnails(plan: Plan) -> None:
     """Write all thumbnails anew: none stays of a label, an arm or an image that the study no longer has."""
     study, split = plan.prepared.study, plan.prepared.split
-    folder = study.folder / FOLDER
+    folder = study.records / FOLDER
     if folder.exists():
         shutil.rmtree(folder)
     if study.embed_real_images:

@@ -12,6 +12,7 @@ from augment.methods import record as adapter_record
 from augment.methods.record import AdapterRecord
 from classify import record as arm_record
 from classify.record import ArmRecord
+from classify.tested import Tested
 from data.errors import InputError
 from reports.evaluation import Evaluation
 from reports.schema import ArmTraining, ExternalImages, FineTune, RandomSplitScore
@@ -74,14 +75,14 @@ def random_split_score(run: RunFolder, seeds: tuple[str, ...]) -> RandomSplitSco
     """The figure that a random split would have reported; each image is its own group, as a random split takes them."""
     found = [run.json(run.artifact("random_split", seed), "random_split.json") for seed in seeds]
     truth, name = found[0]["truth"], "random split"
-    evaluation = Evaluation(
-        truth=np.asarray(truth, dtype=np.int64),
-        groups=np.arange(len(truth)).astype(np.str_),
-        classes=tuple(found[0]["classes"]),
-        seeds=seeds,
-        predicted={name: np.stack([np.asarray(one["predicted"], dtype=np.int64) for one in found])},
-        seeds_vary=False,
+    classes = tuple(found[0]["classes"])
+    tested = Tested.of_classes(
+        np.asarray(truth, dtype=np.int64),
+        np.arange(len(truth)).astype(np.str_),
+        {name: np.stack([np.asarray(one["predicted"], dtype=np.int64) for one in found])},
+        len(classes),
     )
+    evaluation = Evaluation(repeats=(tested,), classes=classes, seeds=seeds, seeds_vary=False)
     score = replace(
         evaluation.balanced_accuracy(name),
         varied="its test images, each taken as drawn by itself, as one who splits so would take them; the seeds are "

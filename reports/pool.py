@@ -1,8 +1,9 @@
-"""The folds of a cross-validation as one study: every image is tested once, by classifiers that have not seen it.
+"""The repeats of a study in one report: the folds of a cross-validation, several study seeds or generator seeds.
 
     python -m reports.pool runs/my-study-0 runs/my-study-1 ... [--out FOLDER]
 
-writes summary.json and report.html, the page of one run with the folds named, into FOLDER (runs/my-study-pooled).
+writes summary.json and report.html, the page of one run with its repeats named, into FOLDER (runs/my-study-pooled). A
+study that repeats itself, by `study_seeds` or `split.n_splits` of its config, has that report from its own run.
 """
 
 from __future__ import annotations
@@ -10,77 +11,29 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from classify.comparison import Bootstrap
 from data.errors import exit_code
-from data.store import write_text
-from reports.evaluation import Evaluation
-from reports.folds import open_folds, shared_config
-from reports.pictures import take_turns
-from reports.probe import pooled_probe
-from reports.render import render
-from reports.run_folder import RunFolder
-from reports.schema import ArmTraining, Fold, Results, SplitCounts, Summary
-from reports.summary import evaluation_of, results_of, summarise
-
-
-def pool(runs: Sequence[Path], beside: Path) -> Summary:
-    """All folds in one summary, whose pictures are named from the folder `beside`.
-
-    Raises InputError for runs that are not the folds of one study.
-    """
-    opened = open_folds(runs)
-    folds = [summarise(run.path) for run in opened]
-    first, folders, name = folds[0], [run.path for run in opened], _name(opened[0])
-    results = _results(_concatenate([evaluation_of(run) for run in opened]), first, len(folds))
-    return replace(
-        first,
-        **vars(results),
-        name=name,
-        started=min(fold.started for fold in folds),
-        finished=max(fold.finished for fold in folds),
-        training={arm: _mean_training([fold.training[arm] for fold in folds]) for arm in first.arms},
-        finetunes={},
-        gallery={label: take_turns([f.gallery[label] for f in folds], folders, beside) for label in first.gallery},
-        random_split=None,
-        probe=pooled_probe([fold.probe for fold in folds]),
-        split=_split([fold.split for fold in folds]),
-        base=_side_by_side([fold.base for fold in folds]),
-        timings=tuple(
-            replace(timing, what=f"{timing.what}, fold {n}".lstrip(", "))
-            for n, fold in enumerate(folds)
-            for timing in fold.timings
-        ),
-        versions=_side_by_side([fold.versions for fold in folds]),
-        machine=_side_by_side([fold.machine for fold in folds]),
-        config=shared_config(opened[0]) | {"name": name},
-        folds=tuple(_fold(n, fold) for n, fold in enumerate(folds)),
-    )
+from reports.pooled import pool
+from reports.render import write_page
+from reports.run_folder import RunFolder, repeats_of
 
 
 def write_pooled(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the pooled summary and report, and give the report's path."""
-    folder = out or runs[0].with_name(f"{_name(RunFolder.open(runs[0]))}-pooled")
-    summary = pool(runs, folder)
-    folder.mkdir(parents=True, exist_ok=True)  # pictures are found from there
-    page = render(summary, folder)
-    summary.write(folder / "summary.json")
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
+    """Write the pooled summary and report, and give the report's path. A study's folder stands for all its repeats."""
+    found = list(chain.from_iterable(repeats_of(run) or (run,) for run in runs))
+    name = _name(RunFolder.open(found[0]))
+    folder = out or runs[0].with_name(f"{name}-pooled")
+    return write_page(pool(found, folder, name), folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m reports.pool", description="Pool the runs of a cross-validation's folds into one report."
+        prog="python -m reports.pool", description="Pool the runs of a study's repeats into one report."
     )
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folder of each fold's finished run")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folder of each repeat's finished run")
     parser.add_argument("--out", type=Path, help="where to write (default: NAME-pooled beside the runs)")
     options = parser.parse_args(arguments)
     return exit_code(lambda: _pool(options.runs, options.out))
@@ -92,80 +45,8 @@ def _pool(runs: Sequence[Path], out: Path | None) -> int:
 
 
 def _name(run: RunFolder) -> str:
-    """Name of the study: `my-study` where the fold's run is `my-study-0`."""
+    """Name of the study: `my-study` where a repeat's run is `my-study-0`."""
     return re.sub(r"-\d+$", "", str(run.record["name"]))
-
-
-def _concatenate(folds: Sequence[Evaluation]) -> Evaluation:
-    """All test parts as one."""
-    one = folds[0]
-    return Evaluation(
-        truth=np.concatenate([fold.truth for fold in folds]),
-        groups=np.concatenate([fold.groups for fold in folds]),
-        classes=one.classes,
-        seeds=one.seeds,
-        predicted={arm: np.concatenate([fold.predicted[arm] for fold in folds], axis=1) for arm in one.predicted},
-    )
-
-
-def _results(whole: Evaluation, first: Summary, folds: int) -> Results:
-    """Scores and comparisons of all folds together, with what varied under them."""
-    results, varied = results_of(whole, first.external), _varied(whole, folds)
-    return replace(
-        results,
-        balanced_accuracy={arm: replace(score, varied=varied) for arm, score in results.balanced_accuracy.items()},
-        weighted_recall={arm: replace(score, varied=varied) for arm, score in results.weighted_recall.items()},
-        differences=tuple(replace(difference, varied=varied) for difference in results.differences),
-    )
-
-
-def _varied(whole: Evaluation, folds: int) -> str:
-    seeds = whole.seed_variance.in_words(folds) if whole.seed_variance else "one seed"
-    groups = f"{len(np.unique(whole.groups)):,} leakage groups of the {folds} folds’ test parts together"
-    fixed = "each fold’s split, few-shot images and generators are fixed"
-    return f"{Bootstrap().resamples} draws of the {groups}; {seeds}; {fixed}"
-
-
-def _mean_training(folds: Sequence[ArmTraining]) -> ArmTraining:
-    """What the classifiers of an arm were trained on, on average over the folds."""
-    counts = {
-        label: {source: round(sum(fold.counts[label][source] for fold in folds) / len(folds)) for source in sources}
-        for label, sources in folds[0].counts.items()
-    }
-    steps = {f"{n}, seed {seed}": step for n, fold in enumerate(folds) for seed, step in fold.best_steps.items()}
-    seconds = sum(fold.seconds for fold in folds)
-    return ArmTraining(counts=counts, steps=folds[0].steps, best_steps=steps, seconds=seconds)
-
-
-def _split(folds: Sequence[SplitCounts]) -> SplitCounts:
-    """The test parts of all folds; the rest of a fold's split, and its provenance, are in its own report."""
-    return replace(
-        folds[0],
-        shared_groups=sum(fold.shared_groups for fold in folds),
-        parts={f"fold {n}": fold.parts["test"] for n, fold in enumerate(folds)},
-        provenance=(),
-        base_has_seen=" / ".join(dict.fromkeys(fold.base_has_seen for fold in folds)),
-    )
-
-
-def _side_by_side(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One record of all; where they differ, their values are joined by a slash."""
-    keys = dict.fromkeys(chain.from_iterable(records))
-    values = {key: list(dict.fromkeys(str(record.get(key)) for record in records)) for key in keys}
-    return {key: records[0].get(key) if len(texts) == 1 else " / ".join(texts) for key, texts in values.items()}
-
-
-def _fold(number: int, summary: Summary) -> Fold:
-    rows = [row for row in summary.split.provenance if row.kind != "figures"]
-    return Fold(
-        fold=number,
-        run=summary.name,
-        images=summary.test_images,
-        groups=summary.test_groups,
-        balanced_accuracy={arm: score.mean for arm, score in summary.balanced_accuracy.items()},
-        seen_of_test=sum(row.test for row in rows),
-        is_complete=all(row.is_complete for row in rows),
-    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from data.errors import exit_code
 from data.store import write_text
 from reports import coding, figures, lineage, numbers, text
 from reports.pictures import picture_uri
+from reports.pooled import pool
+from reports.run_folder import repeats_of
 from reports.summary import summarise
 
 if TYPE_CHECKING:
@@ -77,13 +79,21 @@ def render(summary: Summary, run_folder: Path) -> str:
 
 
 def write_report(run_folder: Path) -> Path:
-    """Write summary.json and report.html into a finished run's folder, and give the report's path."""
-    summary = summarise(run_folder)
-    page = render(summary, run_folder)
-    summary.write(run_folder / "summary.json")
-    path = run_folder / "report.html"
-    write_text(path, page)
-    return path
+    """Write summary.json and report.html into a finished run's folder, and give the report's path.
+
+    Those of a study that is repeated are of all its repeats together.
+    """
+    repeats = repeats_of(run_folder)
+    return write_page(pool(repeats, run_folder) if repeats else summarise(run_folder), run_folder)
+
+
+def write_page(summary: Summary, folder: Path) -> Path:
+    """Write summary.json and report.html into a folder, from which the summary's pictures are found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = render(summary, folder)
+    summary.write(folder / "summary.json")
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

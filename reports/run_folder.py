@@ -1,10 +1,12 @@
 """A finished run folder, read file by file; whatever is missing or broken is named with its fix.
 
-Only what lies inside the folder is read, so that a report can be drawn again on another machine.
+Only what lies inside the folder is read, so that a report can be drawn again on another machine. A study that is
+repeated has a folder of records for each repeat within its own, `repeats/seed-1`, whose artefacts lie in the study's.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +29,7 @@ _RECORD_KEYS = (
     "name", "started", "finished", "config", "versions", "machine", "seeds", "base", "regime", "rare", "arms",
     "classes", "artifacts", "timings",
 )  # fmt: skip
+REPEATS = "repeats"  # the folder within a study that holds each repeat's records
 _PICTURES = (".jpg", ".jpeg", ".png")
 _FIX = "delete its folder and start the run again"
 _FIX_RUN = "start the run again to write it anew"
@@ -47,10 +50,19 @@ class RunFolder:
         if not (path / "run.json").is_file():
             raise InputError(f"{path}/run.json: is not there, so the run has not ended; start it again to finish it")
         record = _json(path / "run.json", _FIX_RUN)
+        if repeats := repeats_of(path):
+            raise InputError(f"{path}: is a study of several repeats; give the folder of one, e.g. {repeats[0]}")
         missing = [key for key in _RECORD_KEYS if key not in record] if isinstance(record, dict) else ["everything"]
         if missing:
             raise InputError(f"{path}/run.json: lacks {', '.join(missing)}; {_FIX_RUN}")
+        if record["config"].get("is_repeat") and path.absolute().parent.name != REPEATS:
+            raise InputError(f"{path}: is a repeat of a study; it must lie within the study, in its folder {REPEATS}")
         return RunFolder(path, record)
+
+    @property
+    def study(self) -> Path:
+        """The study's folder, which holds the artefacts: the run folder itself, or that in which this repeat lies."""
+        return self.path.absolute().parents[1] if self.record["config"].get("is_repeat") else self.path
 
     def artifact(self, *keys: str) -> Path:
         """Folder of an artifact, e.g. `artifact("arm", "real", "0")`."""
@@ -62,7 +74,7 @@ class RunFolder:
             raise InputError(f"{self.path}/run.json: names no folder for {name}; start the run again to finish it")
         if PurePosixPath(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
             raise InputError(f"{self.path}/run.json: the folder for {name} is {entry!r}; it must lie within the run")
-        return self.path / entry
+        return self.study / entry
 
     def names(self, kind: str) -> tuple[str, ...]:
         """What the artifacts of a kind are recorded under, e.g. the labels of fine-tunes; () where there are none."""
@@ -116,7 +128,23 @@ class RunFolder:
     def pictures(self, folder: Path, pattern: str = "*") -> tuple[str, ...]:
         """Pictures whose name fits, relative to the run folder, in counting order."""
         found = [p for p in folder.glob(pattern) if p.suffix.lower() in _PICTURES and p.is_file()]
-        return tuple(p.relative_to(self.path).as_posix() for p in sorted(found, key=lambda p: (len(p.name), p.name)))
+        ordered = sorted(found, key=lambda p: (len(p.name), p.name))
+        return tuple(Path(os.path.relpath(p, self.path)).as_posix() for p in ordered)
+
+
+def repeats_of(folder: Path) -> tuple[Path, ...]:
+    """The folders of a study's repeats, as its run.json names them; () for a single run and for any other folder.
+
+    Raises InputError for one that would lie outside.
+    """
+    try:
+        names = read_json(folder / "run.json")["repeats"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise InputError(f"{folder}/run.json: names the repeat {name!r}; it must lie within the run")
+    return tuple(folder / name for name in names)
 
 
 def _require_file(path: Path, fix: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from classify.significance import McNemar
 from data.errors import InputError
 from data.splits.leakage import PartCounts
 from data.store import read_json, write_json
@@ -31,19 +32,38 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Interval):
-    """A figure of one arm, between 0 and 1, averaged over the seeds."""
+class VariancePart:
+    """One source of a figure's variance."""
 
-    per_seed: dict[str, float | None]  # seed -> figure
-    varied: str  # what varied under the interval, in words
+    name: str  # test lesions, classifier seeds or draw
+    share: float  # of the whole variance
+    freedom: float  # degrees of freedom of its estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Interval):
+    """A figure of one arm, between 0 and 1, averaged over the seeds, then over the repeats."""
+
+    per_seed: dict[str, float | None]  # seed, or repeat and seed -> figure
+    varied: str  # what varied under the interval, and what did not, in words
+    parts: tuple[VariancePart, ...] = ()  # of what varied
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecallScore(Score):
-    """Recall of one class in one arm; Wilson interval, from the hits just below the seeds' mean to those just above."""
+    """Recall of one class in one arm."""
 
     images: int  # of the class in the test part
     groups: int  # leakage groups that these images come from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Test images of one class that each arm classified correctly, on average over seeds and repeats."""
+
+    images: float  # of the class in a test part
+    first: float
+    second: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +76,12 @@ class Difference(Interval):
     verdict: Verdict  # of `first`: "unclear" where the interval holds 0
     by_class: dict[str, Interval]  # label -> difference in recall
     varied: str
+    parts: tuple[VariancePart, ...] = ()
+    smallest: float | None = None  # effect that 80 % of such studies would have seen
+    p_value: float | None = None  # two-sided, of the interval's own error
+    p_holm: float | None = None  # adjusted for all comparisons that the report claims; None: it is not among them
+    mcnemar: tuple[McNemar, ...] = ()  # by repeat, on probabilities averaged over the seeds
+    found: dict[str, Found] = field(default_factory=dict)  # label ->
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +151,7 @@ class SplitCounts:
     shared_groups: int  # groups that are in two parts: 0, or the study is invalid
     parts: dict[str, PartCounts]
     random_split_leaks: tuple[Leak, ...]
-    provenance: tuple[ProvenanceRow, ...]  # none for pooled folds
+    provenance: tuple[ProvenanceRow, ...]  # none for pooled repeats
     base_has_seen: str  # "unknown" for a base from a hub; "" where no arm uses a base
     test: str  # "by share", "official" or "fold 0 of 5"
     left_out: int  # images that share a group with an official test set
@@ -158,11 +184,14 @@ class ProbeScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fold:
-    """One fold of a cross-validation whose folds are pooled."""
+class Repeat:
+    """One repeat of a study whose repeats are pooled."""
 
-    fold: int
-    run: str  # name of its run, whose own report has the details
+    name: str  # what tells it from the others, e.g. "study seed 1, fold 2"
+    run: str  # folder of its records, whose own report has the details, from the pooled report's
+    study_seed: int
+    generator_seed: int
+    fold: int | None
     images: int  # in its test part
     groups: int
     balanced_accuracy: dict[str, float | None]  # arm ->
@@ -194,11 +223,14 @@ class Results:
     differences: tuple[Difference, ...]  # the headline's first
     without_test_images: tuple[str, ...]  # classes that balanced accuracy leaves out
     confusion: dict[str, tuple[tuple[int, ...], ...]]  # arm -> [true class][predicted class], images over all seeds
+    ensemble: dict[str, Score] = field(default_factory=dict)  # arm -> of probabilities averaged over its seeds
+    chance: float = 0.0  # balanced accuracy of guessing, or of always naming one class
+    commonest: float = 0.0  # plain accuracy of always naming the commonest class of the test part
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(Results):
-    """One run, or the pooled folds of one study, in numbers."""
+    """One run, or the pooled repeats of one study, in numbers."""
 
     name: str
     started: str  # ISO 8601
@@ -207,7 +239,8 @@ class Summary(Results):
     regime: str  # "shots": only the generator sees few images; "limited": the classifier too
     rare: tuple[str, ...]
     seeds: tuple[int, ...]  # of the classifier
-    study_seed: int  # of few-shot subset, fine-tune and synthetic images
+    study_seeds: tuple[int, ...]  # of split and few-shot subset; several for pooled repeats
+    generator_seeds: tuple[int, ...]  # of fine-tune and synthetic images
     training: dict[str, ArmTraining]  # arm ->
     finetunes: dict[str, FineTune]  # label ->
     gallery: dict[str, dict[str, tuple[str, ...]]]  # label -> "real", "synthetic" or external arm -> paths in the run
@@ -220,7 +253,7 @@ class Summary(Results):
     machine: dict[str, Any]
     config: dict[str, Any]
     probe: dict[str, ProbeScore] = field(default_factory=dict)  # arm ->; empty where the study had no probe
-    folds: tuple[Fold, ...] = ()  # of a cross-validation, pooled; none for one run
+    repeats: tuple[Repeat, ...] = ()  # pooled; none for one run
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

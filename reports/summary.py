@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from classify.tested import Tested
 from data.errors import InputError
 from reports.arms import arms_of, comparisons
 from reports.artifacts import arm_training, external_images, finetune, random_split_score
@@ -43,14 +44,15 @@ def _summarise(run: RunFolder) -> Summary:
         regime=record["regime"],
         rare=tuple(record["rare"]),
         seeds=tuple(record["seeds"]["seeds"]),
-        study_seed=record["seeds"]["study_seed"],
+        study_seeds=(record["seeds"]["study_seed"],),
+        generator_seeds=(record["seeds"].get("generator_seed", record["seeds"]["study_seed"]),),
         **vars(results_of(evaluation, run.names("external"))),
-        training={arm: arm_training(run, arm, seeds) for arm in evaluation.predicted},
+        training={arm: arm_training(run, arm, seeds) for arm in evaluation.arms},
         finetunes={label: finetune(run, label) for label in run.names("finetune")},
         gallery={label: thumbnails(run, label) for label in evaluation.classes},
         external={arm: external_images(run, arm) for arm in run.names("external")},
         random_split=random_split_score(run, seeds) if run.names("random_split") else None,
-        probe=probe_scores(run, evaluation.predicted, seeds),
+        probe=probe_scores(run, evaluation.arms, seeds),
         split=split_counts(run),
         base=record["base"],
         timings=tuple(_timing(timing) for timing in record["timings"]),
@@ -71,32 +73,37 @@ def evaluation_of(run: RunFolder) -> Evaluation:
         raise InputError(f"{folder / 'test.csv'}: holds {what}; start the run again to write it anew")
     images, seeds = list(test["image_id"]), tuple(str(seed) for seed in run.record["seeds"]["seeds"])
     numbers = {label: k for k, label in enumerate(classes)}
-    return Evaluation(
+    tested = Tested(
         truth=np.asarray([numbers[label] for label in test["label"]], dtype=np.int64),
         groups=np.asarray(test["group_id"].to_list(), dtype=np.str_),
-        classes=classes,
-        seeds=seeds,
-        predicted={
-            arm: np.stack([run.probabilities(arm, seed, images, classes).argmax(axis=1) for seed in seeds])
+        probabilities={
+            arm: np.stack([run.probabilities(arm, seed, images, classes) for seed in seeds])
             for arm in run.record["arms"]
         },
+        name=str(run.record["name"]),
     )
+    return Evaluation(repeats=(tested,), classes=classes, seeds=seeds)
 
 
 def results_of(evaluation: Evaluation, external: Collection[str]) -> Results:
     """Scores and comparisons; `external`: the arms whose images another program made."""
-    arms = arms_of(evaluation.predicted, external)
+    arms = arms_of(evaluation.arms, external)
+    pairs = comparisons(list(arms.values()))
+    claimed = sum(arms[first].is_generated for first, _ in pairs)  # they come first
     return Results(
         classes=evaluation.classes,
         arms=tuple(arms),
-        test_images=len(evaluation.truth),
-        test_groups=len(np.unique(evaluation.groups)),
+        test_images=evaluation.images,
+        test_groups=evaluation.groups,
         balanced_accuracy={arm: evaluation.balanced_accuracy(arm) for arm in arms},
         weighted_recall={arm: evaluation.weighted_recall(arm) for arm in arms},
         per_class_recall={arm: evaluation.recalls(arm) for arm in arms},
-        differences=evaluation.differences(comparisons(list(arms.values()))),
+        differences=evaluation.differences(pairs, claimed or len(pairs)),
         without_test_images=evaluation.without_images,
         confusion={arm: evaluation.confusion(arm) for arm in arms},
+        ensemble={arm: evaluation.ensemble(arm) for arm in arms},
+        chance=1 / (len(evaluation.classes) - len(evaluation.without_images)),
+        commonest=evaluation.commonest,
     )
 
 

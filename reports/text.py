@@ -10,7 +10,7 @@ from reports.arms import arms_of
 from reports.numbers import count, listing, point_interval, points, share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from classify.arms import Arm
     from reports.schema import Difference, Summary
@@ -122,14 +122,34 @@ def classifier(summary: Summary) -> str:
             return f"{network}, initialised from the weights in {weights}"
 
 
-def command(summary: Summary) -> str:
-    """The command that runs the study again; for pooled folds, a loop over them."""
-    run = "lesionloom run study.yaml"
-    if not summary.folds:
-        return run
-    folds = " ".join(str(fold.fold) for fold in summary.folds)
-    each = f"name={summary.name}-$fold split.fold=$fold"
-    return f"for fold in {folds}; do\n  {run} {each}\ndone\nlesionloom pool runs/{summary.name}-[0-9]*"
+def seeds(summary: Summary) -> str:
+    """Which seeds the study has, and what each determines."""
+    study, generator = summary.study_seeds, summary.generator_seeds
+    made = "the fine-tunes and the synthetic images"
+    verb = "determines" if len(study) == 1 else "determine"
+    if generator == study:
+        determined = f"Study {_seeds(study)} {verb} the split, the few-shot images, {made}"
+    else:
+        determined = f"Study {_seeds(study)} {verb} the split and the few-shot images, "
+        determined += f"generator {_seeds(generator)} {made}"
+    return f"{determined}; classifier {_seeds(summary.seeds)} what of training is random."
+
+
+def repeats(summary: Summary) -> str:
+    """What differs between the repeats of a study."""
+    text = ""
+    if len({one.fold for one in summary.repeats}) > 1:
+        each = "Of each seed every" if len(summary.repeats) > summary.config["split"]["n_splits"] else "Every"
+        text += (
+            f"{each} image is tested once, in the fold whose classifiers and generators have not seen it; no leakage "
+            "group is tested in two folds. "
+        )
+    if len(summary.study_seeds) > 1:
+        what = "its train and validation parts" if summary.split.test == "official" else "all of its parts"
+        text += f"Each study seed divides the images anew, {what}, and draws other few-shot images. "
+    if len({one.generator_seed for one in summary.repeats if one.study_seed == summary.study_seeds[0]}) > 1:
+        text += "Each generator seed makes the fine-tunes and the synthetic images anew from the same few-shot images. "
+    return text + "Each repeat’s own report tells how it was divided, and what each of its parts has seen."
 
 
 def class_name(summary: Summary, label: str) -> str:
@@ -163,7 +183,7 @@ def preview_step(path: str) -> str:
 def _of_interval(summary: Summary, first: Difference) -> str:
     tested = (
         f"{count(summary.test_images, 'test image')} in {count(summary.test_groups, 'leakage group')} and "
-        f"{count(len(summary.seeds) * max(1, len(summary.folds)), 'classifier')} an arm"
+        f"{count(len(summary.seeds) * max(1, len(summary.repeats)), 'classifier')} an arm"
     )
     match first.verdict:
         case "unclear":
@@ -193,3 +213,8 @@ def _against(summary: Summary, difference: Difference) -> str:
     if difference.mean is None or difference.low is None:
         return text
     return f"{text}, difference {points(difference.mean)} points {point_interval(difference)} (95 %)"
+
+
+def _seeds(numbers: Sequence[int]) -> str:
+    """Seeds in words, e.g. seed 0, or seeds 0 and 1."""
+    return f"seed{'' if len(numbers) == 1 else 's'} {listing(tuple(map(str, numbers)))}"

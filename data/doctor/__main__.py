@@ -42,7 +42,7 @@ OpenProgress = Callable[[str], AbstractContextManager[Progress]]  # by the title
 class DoctorConfig:
     """The sections of a study's config that the doctor reads, with the study's defaults."""
 
-    study_seed: Seed = 0
+    study_seeds: tuple[Seed, ...] = (0,)  # the first one's split is checked
     data: DataConfig = DataConfig()
     pixels: PixelConfig = PixelConfig()
     split: SplitConfig = SplitConfig()
@@ -72,11 +72,10 @@ def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> Validati
         check_files(manifest, infos, config.pixels, findings)
         if config.data.source == "table":
             check_unused(named, findings)
-        split = check_split(joined, config.split, config.study_seed, findings, config.fill_to)
+        seed = config.study_seeds[0] if config.study_seeds else 0
+        split = check_split(joined, config.split, seed, findings, config.fill_to)
         if split is not None:
-            study = StudyImages(
-                manifest=manifest, pixels=pixels, split=split, geometry=config.pixels, seed=config.study_seed
-            )
+            study = StudyImages(manifest=manifest, pixels=pixels, split=split, geometry=config.pixels, seed=seed)
             _check_arms(config, study, open_progress, findings)
     return ValidationReport(findings=findings, manifest=joined, infos=infos, split=split, config=config.split)
 

@@ -112,7 +112,7 @@ def check_split(
         return None
     for fold, split in enumerate(splits):
         _check_shots(split, config, seed, fill_to, f"fold {fold}: " if config.n_splits else "", findings)
-    return splits[config.fold]
+    return splits[config.fold or 0]
 
 
 def _check_shots(

@@ -32,14 +32,14 @@ class SplitConfig:
     test_size: Share = 0.3  # share of the images, evaluated once; ignored with n_splits or an official test set
     val_size: Share = 0.2  # share of the images (less an official test set), for choosing a checkpoint
     n_splits: Annotated[int, Field(ge=2)] | None = None  # k of a k-fold cross-validation; None = one split
-    fold: Annotated[int, Field(ge=0)] = 0  # which of the k folds, counted from 0, is the test part
+    fold: Annotated[int, Field(ge=0)] | None = None  # the k-fold's test part, counted from 0; None = each in turn
     rare: tuple[str, ...] = ("akiec", "df", "vasc")  # classes that get synthetic images
     shots: Annotated[int, Field(ge=1)] = 16  # images a rare class, of distinct lesions; at most
     limit_real_to_shots: bool = False  # True: the classifier too gets only these real images of rare classes
 
     def __post_init__(self) -> None:
         """Raises ValueError for a fold that is none of the k."""
-        if self.fold >= (self.n_splits or 1):
+        if self.fold is not None and self.fold >= (self.n_splits or 0):
             last = (
                 "`n_splits` is not set"
                 if self.n_splits is None
@@ -117,7 +117,8 @@ def make_split(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
 
 def make_folds(manifest: Manifest, config: SplitConfig, seed: int) -> Iterator[Split]:
     """The splits of a k-fold cross-validation: each image is in the test part of exactly one."""
-    return (make_split(manifest, replace(config, fold=fold), seed) for fold in range(config.n_splits or 1))
+    folds = range(config.n_splits) if config.n_splits else (None,)
+    return (make_split(manifest, replace(config, fold=fold), seed) for fold in folds)
 
 
 def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = refuse) -> None:
@@ -180,6 +181,8 @@ def _by_shares(manifest: Manifest, config: SplitConfig, seed: int) -> Split:
     if config.test_share + config.val_size >= 1:
         raise DataError(f"split: {shares} leaves nothing to train on; lower one")
     if config.n_splits:
+        if config.fold is None:
+            raise ValueError("a split is of one fold, and `fold` is not set; see `make_folds`")
         rest, test = _fold_parts(manifest, config.n_splits, seed, [config.fold])
     else:
         rest, test = _cut(manifest, config.test_size, seed)

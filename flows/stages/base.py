@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     """Train it and write a diffusers folder."""
     del step
     prepared = plan.prepared
-    base, part = prepared.study.base, part_of(prepared)
-    pretrain_own(base=base, part=part, context=prepared.context, out=folder, progress=progress)
+    study, part = prepared.study, part_of(prepared)
+    context = replace(prepared.context, seed=study.study_seed)  # one base for all generator seeds
+    pretrain_own(base=study.base, part=part, context=context, out=folder, progress=progress)
 
 
 def part_of(prepared: Prepared) -> Manifest:

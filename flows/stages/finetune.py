@@ -36,7 +36,7 @@ def _step(prepared: Prepared, label: str, own: Sequence[Step], disk: DiskUse) ->
         base=base.identity(prepared, own),
         finetune=result_settings(study.finetune),
         prompts=settings(study.prompts),
-        seed=study.study_seed,
+        seed=study.generator_seed,
     )
     return Step(
         stage="fine-tune",

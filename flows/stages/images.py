@@ -36,7 +36,7 @@ def _step(prepared: Prepared, adapter: Step) -> Step:
         adapter=adapter.digest,
         size=study.pixels.size,
         generate=study.generate.result_settings(),
-        seed=study.study_seed,
+        seed=study.generator_seed,
         attributes=digest(attributes),
     )
     return Step(
@@ -64,7 +64,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
         label=label,
         prompt=AdapterRecord.read(adapter).prompt,
         count=prepared.synthetic_counts[label],
-        seed=study.study_seed,
+        seed=study.generator_seed,
         size=study.pixels.size,
         attributes=attributes_for(prepared, label),
         adapter=adapter,

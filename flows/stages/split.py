@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
-from data.splits.duplicates import leakage_groups
+from data.splits.duplicates import Links, leakage_groups
 from data.splits.leakage import leakage_record, write_split
 from data.splits.split import make_split
 from flows.inputs import inputs, settings
@@ -33,8 +34,16 @@ def plan(study: StudyConfig, images: Images) -> Step:
 
 def make(study: StudyConfig, images: Images, folder: Path, progress: Progress) -> None:
     """Write train.csv, validation.csv, test.csv and leakage.json: groups joined, and what a random split would leak."""
-    small = PixelConfig(size=DUPLICATES_SIZE, geometry=study.pixels.geometry)
-    pixels = load_pixels(images.manifest, small, study.cache, progress)
-    joined, links = leakage_groups(images.manifest, pixels)
+    joined, links = _groups(study, images, progress)
     split = make_split(joined, study.split, study.study_seed)
     write_split(folder, split, leakage_record(joined, links, split, study.split, study.study_seed))
+
+
+def _groups(study: StudyConfig, images: Images, progress: Progress) -> tuple[Manifest, Links]:
+    """The images with their leakage groups; near-duplicates are searched once, whichever repeats divide the images."""
+    geometry = study.pixels.geometry
+    if geometry not in images.joined:
+        small = PixelConfig(size=DUPLICATES_SIZE, geometry=geometry)
+        pixels = load_pixels(images.manifest, small, study.cache, progress)
+        images.joined[geometry] = leakage_groups(images.manifest, pixels)
+    return images.joined[geometry]

@@ -9,8 +9,9 @@ from quality_table import ClassifierResult, ImageResult, _by_setting
 
 from augment.fidelity import Figure
 from augment.generate.config import GenerateConfig
-from classify.comparison import estimate_arm, estimate_difference
+from classify.comparison import Comparison
 from classify.metrics import wilson
+from classify.tested import Tested
 from data.errors import ConfigError
 from data.store import read_json
 from flows.prepare import prepare, read_images
@@ -99,14 +100,15 @@ def test_the_table_compares_each_setting_with_the_first():
 
     truth, groups = np.array([0, 0, 1, 1]), np.array(list("abcd"))
     right, wrong = np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]])
+    comparison = Comparison((Tested.of_classes(truth, groups, {"slow": right, "quick": wrong}, 2),), 2)
     classifiers = [
         ClassifierResult(
             setting=name,
-            estimate=estimate_arm(truth, predicted, groups, 2).balanced_accuracy,
-            difference=estimate_difference(truth, right, predicted, groups, 2),
+            estimate=comparison.arm(name).balanced_accuracy,
+            difference=comparison.difference(name, "slow"),
             seeds=1,
         )
-        for name, predicted in (("slow", right), ("quick", wrong))
+        for name in ("slow", "quick")
     ]
     lines = _by_setting([row("slow", 0.002, 9, 5.0), row("quick", 0.005, 7, 20.0)], classifiers, "slow").splitlines()
     slow, quick = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:])

@@ -203,3 +203,16 @@ def test_a_certain_classifier_writes_numbers_with_a_point(tmp_path):
     assert (tmp_path / "p.csv").read_text().splitlines()[1].count("0.0") == 6
     assert pd.read_csv(tmp_path / "p.csv").dtypes.iloc[1:].eq("float64").all()
     assert (Predictions.read(tmp_path / "p.csv").probabilities == certain.probabilities).all()
+
+
+def test_the_models_of_a_repeat_lie_in_the_study_s_folder_and_a_study_of_several_names_one(run, tmp_path):
+    record = json.loads((run / "run.json").read_text())
+    repeat = tmp_path / "study" / "repeats" / "seed-1"
+    repeat.mkdir(parents=True)
+    (repeat / "run.json").write_text(json.dumps({**record, "config": {"is_repeat": True}}))
+    assert find_model(repeat, "real") == tmp_path / "study/arm/real-0/model"
+    (tmp_path / "study" / "run.json").write_text(json.dumps({"repeats": ["repeats/seed-1"]}))
+    with pytest.raises(
+        InputError, match=r"is a study of several repeats; give the folder of one, e\.g\. .*/repeats/seed-1"
+    ):
+        find_model(tmp_path / "study")

@@ -57,9 +57,9 @@ def test_a_plan_is_checked_for_its_base_or_what_that_is_continued_from(
     plan = make_plan(prepare_study(study, make_split(drawn=False)))
     words = r"the base .*seen has seen 1 leakage groups of the test part"
     with pytest.raises(DataError, match=words):
-        check(plan, plain_runner)
+        check([plan], plain_runner)
     with pytest.raises(DataError, match=words):  # nor is a step of it made alone
         make_step(plan, plan.steps[0].id, plain_runner)
     unused = make_plan(dataclasses.replace(plan.prepared, study=dataclasses.replace(study, arms=("real",))))
-    check(unused, plain_runner)
+    check([unused], plain_runner)
     assert plain_runner.stages == ["disk"]

@@ -66,6 +66,18 @@ def test_decoded_pixels_are_counted_at_every_size_that_a_step_asks_for(plan):
     assert estimate(other).needed["decoded pixels"] == n * (small + large)
 
 
+def test_what_repeats_share_is_counted_once_and_their_records_each(plan):
+    alone, twice = estimate(plan).needed, estimate(plan, plan).needed
+    assert {kind: twice[kind] / size for kind, size in alone.items()} == {
+        "adapters": 1, "classifiers": 1, "checkpoints on the way": 1, "tables and report": 2,
+        "decoded pixels": pytest.approx(1, abs=0.5),  # more synthetic images are read
+    }  # fmt: skip
+    other = [dataclasses.replace(each, inputs={"seed": 1}) for each in plan.steps]
+    apart = estimate(plan, Plan(plan.prepared, tuple(other))).needed
+    assert apart["classifiers"] == 2 * alone["classifiers"]
+    assert apart["checkpoints on the way"] == alone["checkpoints on the way"]
+
+
 def test_the_estimate_is_one_line_with_the_largest_first():
     line = in_words({"adapters": 4_500_000, "decoded pixels": 7_900_000_000})
     assert line == "at most 7.9 GB by estimate (decoded pixels 7.9 GB, adapters 4.5 MB)"

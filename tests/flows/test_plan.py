@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from augment.base.config import BaseConfig
-from flows.plan import Plan
+from flows.plan import Plan, own_steps
 from flows.steps import Step
 from flows.study import StudyConfig
 
@@ -59,3 +59,10 @@ def test_plans_of_one_digest_make_the_same_in_the_same_order(plan):
     assert with_steps(plan, moved, *others).digest == plan.digest
     other = dataclasses.replace(first, inputs={"seed": 1})
     assert len({plan.digest, with_steps(plan, other, *others).digest, with_steps(plan, *others, first).digest}) == 3
+
+
+def test_a_step_that_an_earlier_plan_makes_too_is_that_one_s_own(plan, tmp_path):
+    first, second, *_ = plan.steps
+    other = step(tmp_path, "draw", "a", "both", seed=1)
+    plans = [plan, with_steps(plan, other, second), with_steps(plan, other, first)]
+    assert own_steps(plans) == [list(plan.steps), [other], []]

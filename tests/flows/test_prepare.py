@@ -11,7 +11,7 @@ from augment.base.config import BaseConfig
 from data.errors import ConfigError, DataError, InputError
 from data.store import file_sha256
 from flows import prepare as module
-from flows.prepare import prepare, read_images
+from flows.prepare import prepare, prepare_repeats, read_images
 from flows.study import StudyConfig
 
 
@@ -46,9 +46,20 @@ def test_images_are_read_and_divided_and_another_run_finds_them_divided(study, p
     assert sum(map(len, parts.values())) == len(first.images.manifest) == 36
     for name, part in again.split.parts().items():
         assert part.digest() == parts[name].digest()
-    other = prepare(dataclasses.replace(study, study_seed=1), plain_runner)
+    other = prepare(dataclasses.replace(study, study_seeds=(1,)), plain_runner)
     assert not other.split_result.reused
     assert other.split.test.digest() != first.split.test.digest()
+
+
+def test_the_images_are_read_once_and_divided_for_each_study_seed(study, plain_runner):
+    first, second = prepare_repeats(dataclasses.replace(study, study_seeds=(0, 1)), plain_runner)
+    assert plain_runner.stages == ["read images", "split", "split"]
+    assert first.images is second.images
+    assert first.split.test.digest() != second.split.test.digest()
+    assert [each.study.title for each in (first, second)] == ["seed 0", "seed 1"]
+    alone = prepare(dataclasses.replace(study, study_seeds=(1,)), plain_runner)
+    assert alone.split_result.reused
+    assert alone.split.test.digest() == second.split.test.digest()
 
 
 def test_the_bytes_of_a_classifier_are_those_of_its_weights_in_32_bits(study, plain_runner):

@@ -31,7 +31,7 @@ def test_the_generator_sees_a_few_train_images_of_each_rare_class(prepared):
 
 
 def test_the_study_s_seed_draws_the_few_images_and_not_the_classifiers_seeds(prepared):
-    drawn = {tuple(prepared(study_seed=seed).shots["df"].table["image_id"]) for seed in range(8)}
+    drawn = {tuple(prepared(study_seeds=(seed,)).shots["df"].table["image_id"]) for seed in range(8)}
     assert 1 < len(drawn) <= 3  # there are three pairs
     assert len({tuple(prepared(seeds=(seed,)).shots["df"].table["image_id"]) for seed in range(8)}) == 1
 
@@ -56,7 +56,7 @@ def test_images_are_drawn_only_of_classes_that_lack_some_and_only_for_an_arm_tha
 
 
 def test_the_stages_of_the_generator_share_the_study_s_settings(prepared, tmp_path):
-    context = prepared(study_seed=3, pixels=PixelConfig(size=32)).context
+    context = prepared(study_seeds=(3,), pixels=PixelConfig(size=32)).context
     assert (context.seed, context.pixels.size, context.cache) == (3, 32, tmp_path / "cache")
     assert context.prompts == StudyConfig().prompts
 

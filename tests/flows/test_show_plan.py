@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from flows.augment_and_evaluate import main as run
-from flows.show_plan import plan_without_writing, show_plan
+from flows.show_plan import plans_without_writing, show_plans
 from flows.study import load_study
 
 # diffusers' scheduler hands a tensor to numpy the old way
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ imp
 
 def shown(study):
     out = io.StringIO()
-    show_plan(plan_without_writing(study), Console(file=out, width=120, highlight=False))
+    show_plans(plans_without_writing(study), Console(file=out, width=120, highlight=False))
     return out.getvalue()
 
 
@@ -45,7 +45,7 @@ def test_after_a_run_the_plan_says_what_is_there_and_changes_nothing(small_study
     more = shown(load_study(small_study[0], [*overrides, "seeds=[0, 1]"]))
     assert re.search(r"^arm real 0 +- +finished", more, re.MULTILINE)
     assert re.search(r"^arm real 1 +- +to be made", more, re.MULTILINE)
-    other = shown(load_study(small_study[0], [*overrides, "study_seed=1"]))
+    other = shown(load_study(small_study[0], [*overrides, "study_seeds=[1]"]))
     assert "1 steps, 1 to be made" in other
     assert files(tmp_path) == before
 
@@ -64,3 +64,13 @@ def test_a_plan_of_images_that_have_changed_since_the_run_changes_nothing(small_
     before = files(tmp_path)
     assert "25 images of 3 classes" in shown(load_study(small_study[0], overrides))
     assert files(tmp_path) == before
+
+
+def test_what_repeats_share_is_listed_once(small_study, tmp_path):
+    own = [f"output_dir={tmp_path}", "study_seeds=[3]", "generator_seeds=[1, 2]"]
+    page = shown(load_study(small_study[0], [*small_study[1:], *own]))
+    assert re.search(r"^seed 3, generator 1: train \d+", page, re.MULTILINE)
+    assert page.count("arm real 0") == page.count("arm oversampled 0") == 1
+    assert page.count("arm synthetic 0") == page.count("fine-tune df  ") == 2
+    assert "2 more as above: the same artefacts" in page
+    assert "8 steps of 2 repeats, 8 to be made; disk: at most" in page

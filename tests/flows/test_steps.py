@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from flows.steps import GroupResult, Step, StepResult
+from flows.steps import GroupResult, Step, StepResult, in_repeat
 
 
 @pytest.fixture
@@ -36,3 +36,23 @@ def test_the_outcome_of_a_group_is_that_of_each_step():
     assert group.outcome == "df kept from before (took 2 s), vasc 2 s"
     alone = GroupResult(stage="fine-tune", what="df", seconds=1.6, reused=True, folder=None, parts=parts[:1])
     assert alone.outcome == "kept from before (took 2 s)"
+
+
+def test_a_piece_of_work_says_which_repeat_it_is_for():
+    asked = []
+
+    class Noting:
+        def expect(self, pieces):
+            asked.append(pieces)
+
+        def __call__(self, stage, what, work):
+            asked.append((stage, what))
+            return work
+
+    run = Noting()
+    assert in_repeat(run, "") is run
+    repeat = in_repeat(run, "seed 1, fold 2")
+    repeat.expect(3)
+    assert repeat("arm", "real 0", "the work") == "the work"
+    repeat("split", "", "the work")
+    assert asked == [3, ("arm", "real 0 (seed 1, fold 2)"), ("split", "(seed 1, fold 2)")]

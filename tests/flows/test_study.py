@@ -28,7 +28,7 @@ def test_every_config_of_the_repository_loads(path):
         ("classifier.step=3", "did you mean 'steps'"),
         ("finetune.steps=0", "finetune.steps"),
         ("arms=[synthetic]", "arms must begin with 'real'"),
-        ("study_seed=4294967295", "less than or equal to 4294967294"),  # scikit-learn's next seed must be below 2^32
+        ("study_seeds=[4294967295]", "less than or equal to 4294967294"),  # scikit-learn's next seed must be below 2^32
         ("seeds=[-1]", "greater than or equal to 0"),
         ("seeds=[1, 1]", "seeds must name at least one, each once"),
         ("arms=[real, {foldr: x}]", "did you mean 'folder'"),
@@ -36,6 +36,11 @@ def test_every_config_of_the_repository_loads(path):
         ("arms=[real, {folder: x, name: synthetic}]", "cannot be called 'synthetic'"),
         ("arms=[real, mixed]", "'mixed' is no arm; known: real, oversampled, autoencoded, synthetic, or {folder"),
         ("split.rare=[]", "split.rare must name at least one"),
+        ("study_seeds=[]", "study_seeds must name at least one, each once"),
+        ("study_seeds=[1, 1]", "study_seeds must name at least one, each once"),
+        ("generator_seeds=[1, 1]", "generator_seeds must name each once"),
+        ("split.fold=1", "there is no fold 1: `n_splits` is not set"),
+        ("study_seed=1", "study_seed: unknown key; it is called study_seeds now"),
         ("photographs=false", "photographs: unknown key; it is called embed_real_images now"),
         ("runs=x", "runs: unknown key; it is called output_dir now"),
         ("finetune.clip=1", "finetune.max_grad_norm"),
@@ -76,3 +81,42 @@ def test_settings_that_have_no_effect_are_refused():
     ):
         with pytest.raises(ConfigError, match=words):
             load_study(demo, overrides)
+
+
+def repeated(**settings):
+    return StudyConfig(name="one", output_dir="out", **settings)
+
+
+def test_a_study_of_one_seed_and_no_folds_is_its_own_repeat_in_the_run_s_folder():
+    study = repeated(study_seeds=(5,))
+    assert study.repeats() == (study,)
+    assert (study.records, study.title) == (study.folder, "")
+    assert (study.study_seed, study.generator_seed) == (5, 5)
+    fold = repeated(split={"n_splits": 4, "fold": 2})
+    assert fold.repeats() == (fold,)
+
+
+def test_a_study_is_repeated_for_each_study_seed_generator_seed_and_fold_with_records_of_their_own():
+    study = repeated(study_seeds=(3, 10), generator_seeds=(5, 6), split={"n_splits": 2})
+    repeats = study.repeats()
+    assert [(one.study_seed, one.generator_seed, one.split.fold) for one in repeats] == [
+        (seed, generator, fold) for seed in (3, 10) for generator in (5, 6) for fold in (0, 1)
+    ]
+    assert {one.folder for one in repeats} == {study.folder}
+    assert repeats[1].records == Path("out/one/repeats/seed-3-generator-5-fold-1")
+    assert repeats[1].title == "seed 3, generator 5, fold 1"
+    assert all(one.repeats() == (one,) for one in repeats)
+    assert len({one.records for one in repeats}) == 8
+
+
+def test_study_seeds_alone_are_the_generator_s_too():
+    one, other = repeated(study_seeds=(0, 1)).repeats()
+    assert (other.study_seed, other.generator_seed) == (1, 1)
+    assert (one.records.name, other.title) == ("seed-0", "seed 1")
+
+
+def test_generator_seeds_that_would_change_nothing_and_repeats_of_a_repeat_are_refused():
+    with pytest.raises(ValueError, match="generator_seeds are those of synthetic images, which no arm trains on"):
+        repeated(generator_seeds=(1, 2), arms=("real", "oversampled"))
+    with pytest.raises(ValueError, match="is_repeat is set, so give one study seed, one generator seed and one fold"):
+        repeated(study_seeds=(1, 2), is_repeat=True)

@@ -37,7 +37,7 @@ def gallery(train, tmp_path, monkeypatch):
         monkeypatch.setattr(thumbnails.external, "read_images", lambda plan, name: train.of("df"))
         prepared = SimpleNamespace(study=study, split=SimpleNamespace(train=train))
         write_thumbnails(SimpleNamespace(prepared=prepared, steps_of=lambda stage: [SimpleNamespace(what=arm)]))
-        thumbs = study.folder / "thumbs"
+        thumbs = study.records / "thumbs"
         return {path.relative_to(thumbs).as_posix(): path for path in thumbs.rglob("*") if path.is_file()}
 
     return written
@@ -69,6 +69,15 @@ def test_what_earlier_runs_kept_of_the_data_set_is_removed_and_nothing_else(gall
     assert kept["df/arm.theirs.-0.jpg"].exists()
     assert {path.name for path in folder.iterdir()} == {"thumbs", "run.json"}
     remove_real_images(tmp_path / "never-there")
+
+
+def test_real_images_of_repeats_are_removed_too(gallery, tmp_path):
+    kept = gallery(is_repeat=True)
+    assert all("one/repeats/seed-0/thumbs" in path.as_posix() for path in kept.values())
+    (tmp_path / "one" / "repeats" / "seed-0" / "report.html").write_text("x")
+    remove_real_images(tmp_path / "one")
+    assert not [path for name, path in kept.items() if name.startswith("df/real-") and path.exists()]
+    assert not (tmp_path / "one" / "repeats" / "seed-0" / "report.html").exists()
 
 
 def test_a_picture_that_cannot_be_removed_is_one_line(tmp_path, monkeypatch):

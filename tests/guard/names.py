@@ -39,7 +39,7 @@ random_split: true
 seeds: [0, 1]
 """,
     "dreambooth": """
-study_seed: 1
+study_seeds: [1]
 pixels: {size: 32, geometry: squash}
 split: {limit_real_to_shots: true, test_size: 0.25}
 base: {source: tiny}
@@ -51,7 +51,7 @@ classifier: {model: test_efficientnet, steps: 4, batch_size: 8, validate_every: 
 seeds: [0]
 """,
     "own-base": """
-study_seed: 2
+study_seeds: [2]
 pixels: {size: 32}
 base:
   source: pretrain

@@ -37,6 +37,12 @@ def make_run(tmp_path: Path) -> MakeRun:
     return lambda **changes: write_run(tmp_path / changes.pop("name", "demo"), **changes)
 
 
+@pytest.fixture
+def make_study(tmp_path: Path) -> MakeRun:
+    """A maker of the folders of studies that are repeated; every keyword of `write_study` can be changed."""
+    return lambda **changes: write_study(tmp_path / "study", **changes)
+
+
 def write_run(
     folder: Path,
     *,
@@ -52,14 +58,16 @@ def write_run(
     external: Mapping[str, Sequence[str] | None] | None = None,
     random_split: bool = False,
     fold: tuple[int, int] | None = None,
+    study_seed: Sequence[int] = (0,),
 ) -> Path:
     """Write a run folder. `skill`: the logit that the right class gets in each arm; `absent`: classes not in test.
 
-    `external`: what the generators of further arms have seen, None where it is not known; `fold`: which of how many.
+    `external`: what the generators of further arms have seen, None where it is not known; `fold`: which of how many;
+    `study_seed`: it and, where it is another, the generator's.
     """
     external = dict(external or {})
     arms = (*arms, *external)
-    rng = np.random.default_rng(7 + (fold[0] if fold else 0))
+    rng = np.random.default_rng([7 + (fold[0] if fold else 0), *filter(None, study_seed)])
     folder.mkdir(parents=True)
     strength = dict.fromkeys(arms, 1.5) | dict(skill or {})
     test = {label: TEST.get(label, 10) for label in classes if label not in set(absent)}
@@ -92,9 +100,37 @@ def write_run(
                       else ("real",))  # fmt: skip
     _write_provenance(folder, classes, arms, external)
     record = _record(folder.name, classes=classes, rare=rare, arms=arms, seeds=seeds, regime=regime, source=source,
-                     artifacts=artifacts, fold=fold)  # fmt: skip
+                     artifacts=artifacts, fold=fold, seed=study_seed)  # fmt: skip
     write_json(folder / "run.json", record)
     return folder
+
+
+def write_study(folder: Path, seeds: Sequence[Sequence[int]], **changes: Any) -> Path:
+    """Write the folder of a study that is repeated over these seeds: artefacts in it, records in `repeats`."""
+    names = []
+    for number, seed in enumerate(seeds):
+        made = write_run(folder / f"of-{number}", study_seed=seed, **changes)
+        names.append("repeats/" + "-".join(f"{what}-{n}" for what, n in zip(("seed", "generator"), seed, strict=False)))
+        records = folder / names[-1]
+        records.mkdir(parents=True)
+        for name in ("thumbs", "provenance.json", "run.json"):
+            (made / name).rename(records / name)
+        record = json.loads((records / "run.json").read_text())
+        record["config"] |= {"is_repeat": True, "name": folder.name}
+        record |= {"name": folder.name, "artifacts": _within(record["artifacts"], made.name)}
+        write_json(records / "run.json", record)
+    write_json(folder / "run.json", {"name": folder.name, "config": {}, "repeats": names})
+    return folder
+
+
+def _within(artifacts: Any, folder: str) -> Any:
+    if isinstance(artifacts, str):
+        return f"{folder}/{artifacts}"
+    return {name: _within(entry, folder) for name, entry in artifacts.items()}
+
+
+def _seeds_of(seed: Sequence[int]) -> dict[str, list[int]]:
+    return {"study_seeds": [seed[0]], "generator_seeds": list(seed[1:])}
 
 
 def write_json(path: Path, value: object) -> None:
@@ -257,7 +293,7 @@ def _picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (
 
 def _record(
     name: str, *, classes: Sequence[str], rare: Sequence[str], arms: Sequence[str], seeds: Sequence[int], regime: str,
-    source: str, artifacts: dict[str, Any], fold: tuple[int, int] | None,
+    source: str, artifacts: dict[str, Any], fold: tuple[int, int] | None, seed: Sequence[int],
 ) -> dict[str, Any]:  # fmt: skip
     timing = [
         {"stage": "split", "what": "1,074 images", "seconds": 2.1, "reused": False},
@@ -270,9 +306,10 @@ def _record(
     return {
         "name": name, "started": "2026-11-21T09:00:00+00:00", "finished": "2026-11-21T09:06:12+00:00",
         "config": {
-            "name": name, "study_seed": 0, "data": {"source": source, "folder": None}, "pixels": {"size": 64},
+            "name": name, **_seeds_of(seed), "is_repeat": False, "data": {"source": source, "folder": None},
+            "pixels": {"size": 64},
             "split": {"rare": list(rare), "shots": 8, "limit_real_to_shots": regime == "limited",
-                      "n_splits": fold[1] if fold else None, "fold": fold[0] if fold else 0},
+                      "n_splits": fold[1] if fold else None, "fold": fold[0] if fold else None},
             "base": {"source": "tiny", "revision": None}, "finetune": {"method": "lora", "rank": 16, "steps": 200},
             "generate": {"steps": 20, "guidance_scale": 2.0}, "prompts": {"class_names": {}},
             "classifier": {"model": "efficientnet_b0", "weights": "none", "steps": 200},
@@ -281,7 +318,8 @@ def _record(
         },
         "versions": {"python": "3.11.9", "torch": "2.15.0", "diffusers": "0.42.1"},
         "machine": {"system": "Linux", "processor": "x86_64, 2 cores", "accelerator": "none"},
-        "seeds": {"study_seed": 0, "seeds": list(seeds)}, "base": {"source": "tiny", "sha256": "ab" * 32},
+        "seeds": {"study_seed": seed[0], "generator_seed": seed[-1], "seeds": list(seeds)},
+        "base": {"source": "tiny", "sha256": "ab" * 32},
         "regime": regime, "rare": list(rare), "arms": list(arms), "classes": list(classes), "artifacts": artifacts,
         "timings": timing,
     }  # fmt: skip

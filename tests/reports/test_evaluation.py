@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from classify.metrics import wilson
+from classify.tested import Tested
 from reports.evaluation import Evaluation, none_if_nan, verdict
 
 TRUTH = np.array([0] * 10 + [1] * 6 + [2] * 4)
 
 
-def _evaluation(**arms):
+def _evaluation(*more, **arms):
     seeds = tuple(str(i) for i in range(len(next(iter(arms.values())))))
     groups = np.array([f"g{i // 2}" for i in range(len(TRUTH))])
-    return Evaluation(truth=TRUTH, groups=groups, classes=("a", "b", "c"), seeds=seeds,
-                      predicted={arm: np.array(rows) for arm, rows in arms.items()})  # fmt: skip
+    repeats = tuple(
+        replace(Tested.of_classes(TRUTH, groups, {arm: np.array(rows) for arm, rows in each.items()}, 3), name=f"r{n}")
+        for n, each in enumerate((arms, *more))
+    )
+    return Evaluation(repeats=repeats, classes=("a", "b", "c"), seeds=seeds)
 
 
 def _noisy(seed, share):
@@ -35,20 +40,53 @@ def test_scores_are_scikit_learns_averaged_over_the_seeds():
         assert score.low < score.mean < score.high
 
 
-def test_a_recall_has_its_images_groups_and_wilson_interval():
-    predicted = TRUTH.copy()
-    predicted[:3] = 1
-    recall = _evaluation(real=[predicted]).recalls("real")["a"]
-    assert (recall.images, recall.groups, recall.mean) == (10, 5, 0.7)
-    assert (recall.low, recall.high) == (wilson(7, 10).low, wilson(7, 10).high)
-
-
-def test_a_mean_between_two_counts_has_an_interval_that_holds_both():
+def test_a_recall_has_its_images_its_groups_and_what_its_interval_holds():
     one, other = TRUTH.copy(), TRUTH.copy()
     one[:3], other[:4] = 1, 1
     recall = _evaluation(real=[one, other]).recalls("real")["a"]
-    assert recall.mean == pytest.approx(0.65)
-    assert (recall.low, recall.high) == (wilson(6, 10).low, wilson(7, 10).high)
+    assert (recall.images, recall.groups, recall.mean) == (10, 5, pytest.approx(0.65))
+    assert recall.per_seed == {"0": 0.7, "1": 0.6}
+    assert 0 < recall.low < 0.65 < recall.high < 1
+    assert [part.name for part in recall.parts] == ["test lesions", "classifier seeds"]
+    assert sum(part.share for part in recall.parts) == pytest.approx(1)
+
+
+def test_images_found_are_counted_by_class_on_average_over_the_seeds():
+    half = TRUTH.copy()
+    half[:4] = 1
+    found = _evaluation(real=[TRUTH, half], synthetic=[half, half]).difference("synthetic", "real").found
+    assert (found["a"].images, found["a"].first, found["a"].second) == (10, 6, 8)
+    assert (found["c"].first, found["c"].second) == (4, 4)
+
+
+def test_an_interval_says_which_parts_are_in_it_and_which_are_not():
+    arms = {"real": [_noisy(0, 0.5), _noisy(1, 0.5)], "synthetic": [_noisy(2, 0.5), _noisy(3, 0.5)]}
+    other = {"real": arms["real"], "synthetic": [_noisy(4, 0.5), _noisy(5, 0.5)]}
+    alone = _evaluation(real=[_noisy(0, 0.5)], synthetic=[_noisy(2, 0.5)]).difference("synthetic", "real").varied
+    once = _evaluation(**arms).difference("synthetic", "real").varied
+    twice = _evaluation(other, **arms).difference("synthetic", "real")
+    assert "not in it: other seeds of the classifiers; another split" in alone
+    assert "the classifiers’ seeds (" in once
+    assert once.endswith("not in it: another split, other few-shot images and another generator")
+    assert "the generator’s draw (" in twice.varied
+    assert twice.varied.endswith("not in it: another split and other few-shot images")
+    assert list(twice.per_seed) == ["r0, seed 0", "r0, seed 1", "r1, seed 0", "r1, seed 1"]
+
+
+def test_p_values_are_adjusted_over_the_claimed_comparisons_alone():
+    evaluation = _evaluation(a=[_noisy(0, 0.9)], b=[_noisy(1, 0.5)], c=[TRUTH])
+    found = evaluation.differences([("c", "a"), ("c", "b"), ("b", "a")], 2)
+    assert found[2].p_holm is None
+    assert found[0].p_holm == pytest.approx(min(1, 2 * found[0].p_value))
+    assert found[1].p_holm >= found[1].p_value
+
+
+def test_probabilities_averaged_over_the_seeds_are_an_arms_second_figure():
+    wrong = TRUTH.copy()
+    wrong[:6] = 1
+    evaluation = _evaluation(real=[TRUTH, TRUTH, wrong])
+    assert evaluation.balanced_accuracy("real").mean < 1
+    assert evaluation.ensemble("real").mean == 1
 
 
 def test_a_difference_is_that_of_its_first_arm_over_its_second():

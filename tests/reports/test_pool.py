@@ -1,5 +1,6 @@
-"""The folds of a cross-validation become one study only where each image is tested once, by what has not seen it."""
+"""The repeats of a study become one report; of folds every image is tested once, by what has not seen it."""
 
+import json
 from itertools import chain
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from data.manifest import read_table
-from reports import pool, text
+from reports.pool import main
+from reports.pooled import pool
+from reports.render import write_report
 from reports.schema import Summary
 from reports.summary import summarise
 
@@ -27,7 +30,7 @@ def truth_and_predictions(run, arm, seed):
 
 
 def test_balanced_accuracy_is_that_of_all_out_of_fold_predictions_together(runs, tmp_path):
-    pooled = pool.pool(runs, tmp_path)
+    pooled = pool(runs, tmp_path)
     for arm in ("real", "synthetic"):
         for seed in (0, 1):
             both = zip(*(truth_and_predictions(run, arm, seed) for run in runs), strict=True)
@@ -40,39 +43,80 @@ def test_balanced_accuracy_is_that_of_all_out_of_fold_predictions_together(runs,
 
 
 def test_more_images_are_surer_and_what_varied_is_named(runs, tmp_path):
-    pooled, one = pool.pool(runs, tmp_path), summarise(runs[0])
+    pooled, one = pool(runs, tmp_path), summarise(runs[0])
     widths = [d.high - d.low for d in (pooled.differences[0], one.differences[0])]
-    assert widths[0] < 0.9 * widths[1]  # not by the root of three: two seeds tell their spread but roughly
-    assert "228 leakage groups of the 3 folds’ test parts" in pooled.differences[0].varied
-    assert (
-        "also the classifiers' seeds, by the spread of 6 sets of 3 classifiers, one a fold"
-        in pooled.balanced_accuracy["real"].varied
-    )
-    assert [fold.balanced_accuracy["real"] for fold in pooled.folds] == [
+    assert widths[0] < 0.9 * widths[1]
+    varied = pooled.differences[0].varied
+    assert varied.startswith("the 228 lesions of the test part")
+    assert "the folds, each with few-shot images and generators of its own (" in varied
+    assert varied.endswith("not in it: another division into folds")
+    assert [one.balanced_accuracy["real"] for one in pooled.repeats] == [
         summarise(run).balanced_accuracy["real"].mean for run in runs
     ]
 
 
 def test_the_page_stands_beside_the_runs_with_pictures_of_every_fold(runs, capsys):
-    assert pool.main([str(run) for run in reversed(runs)]) == 0
+    assert main([str(run) for run in reversed(runs)]) == 0
     folder = runs[0].with_name("study-pooled")
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "study study, 3 folds pooled" in page
-    assert "Test images by fold and class" in page
+    assert "study study, 3 repeats" in page
+    assert "Test images by repeat and class" in page
     assert "fold 2" in page
     assert "{{" not in page
     summary = Summary.read(folder / "summary.json")
-    assert [fold.run for fold in summary.folds] == ["study-0", "study-1", "study-2"]
+    assert [one.run for one in summary.repeats] == ["../study-0", "../study-1", "../study-2"]
     assert {path.split("/")[1] for path in summary.gallery["df"]["synthetic"]} == {"study-0", "study-1", "study-2"}
     assert np.mean(list(summary.balanced_accuracy["real"].per_seed.values())) == pytest.approx(
         summary.balanced_accuracy["real"].mean
     )
-    assert "lesionloom run study.yaml name=study-$fold split.fold=$fold" in text.command(summary)
-    assert text.command(summary).endswith("lesionloom pool runs/study-[0-9]*")
+    assert "<code>lesionloom run study.yaml</code>" in page
+    assert (summary.config["name"], summary.config["split"]["fold"]) == ("study", None)
 
 
 def test_the_command_ends_in_one_line_and_exit_code_2(runs, capsys):
-    assert pool.main([str(run) for run in runs[:2]]) == 2
+    assert main([str(run) for run in runs[:2]]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert not runs[0].with_name("study-pooled").exists()
+
+
+def test_the_report_of_a_study_is_that_of_its_repeats_wherever_its_folder_lies(make_study, tmp_path):
+    study = make_study(seeds=[(0,), (4,)])
+    moved = study.rename(tmp_path / "moved")
+    page = write_report(moved).read_text(encoding="utf-8")
+    assert "study study, 2 repeats" in page
+    assert "Study seeds 0 and 4 determine the split, the few-shot images" in page
+    summary = Summary.read(moved / "summary.json")
+    assert [(one.name, one.run) for one in summary.repeats] == [
+        ("study seed 0", "repeats/seed-0"),
+        ("study seed 4", "repeats/seed-4"),
+    ]
+    assert summary.config["study_seeds"] == [0, 4]
+    for one in summary.repeats:
+        alone = summarise(moved / one.run)
+        assert alone.study_seeds == (one.study_seed,)
+        assert one.balanced_accuracy["real"] == alone.balanced_accuracy["real"].mean
+
+
+def test_an_artefact_that_repeats_share_costs_its_time_once(make_study):
+    study = make_study(seeds=[(0, 1), (0, 2)])
+    for repeat in ("seed-0-generator-1", "seed-0-generator-2"):
+        path = study / "repeats" / repeat / "run.json"
+        record = json.loads(path.read_text())
+        for timing in record["timings"]:
+            own = "" if timing["stage"] == "split" or timing["what"].startswith("real") else repeat
+            timing["folder"] = f"{timing['stage']}/{timing['what']}{own}"
+        path.write_text(json.dumps(record))
+    timings = pool([study / "repeats" / name for name in ("seed-0-generator-1", "seed-0-generator-2")], study).timings
+    assert sum(timing.stage == "split" for timing in timings) == 1
+    assert sum(timing.what.startswith("real") for timing in timings) == 2  # one a classifier seed
+    assert sum(timing.what.startswith("synthetic") for timing in timings) == 4
+    assert {timing.what.partition(", ")[2] for timing in timings if timing.stage == "images"} == {
+        "generator seed 1", "generator seed 2"
+    }  # fmt: skip
+
+
+def test_a_study_s_folder_stands_for_its_repeats_on_the_command_line(make_study, tmp_path):
+    study = make_study(seeds=[(0,), (4,)])
+    assert main([str(study), "--out", str(tmp_path / "out")]) == 0
+    assert len(Summary.read(tmp_path / "out" / "summary.json").repeats) == 2

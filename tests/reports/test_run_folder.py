@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from classify.record import ArmRecord
 from data.errors import InputError
-from reports.run_folder import RunFolder
+from reports.run_folder import RunFolder, repeats_of
 
 
 def _opened(run):
@@ -97,3 +98,32 @@ def test_pictures_come_in_counting_order_and_nothing_else_with_them(make_run):
 
 def _test_images(run):
     return list(run.table(run.artifact("split"), "test.csv", ["image_id"])["image_id"])
+
+
+def test_a_repeat_s_artefacts_lie_in_the_study_s_folder_and_its_records_in_its_own(make_study, tmp_path, monkeypatch):
+    study = make_study(seeds=[(0,), (1,)])
+    moved = study.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved / "repeats" / "seed-1")
+    run = RunFolder.open(Path())
+    assert run.artifact("split") == moved / "of-1" / "split-0a1b"
+    assert run.pictures(run.artifact("finetune", "df") / "previews")[0].startswith("../../of-1/finetune/")
+    assert run.pictures(run.path / "thumbs" / "df", "real-*")[0] == "thumbs/df/real-0.jpg"
+
+
+def test_a_study_of_several_repeats_is_no_run_and_names_one(make_study):
+    study = make_study(seeds=[(0,), (1,)])
+    assert repeats_of(study) == (study / "repeats" / "seed-0", study / "repeats" / "seed-1")
+    with pytest.raises(InputError, match=r"give the folder of one, e\.g\. .*study/repeats/seed-0"):
+        RunFolder.open(study)
+    assert repeats_of(study / "repeats" / "seed-0") == ()
+
+
+def test_a_repeat_outside_its_study_is_refused(make_study, tmp_path):
+    study = make_study(seeds=[(0,), (1,)])
+    (study / "repeats" / "seed-1").rename(tmp_path / "alone")
+    with pytest.raises(InputError, match="is a repeat of a study; it must lie within the study, in its folder repeats"):
+        RunFolder.open(tmp_path / "alone")
+    record = json.loads((study / "run.json").read_text())
+    (study / "run.json").write_text(json.dumps(record | {"repeats": ["repeats/seed-0", "../alone"]}))
+    with pytest.raises(InputError, match=r"names the repeat '\.\./alone'; it must lie within the run"):
+        repeats_of(study)

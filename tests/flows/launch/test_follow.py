@@ -17,7 +17,7 @@ def ran_with(answers, name, kind, message):
         (200, [_line("split: 3 s"), _line("Finished in state Completed('3 s')")]),
         (200, []),
     ]
-    return follow(["study_seed=1"])
+    return follow(["study_seeds=[1]"])
 
 
 def _line(message):
@@ -40,7 +40,7 @@ def test_a_run_is_shown_by_its_own_lines_and_gets_the_overrides(answers, capsys)
     assert "10:11:12 split: 3 s" in shown
     assert "Finished in state" not in shown
     asked = next(body for path, body in answers["asked"] if path.endswith("/create_flow_run"))
-    assert json.loads(asked)["parameters"] == {"config": "configs/demo.yaml", "overrides": ["study_seed=1"]}
+    assert json.loads(asked)["parameters"] == {"config": "configs/demo.yaml", "overrides": ["study_seeds=[1]"]}
 
 
 def test_a_run_is_followed_until_it_ends_and_each_line_is_shown_once(answers, capsys):

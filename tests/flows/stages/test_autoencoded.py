@@ -53,7 +53,7 @@ def test_another_base_or_another_form_makes_them_anew_and_another_fine_tune_or_f
         return [step.digest for step in steps(plan_of(**changes))]
 
     before = digests()
-    for same in ({"finetune": LoraConfig(steps=7)}, {"fill_to": 9}, {"study_seed": 1}):
+    for same in ({"finetune": LoraConfig(steps=7)}, {"fill_to": 9}, {"study_seeds": (1,)}):
         assert digests(**same) == before
     others = {"base": BaseConfig(source="owner/name")}, {"pixels": PixelConfig(size=32)}
     for other in others:

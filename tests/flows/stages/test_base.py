@@ -82,7 +82,7 @@ def test_a_study_trains_its_own_base_resumes_after_a_stop_and_records_what_was_s
     assert "checkpoints" not in disk
 
     other = [each for each in own_study if not each.startswith("base.pretrain")]
-    assert main([*other, f"base.source={base}", "study_seed=1", "name=other"]) == 2
+    assert main([*other, f"base.source={base}", "study_seeds=[1]", "name=other"]) == 2
     assert f"error: the base {base} has seen" in capsys.readouterr().err
 
 

@@ -52,7 +52,7 @@ def test_what_a_prompt_may_tell_is_that_of_the_class_s_train_images_where_a_colu
 
 
 def test_images_are_asked_for_with_the_adapter_of_their_class_and_its_prompt(plan_of, tmp_path, monkeypatch):
-    asked, plan = [], plan_of(study_seed=3, prompts=with_sex())
+    asked, plan = [], plan_of(study_seeds=(3,), prompts=with_sex())
     monkeypatch.setattr(AdapterRecord, "read", lambda folder: SimpleNamespace(prompt=f"prompt of {folder.name}"))
     monkeypatch.setattr(stage, "generate", lambda **given: asked.append(given))
     stage.make(plan, plan.step("images", "df"), tmp_path / "made", None)

@@ -91,7 +91,7 @@ def test_images_in_a_zip_have_the_contents_of_the_files(folder, tmp_path):
 
 def test_a_fold_reaches_the_digest_and_the_record_and_no_folds_leave_both_as_they_were(folder, tmp_path):
     digests, tested = [], []
-    for split in ({}, {"n_splits": 3}, {"n_splits": 3, "fold": 1}):
+    for split in ({}, {"n_splits": 3, "fold": 0}, {"n_splits": 3, "fold": 1}):
         data = {"source": "ham10000", "folder": str(folder[0]), "labels": ("bkl", "df", "nv")}
         rare = {"rare": ("df",), **split}
         config = StudyConfig(name="s", data=data, split=rare, output_dir=str(tmp_path / "runs"))
@@ -104,3 +104,16 @@ def test_a_fold_reaches_the_digest_and_the_record_and_no_folds_leave_both_as_the
         tested.append(set(parts.test.table["image_id"]))
     assert len(set(digests)) == 3
     assert not tested[1] & tested[2]
+
+
+def test_near_duplicates_are_searched_once_for_all_study_seeds(folder, tmp_path, monkeypatch):
+    config = study(folder[0], tmp_path / "runs")
+    images, searched, search = read_images(config, quiet), [], stage.leakage_groups
+    monkeypatch.setattr(stage, "leakage_groups", lambda *given: searched.append(1) or search(*given))
+    for number, seed in enumerate((0, 2)):
+        (tmp_path / str(number)).mkdir()
+        stage.make(dataclasses.replace(config, study_seeds=(seed,)), images, tmp_path / str(number), quiet)
+    assert len(searched) == 1
+    first, second = (read_split(tmp_path / name, images.manifest.roots) for name in "01")
+    assert first.train.digest() != second.train.digest()
+    assert first.test.digest() == second.test.digest()  # the official one

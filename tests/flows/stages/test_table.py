@@ -151,7 +151,13 @@ def test_an_image_whose_bytes_changed_redoes_what_depends_on_it(plan_of):
 
 
 def test_a_change_of_the_study_seed_redoes_what_the_generator_makes(plan_of):
-    assert changed(plan_of(), plan_of(study_seed=1)) >= {*FINE_TUNES, *IMAGES, "arm synthetic 0"}
+    assert changed(plan_of(), plan_of(study_seeds=(1,))) >= {*FINE_TUNES, *IMAGES, "arm synthetic 0"}
+
+
+def test_a_change_of_the_generator_seed_redoes_adapters_and_images_alone(plan_of):
+    before, after = plan_of(study_seeds=(3,)), plan_of(study_seeds=(3,), generator_seeds=(4,))
+    assert changed(before, after) == {*FINE_TUNES, *IMAGES, "arm synthetic 0"}
+    assert not changed(before, plan_of(study_seeds=(3,), generator_seeds=(3,)))
 
 
 def test_asking_for_a_random_split_changes_no_arm(plan_of):
@@ -163,7 +169,7 @@ def test_asking_for_a_random_split_changes_no_arm(plan_of):
 def test_steps_can_be_sent_to_another_process_and_planned_again_there(plan_of):
     plan = plan_of()
     assert pickle.loads(pickle.dumps(plan.steps)) == plan.steps  # noqa: S301 - our own
-    assert plan.digest == plan_of().digest != plan_of(study_seed=1).digest
+    assert plan.digest == plan_of().digest != plan_of(study_seeds=(1,)).digest
 
 
 def test_external_images_are_one_arm_s_alone(plan_of, tmp_path):
