@@ -19,12 +19,12 @@ from jaxtyping import Int, UInt8
 
 from augment.base.config import BaseConfig
 from augment.base.load import load_base
-from classify.comparison import estimate_arm, estimate_difference
+from classify.comparison import Comparison
 from classify.config import ClassifierConfig
 from classify.fit import Labelled, fit
 from classify.mix import CODED, PHOTOGRAPH, SYNTHETIC, Coding
 from classify.model import logits
-from classify.seed_variance import seed_variance_of
+from classify.tested import Tested
 from data.coding import Coder
 from data.errors import exit_code
 from data.manifest import Manifest
@@ -164,18 +164,17 @@ def _report(images: Images, coding: Coding, named: Mapping[str, Int[np.ndarray, 
     """Print one coding's table; True if wrong content gains, or true content lies outside what photographs gain."""
     truth = _part(images, images.test).classes
     groups, k = images.test.table["group_id"].to_numpy(), len(images.labels)
-    variance = seed_variance_of(truth, list(named.values()), k)
+    comparison = Comparison((Tested.of_classes(truth, groups, named, k),), k)
     print(f"\ncoding: {coding}")
-    for name, predicted in named.items():
-        arm = estimate_arm(truth, predicted, groups, k, seed_variance=variance).balanced_accuracy
+    for name in named:
+        arm = comparison.arm(name).balanced_accuracy
         print(f"  {name:<20} balanced accuracy {arm.value:.3f} [{arm.low:.3f}, {arm.high:.3f}]")
     gains = {}
     for first, second in (
         ("more photographs", "oversampled"), ("true class, coded", "oversampled"),
         ("true class, coded", "more photographs"), ("wrong class, coded", "oversampled"),
     ):  # fmt: skip
-        gain = estimate_difference(truth, named[second], named[first], groups, k, seed_variance=variance)
-        gains[first, second] = whole = gain.balanced_accuracy
+        gains[first, second] = whole = comparison.difference(first, second).balanced_accuracy
         value, low, high = (100 * each for each in (whole.value, whole.low, whole.high))
         print(f"  {first} less {second}: {value:+.1f} points [{low:+.1f}, {high:+.1f}]")
     wrong, true = gains["wrong class, coded", "oversampled"], gains["true class, coded", "more photographs"]
