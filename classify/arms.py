@@ -20,7 +20,10 @@ from data.errors import DataError
 from data.manifest import Manifest
 
 Source = Literal["", "train", "synthetic", "autoencoded", "external"]  # of what rare classes are filled up with
-Mark = Literal["circle", "square", "diamond", "hexagon", "triangle", "cross", "pentagon", "star", "wedge", "plus"]
+Mark = Literal[
+    "circle", "square", "diamond", "hexagon", "triangle", "cross",
+    "pentagon", "star", "wedge", "plus", "pointer", "hourglass", "bowtie",
+]  # fmt: skip
 Tone = Literal["real", "oversampled", "autoencoded", "synthetic", "other"]  # colour in figures
 Gate = Literal["", "kept", "random"]  # all synthetic images, those that the gate keeps, or as many at random
 Rows = Callable[[Manifest, int], Manifest]  # so many rows from a class's images
@@ -161,37 +164,14 @@ ARMS: dict[str, Arm] = {
             },
         ),
         _synthetic(
-            name="synthetic",
-            compared_with=("oversampled", "real", "autoencoded"),
-            mark="diamond",
-            note="rare classes filled up with synthetic images to those counts",
-            subject="Synthetic images",
-            questions={
-                "oversampled": _CONTENT,
-                "real": _BOTH,
-                "autoencoded": "what is drawn brings over real images of the same coding and counts",
-            },
-        ),
-        _synthetic(
-            name="synthetic-first",
-            compared_with=("oversampled", "synthetic"),
-            mark="triangle",
-            note="rare classes have synthetic images alone in the first half of the steps, and photographs alone after",
-            subject="Synthetic images first, photographs after",
-            questions={"oversampled": _CONTENT, "synthetic": "what the order brings: the images are the same"},
-            settings={"synthetic_first": 0.5},
-        ),
-        _synthetic(
-            name="synthetic-only",
-            compared_with=("oversampled", "synthetic"),
-            mark="cross",
-            note="rare classes have synthetic images alone, as many as with photographs",
-            subject="Synthetic images in place of photographs",
-            questions={
-                "oversampled": "how far synthetic images replace photographs",
-                "synthetic": "what the photographs of rare classes bring beside synthetic images",
-            },
-            keeps_photographs=False,
+            name="random",
+            compared_with=("oversampled",),
+            mark="hourglass",
+            note="rare classes filled up with synthetic images taken at random, as many as the gate keeps",
+            subject="Synthetic images taken at random",
+            questions={"oversampled": _CONTENT},
+            gate="random",
+            rows=at_most,
         ),
         _synthetic(
             name="gated",
@@ -208,14 +188,37 @@ ARMS: dict[str, Arm] = {
             rows=at_most,
         ),
         _synthetic(
-            name="random",
-            compared_with=("oversampled",),
-            mark="wedge",
-            note="rare classes filled up with synthetic images taken at random, as many as the gate keeps",
-            subject="Synthetic images taken at random",
-            questions={"oversampled": _CONTENT},
-            gate="random",
-            rows=at_most,
+            name="synthetic-only",
+            compared_with=("oversampled", "synthetic"),
+            mark="bowtie",
+            note="rare classes have synthetic images alone, as many as with photographs",
+            subject="Synthetic images in place of photographs",
+            questions={
+                "oversampled": "how far synthetic images replace photographs",
+                "synthetic": "what the photographs of rare classes bring beside synthetic images",
+            },
+            keeps_photographs=False,
+        ),
+        _synthetic(
+            name="synthetic-first",
+            compared_with=("oversampled", "synthetic"),
+            mark="pointer",
+            note="rare classes have synthetic images alone in the first half of the steps, and photographs alone after",
+            subject="Synthetic images first, photographs after",
+            questions={"oversampled": _CONTENT, "synthetic": "what the order brings: the images are the same"},
+            settings={"synthetic_first": 0.5},
+        ),
+        _synthetic(
+            name="synthetic",
+            compared_with=("oversampled", "real", "autoencoded"),
+            mark="diamond",
+            note="rare classes filled up with synthetic images to those counts",
+            subject="Synthetic images",
+            questions={
+                "oversampled": _CONTENT,
+                "real": _BOTH,
+                "autoencoded": "what is drawn brings over real images of the same coding and counts",
+            },
         ),
     )
 }

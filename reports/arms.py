@@ -24,16 +24,15 @@ def arms_of(names: Iterable[str], external: Collection[str]) -> dict[str, Arm]:
 def comparisons(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     """Pairs of arms to be compared, the headline first.
 
-    Arms of generated images come first, in the order of the table and those with a number behind it, then external ones
-    in the order of the run, then the rest, the table's last row before the others. Where no arm has its counterpart,
-    each is compared with the one before it.
+    Arms of generated images come first, the table's last row before the others and those with a number last, then
+    external ones in the order of the run, then the rest. Where no arm has its counterpart, each is compared with the
+    one before it.
     """
-    place = {name: number for number, name in enumerate(ARMS)}
+    rows = {name: number for number, name in enumerate(ARMS)}
 
     def rank(arm: Arm) -> tuple[bool, bool, int]:
         is_external = arm.source == "external"
-        row = place.get(arm.name, len(place)) if arm.is_generated else -place.get(arm.name, 0)
-        return (not arm.is_generated, is_external, 0 if is_external else row)
+        return (not arm.is_generated, is_external, 0 if is_external else -rows.get(arm.name, -1))
 
     names = {arm.name for arm in arms}
     pairs = [(arm.name, other) for arm in sorted(arms, key=rank) for other in arm.compared_with if other in names]

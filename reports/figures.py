@@ -29,6 +29,9 @@ _SHAPES: dict[Mark, Markup] = {
     "plus": Markup('<path d="M-2-6.5H2V-2H6.5V2H2V6.5H-2V2H-6.5V-2H-2Z"/>'),
     "pentagon": Markup('<path d="M0-6.8 6.5-2.1 4 5.5H-4L-6.5-2.1Z"/>'),
     "star": Markup('<path d="M0-7.5 2.1-2.3 7.6-2.3 3.2 1 4.7 6.4 0 3.2-4.7 6.4-3.2 1-7.6-2.3-2.1-2.3Z"/>'),
+    "pointer": Markup('<path d="M-5-6.4 6.5 0-5 6.4Z"/>'),
+    "hourglass": Markup('<path d="M-6-6.5H6L1.2 0 6 6.5H-6L-1.2 0Z"/>'),
+    "bowtie": Markup('<path d="M-6.5-6V6L0 1.2 6.5 6V-6L0-1.2Z"/>'),
     "hexagon": Markup('<path d="M0-7.2 6.2-3.6V3.6L0 7.2-6.2 3.6V-3.6Z"/>'),
 }
 

@@ -23,6 +23,15 @@ def test_on_a_cpu_batches_are_albumentations_unless_asked_otherwise(network):
         assert type(augmented_batches(PIXELS, network, place, compiled=False)) is kind
 
 
+def test_randaugment_is_made_by_albumentations_wherever_the_network_is(network):
+    for place in ("auto", "cpu", "device"):
+        batches = augmented_batches(PIXELS, network, place, "randaugment", compiled=False)
+        assert type(batches) is CpuAugment
+        augment = train_augmentation(32, 5, "randaugment")
+        expected = normalise(np.stack([augment(PIXELS[row]) for row in ROWS]), network)
+        assert torch.equal(batches.seeded(5)(ROWS), expected)
+
+
 def test_a_batch_on_the_cpu_is_the_augmentation_of_each_row_normalised(network):
     augment = train_augmentation(32, 5)
     expected = normalise(np.stack([augment(PIXELS[row]) for row in ROWS]), network)

@@ -16,3 +16,34 @@ def test_what_only_changes_speed_decides_nothing():
 def test_a_place_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="augment_device: Input should be 'auto', 'cpu' or 'device'"):
         parse(ClassifierConfig, {"augment_device": "gpu"}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"weights": "phantoms", "model": "resnet18"},
+            "weights: phantoms are those of efficientnet_b0; set model: ",
+        ),
+        (
+            {"weights": "lite0-package"},
+            "weights: lite0-package are those of tf_efficientnet_lite0; set model",
+        ),
+        ({"synthetic_draws": 0}, "synthetic_draws: Input should be greater than 0"),
+        ({"synthetic_draws": 1}, "synthetic_draws: Input should be less than 1"),
+        ({"synthetic_loss": 1}, "synthetic_loss: Input should be less than 1"),
+        ({"synthetic_first": 1}, "synthetic_first: Input should be less than 1"),
+        ({"mixup": -1}, "mixup: Input should be greater than or equal to 0"),
+        ({"augmentation": "strong"}, "augmentation: Input should be 'light' or 'randaugment'"),
+        ({"checkpoint": "first"}, "checkpoint: Input should be 'last' or 'best'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        parse(ClassifierConfig, settings, "x.yaml")
+
+
+def test_synthetic_images_may_be_drawn_by_their_number():
+    config = parse(ClassifierConfig, {"synthetic_draws": None}, "x.yaml")
+    assert config.synthetic_draws is None
+    assert result_settings(config) != result_settings(ClassifierConfig())

@@ -8,7 +8,9 @@ import torch
 import classify.augmented_batches
 import classify.fit
 from classify.config import ClassifierConfig
-from classify.fit import Labelled, fit
+from classify.fit import Labelled, Run, fit
+from classify.mix import CODED, PHOTOGRAPH
+from classify.mixup import Mixed
 from data.config import parse
 from data.errors import ConfigError, TrainingError
 
@@ -44,13 +46,22 @@ def test_two_colours_are_learnt(fitted):
     assert [row.step for row in fitted.history] == [8, 16, 24]
 
 
-def test_the_earliest_best_step_is_kept(monkeypatch):
+def test_the_earliest_best_step_is_kept_where_the_validation_part_chooses(monkeypatch):
+    best = dataclasses.replace(SMALL, checkpoint="best")
     scores = iter([0.5, 0.8, 0.8])
     monkeypatch.setattr(classify.fit, "balanced_accuracy", lambda *_: next(scores))
-    found = fit(TRAIN, VALIDATION, 2, SMALL, seed=3)
+    found = fit(TRAIN, VALIDATION, 2, best, seed=3)
     assert found.best_step == 16
     scores = iter([0.5, 0.8, 0.9])
-    assert not same(found, fit(TRAIN, VALIDATION, 2, SMALL, seed=3))
+    assert not same(found, fit(TRAIN, VALIDATION, 2, best, seed=3))
+
+
+def test_the_last_step_is_kept_else_whatever_its_score(fitted, monkeypatch):
+    scores = iter([0.5, 0.8, 0.2])
+    monkeypatch.setattr(classify.fit, "balanced_accuracy", lambda *_: next(scores))
+    found = fit(TRAIN, VALIDATION, 2, SMALL, seed=3)
+    assert found.best_step == 24
+    assert same(found, fitted)  # the validation part has no say
 
 
 def test_the_same_seed_gives_the_same_bytes(fitted):
@@ -117,10 +128,50 @@ def test_the_next_seeds_network_finds_what_was_compiled_for_this_one(monkeypatch
 
 
 def test_augmentation_on_the_device_trains_as_well_and_repeats():
-    config = dataclasses.replace(SMALL, augment_device="device")
+    config = dataclasses.replace(SMALL, augment_device="device", steps=40)
     first, second = (fit(TRAIN, VALIDATION, 2, config, seed=3) for _ in range(2))
     assert same(first, second)
     assert max(row.balanced_accuracy for row in first.history) == 1.0
+
+
+def test_mixed_batches_train_and_go_on_to_the_same_bytes_after_a_cut(fitted, tmp_path):
+    mixing = dataclasses.replace(SMALL, mixup=0.2, cutmix=1.0)
+    whole = fit(TRAIN, VALIDATION, 2, mixing, seed=3)
+    assert not same(whole, fitted)
+
+    def cut(step, steps, loss):
+        if step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(TRAIN, VALIDATION, 2, mixing, seed=3, working=tmp_path, progress=cut)
+    assert same(whole, fit(TRAIN, VALIDATION, 2, mixing, seed=3, working=tmp_path))
+
+
+def test_a_mixed_image_has_the_losses_of_both_of_its_classes_by_their_shares():
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    classes, weights = torch.tensor([0, 0, 0, 1, 0, 1, 1, 1]), torch.arange(1.0, 9.0) / 8
+
+    def loss(share, *targets):
+        torch.manual_seed(0)  # of dropout
+        return float(Run(2, SMALL, 3).update(Mixed(images=images, share=share), *targets))
+
+    own, others = loss(1.0, classes, weights), loss(1.0, classes.flip(0), weights.flip(0))
+    assert own != pytest.approx(others, rel=0.01)
+    assert loss(0.3, classes, weights) == pytest.approx(0.3 * own + 0.7 * others, rel=1e-5)
+
+
+def test_images_of_no_chance_are_never_shown():
+    kinds = np.where(np.arange(40) < 20, PHOTOGRAPH, CODED)
+    misleading = TRAIN.pixels.copy()
+    misleading[20:] = 255
+    labelled = Labelled(pixels=misleading, classes=TRAIN.classes, kinds=kinds)
+    alone = Labelled(pixels=TRAIN.pixels[:20], classes=TRAIN.classes[:20])
+    short = dataclasses.replace(SMALL, steps=8)
+    assert same(fit(labelled, VALIDATION, 2, short, seed=3), fit(alone, VALIDATION, 2, short, seed=3))
+    assert not same(
+        fit(labelled, VALIDATION, 2, short, seed=3, coding="mixed"), fit(alone, VALIDATION, 2, short, seed=3)
+    )
 
 
 def test_training_leaves_the_global_generator_and_threads_alone():

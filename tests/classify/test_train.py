@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from PIL import Image
 
 import classify.augmented_batches
+import classify.train
 from classify.config import ClassifierConfig
+from classify.mix import CODED, PHOTOGRAPH, SYNTHETIC
 from classify.model import load
 from classify.train import ArmTask, train_arm
 from data.errors import DataError, TrainingError
@@ -36,10 +39,10 @@ def part(manifest, start, stop):
     return Manifest(table, manifest.roots)
 
 
-def train(manifest, out, **changes):
+def train(manifest, out, config=SMALL, **changes):
     parts = {"train": part(manifest, 0, 16), "validation": part(manifest, 16, 24), **changes}
     task = ArmTask(arm="real", seed=1, **parts)
-    train_arm(task=task, config=SMALL, pixels=PIXELS, out=out, cache=out.parent / "cache")
+    train_arm(task=task, config=config, pixels=PIXELS, out=out, cache=out.parent / "cache")
 
 
 def test_an_arm_leaves_its_model_its_history_and_its_record(manifest, tmp_path):
@@ -51,8 +54,38 @@ def test_an_arm_leaves_its_model_its_history_and_its_record(manifest, tmp_path):
     record = json.loads((tmp_path / "arm/arm.json").read_text())
     assert (record["arm"], record["seed"], record["steps"], record["samples"]) == ("real", 1, 6, 48)
     assert record["images"]["train"]["df"] == {"real": 8, "repeated": 0, "synthetic": 0}
-    best = max(rows, key=lambda row: float(row["validation_balanced_accuracy"]))
-    assert record["best_step"] == int(best["step"])
+    assert record["best_step"] == 6  # the last
+    assert record["validation_balanced_accuracy"] == pytest.approx(float(rows[-1]["validation_balanced_accuracy"]))
+
+
+def test_the_recorded_score_is_that_of_the_network_that_is_kept(manifest, tmp_path, monkeypatch):
+    for checkpoint, step, score in (("last", 6, 0.1), ("best", 4, 0.9)):
+        scores = iter([0.5, 0.9, 0.1])
+        monkeypatch.setattr("classify.fit.balanced_accuracy", lambda *_, scores=scores: next(scores))
+        config = dataclasses.replace(SMALL, checkpoint=checkpoint)
+        train(manifest, tmp_path / checkpoint, config)
+        record = json.loads((tmp_path / checkpoint / "arm.json").read_text())
+        assert (record["best_step"], record["validation_balanced_accuracy"]) == (step, score)
+
+
+def test_the_coded_photographs_and_the_synthetic_images_are_told_apart_from_photographs(
+    manifest, tmp_path, monkeypatch
+):
+    given = []
+    fit = classify.train.fit
+    monkeypatch.setattr(classify.train, "fit", lambda *data, **more: given.append((data, more)) or fit(*data, **more))
+    table = part(manifest, 0, 16)
+    table.table.loc[14:, "source"] = "synthetic"
+    twins = Manifest(manifest.table.iloc[:3].assign(image_id=["c0", "c1", "c2"]), manifest.roots)
+    train(manifest, tmp_path / "arm", train=table, coded=twins, coding="mixed")
+    ((labelled, validation, *_), more) = given[0]
+    assert labelled.kinds.tolist() == [PHOTOGRAPH] * 14 + [SYNTHETIC] * 2 + [CODED] * 3
+    assert labelled.classes.tolist() == [i % 2 for i in range(16)] + [0, 1, 0]
+    assert (labelled.pixels[16:] == labelled.pixels[:3]).all()
+    assert set(validation.kinds) == {PHOTOGRAPH}
+    assert more["coding"] == "mixed"
+    record = json.loads((tmp_path / "arm/arm.json").read_text())
+    assert record["images"]["train"]["df"] == {"real": 7, "repeated": 0, "synthetic": 1}  # a twin is no further image
 
 
 def test_the_same_seed_writes_the_same_model_bytes(manifest, tmp_path):

@@ -97,6 +97,8 @@ def test_weights_of_imagenet_have_seen_none_of_a_study_and_scratch_has_none(mode
     assert weights_provenance("none", "efficientnet_b0") is None
     assert weights_provenance("lite0-package", "tf_efficientnet_lite0") == Provenance()
     assert weights_name("lite0-package", "tf_efficientnet_lite0") == "ImageNet-1k"
+    assert weights_provenance("phantoms", "efficientnet_b0") == Provenance()
+    assert weights_name("phantoms", "efficientnet_b0") == "phantoms"
     assert weights_provenance(str(model), "efficientnet_b0") == Provenance.of(parts["a"])
 
 

@@ -1,5 +1,6 @@
 import time
 
+import cv2
 import numpy as np
 
 from data.train_views import train_augmentation
@@ -33,6 +34,26 @@ def test_views_stay_mild():
     means = np.array([views(image).mean((0, 1)) for _ in range(100)])
     assert np.abs(means - image[0, 0]).max() < 50
     assert means.std(0).min() > 1
+
+
+def test_randaugment_changes_more_and_follows_the_seed_too():
+    image = cv2.resize(NOISE[:8, :8], (64, 64), interpolation=cv2.INTER_CUBIC)
+    light, strong, again = (train_augmentation(64, 3, kind) for kind in ("light", "randaugment", "randaugment"))
+    series = [(light(image), strong(image), again(image)) for _ in range(60)]
+    assert all((b == c).all() for _, b, c in series)
+    assert all(b.shape == (64, 64, 3) and b.dtype == np.uint8 for _, b, _ in series)
+
+    def spread(views):
+        return np.std([view.mean((0, 1)) for view in views], axis=0).mean()
+
+    assert spread([b for _, b, _ in series]) > 2 * spread([a for a, _, _ in series])
+    assert len({b.tobytes() for _, b, _ in series}) == 60
+
+
+def test_light_augmentation_is_what_it_is_without_a_word():
+    image = NOISE[:, :48]
+    assert (train_augmentation(48, 7)(image) == train_augmentation(48, 7, "light")(image)).all()
+    assert (train_augmentation(48, 7)(image) != train_augmentation(48, 7, "randaugment")(image)).any()
 
 
 def test_a_view_of_64_pixels_takes_less_than_a_third_of_a_millisecond():

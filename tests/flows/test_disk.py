@@ -55,7 +55,8 @@ def test_what_is_kept_adds_up_and_checkpoints_are_those_of_the_largest_piece_of_
 
 
 def test_decoded_pixels_are_counted_at_every_size_that_a_step_asks_for(plan):
-    n = len(plan.prepared.images.manifest) + sum(plan.prepared.fill_counts.values())
+    prepared = plan.prepared
+    n = 2 * len(prepared.images.manifest) + sum(prepared.synthetic_counts.values())  # photographs may all be coded
     small, large = 64 * 64 * 3 + 65, 512 * 512 * 3 + 65
     assert estimate(plan).needed["decoded pixels"] == n * small
     study = dataclasses.replace(plan.prepared.study, pixels=PixelConfig(size=512))
@@ -76,6 +77,17 @@ def test_what_repeats_share_is_counted_once_and_their_records_each(plan):
     apart = estimate(plan, Plan(plan.prepared, tuple(other))).needed
     assert apart["classifiers"] == 2 * alone["classifiers"]
     assert apart["checkpoints on the way"] == alone["checkpoints on the way"]
+
+
+def test_ten_times_as_many_synthetic_images_are_counted_in_pixels_and_tables(plan):
+    study = dataclasses.replace(plan.prepared.study, arms=("real", "synthetic", "synthetic@10x"))
+    more = Plan(dataclasses.replace(plan.prepared, study=study), plan.steps)
+    extra = sum(more.prepared.synthetic_counts.values()) - sum(plan.prepared.synthetic_counts.values())
+    assert more.prepared.synthetic_counts == {"akiec": 30, "df": 30, "vasc": 30}
+    assert estimate(more).needed["decoded pixels"] - estimate(plan).needed["decoded pixels"] == extra * (
+        64 * 64 * 3 + 65
+    )
+    assert estimate(more).needed["tables and report"] - estimate(plan).needed["tables and report"] >= 90 * 2 * 2**10
 
 
 def test_the_estimate_is_one_line_with_the_largest_first():
@@ -187,11 +199,13 @@ def test_a_run_takes_less_than_estimated_and_more_than_a_fifth(small_study, tmp_
         "adapters": kept(study.folder / "finetune"),
         "synthetic images": kept(study.folder / "images"),
         "classifiers": kept(study.folder / "arm"),
+        "autoencoded images": kept(study.folder / "autoencoded"),
         "decoded pixels": kept(*(tmp_path / "cache").glob("pixels-*")),
     }
     for kind, size in taken.items():
         assert size <= run.needed[kind], (kind, size, run.needed[kind])
-    assert kept(study.folder) - sum(taken[kind] for kind in list(taken)[:3]) < run.needed["tables and report"]
+    small = kept(study.folder) - sum(taken[kind] for kind in taken if kind != "decoded pixels")
+    assert small < run.needed["tables and report"]
     assert not [*study.folder.rglob("checkpoint*"), *study.folder.rglob("*.partial"), *study.folder.rglob("*.tmp")]
 
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=20 * MIB))

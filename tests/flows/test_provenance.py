@@ -48,9 +48,8 @@ def plan_of(prepare_study, split, tmp_path, monkeypatch):
     every = ("real", "oversampled", "synthetic", ExternalArm(folder=str(tmp_path), name="theirs"))
 
     def plan(arms=every, **changes):
-        study = StudyConfig(
-            arms=arms, output_dir=str(tmp_path), seeds=(0,), fill_to=6, split=SplitConfig(rare=("df",)), **changes
-        )
+        given = {"seeds": (0,), "fill_to": 6, "split": SplitConfig(rare=("df",)), **changes}
+        study = StudyConfig(arms=arms, output_dir=str(tmp_path), **given)
         study.folder.mkdir(exist_ok=True)
         return make_plan(prepare_study(study, split))
 
@@ -90,8 +89,11 @@ def test_what_is_not_known_of_the_base_is_not_known_of_what_comes_of_it(plan_of,
     assert counts["base", "tiny"] == (1, 0, 0, False)
     assert counts["generator", "df"] == (2, 0, 0, False)
     assert counts["classifier", "synthetic"] == (5, 0, 0, False)
-    assert counts["classifier", "real"] == (5, 0, 0, True)
+    assert counts["classifier", "real"] == (5, 0, 0, False)  # its photographs are passed through the autoencoder, too
     assert counts["external", "theirs"] == (1, 0, 0, True)
+    _, counts = written(plan_of(coding="none"))
+    assert counts["classifier", "synthetic"] == (5, 0, 0, False)
+    assert counts["classifier", "real"] == (5, 0, 0, True)
 
 
 def test_an_external_folder_is_found_by_its_variable_too(plan_of, seen, tmp_path, monkeypatch):
@@ -112,9 +114,24 @@ def test_a_generator_with_parts_distilled_by_others_has_seen_what_no_one_can_say
 
 def test_the_autoencoded_arm_has_seen_what_the_base_has(plan_of, seen):
     seen["base"] = ids("train-nv-0", is_complete=False)
-    _, counts = written(plan_of(arms=("real", "autoencoded")))
-    assert counts["base", "tiny"] == (1, 0, 0, False)
-    assert counts["classifier", "autoencoded"] == (5, 0, 0, False)
+    for coding, is_complete in (("none", True), ("mixed", False), ("all", False)):
+        _, counts = written(plan_of(arms=("real", "autoencoded"), coding=coding))
+        assert counts["base", "tiny"] == (1, 0, 0, False)
+        assert counts["classifier", "autoencoded"] == (5, 0, 0, False)
+        assert counts["classifier", "real"] == (5, 0, 0, is_complete)
+
+
+def test_an_arm_of_few_photographs_has_seen_those_and_no_others(plan_of, seen):
+    few = SplitConfig(rare=("df",), shots=2, limit_real_to_shots=True)
+    _, counts = written(plan_of(arms=("real", "real@1", "real@4", "oversampled"), split=few, fill_to=6))
+    assert counts["classifier", "real@1"] == (4, 0, 0, True)  # three groups of nv and one of df's two
+    assert counts["classifier", "real@4"] == counts["classifier", "real"] == (5, 0, 0, True)
+
+
+def test_the_embedded_start_is_part_of_every_classifier_and_has_seen_nothing_of_a_study(plan_of, seen):
+    classifier = dataclasses.replace(StudyConfig().classifier, weights="phantoms")
+    _, counts = written(plan_of(arms=("real", "oversampled"), classifier=classifier))
+    assert counts["weights", "phantoms"] == (0, 0, 0, True)
     assert counts["classifier", "real"] == (5, 0, 0, True)
 
 

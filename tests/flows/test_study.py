@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from classify.arms import FULL
 from data.config import load_part
 from data.doctor.__main__ import DoctorConfig
 from data.errors import ConfigError
@@ -34,7 +35,15 @@ def test_every_config_of_the_repository_loads(path):
         ("arms=[real, {foldr: x}]", "did you mean 'folder'"),
         ("arms=[real, {folder: x}, {folder: y}]", "arms must name at least one, each once"),
         ("arms=[real, {folder: x, name: synthetic}]", "cannot be called 'synthetic'"),
-        ("arms=[real, mixed]", "'mixed' is no arm; known: real, oversampled, autoencoded, synthetic, or {folder"),
+        (
+            "arms=[real, mixed]",
+            "'mixed' is no arm; known: real, balanced, oversampled, classical, mixup, autoencoded, ",
+        ),
+        ("arms=[real, mixed]", "synthetic, real@NUMBER, synthetic@NUMBERx, or {folder: ..., name: ...}"),
+        ("arms=[real, synthetic@0x]", "'synthetic@0x' is no arm"),
+        ("arms=[real@16, real]", "arms must begin with 'real'"),
+        ("arms=[real, real@32, real@32]", "arms must name at least one, each once"),
+        ("coding=some", "coding: Input should be 'mixed', 'all' or 'none'"),
         ("split.rare=[]", "split.rare must name at least one"),
         ("study_seeds=[]", "study_seeds must name at least one, each once"),
         ("study_seeds=[1, 1]", "study_seeds must name at least one, each once"),
@@ -53,6 +62,15 @@ def test_an_invalid_setting_is_refused_in_one_line(override, words):
     with pytest.raises(ConfigError, match=re.escape(words)) as refused:
         load_study(REPOSITORY / "configs" / "demo.yaml", [override])
     assert "\n" not in str(refused.value)
+
+
+def test_the_arms_can_be_given_by_one_word_or_with_numbers_in_their_names():
+    demo = REPOSITORY / "configs" / "demo.yaml"
+    assert load_study(demo, ["arms=full"]).arm_names == FULL
+    named = load_study(demo, ["arms=[real, real@32, synthetic@0.5x]"])
+    assert [(arm.photographs, arm.dose) for arm in named.arm_table.values()] == [(None, None), (32, None), (None, 0.5)]
+    assert named.trains_on("synthetic")
+    assert not named.trains_on("train")
 
 
 def test_the_doctor_reads_a_study_s_settings_with_the_study_s_defaults():

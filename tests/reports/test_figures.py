@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from classify.arms import ARMS, external_arm
+from classify.arms import ARMS, arm_of, external_arm
 from reports import figures
 from reports.figures import UNIT, VOID, Axis
 from reports.schema import Interval
@@ -68,11 +68,19 @@ def test_each_arm_has_a_shape_of_its_own():
     assert len({re.sub('class="[^"]*"', "", figures.key(glyph)) for glyph in glyphs}) == len(glyphs)
 
 
-def test_each_arm_of_the_table_has_a_colour_of_its_own_in_light_and_dark():
+def test_an_arm_with_a_number_is_drawn_as_the_arm_of_its_kind():
+    assert figures.glyph_of(arm_of("real@32")) == figures.glyph_of(ARMS["real"])
+    assert figures.glyph_of(arm_of("synthetic@2x")) == figures.glyph_of(ARMS["synthetic"])
+
+
+def test_arms_of_each_kind_have_a_colour_of_their_own_in_light_and_dark():
     style = (Path(figures.__file__).parent / "report.css").read_text(encoding="utf-8")
-    for name in ARMS:
-        assert f".{figures.glyph_of(ARMS[name]).tone} {{ --tone: var(--{name}); }}" in style
-        light, dark = re.findall(rf"--{name}: (#[0-9a-f]{{6}});", style)
+    tones = {arm.tone for arm in ARMS.values()}
+    assert tones == {"real", "oversampled", "autoencoded", "synthetic"}
+    for tone in tones:
+        assert figures.glyph_of(ARMS[tone]).tone == f"tone-{tone}"  # each kind is called after an arm of it
+        assert f".tone-{tone} {{ --tone: var(--{tone}); }}" in style
+        light, dark = re.findall(rf"--{tone}: (#[0-9a-f]{{6}});", style)
         assert light != dark
     assert figures.glyph_of(external_arm("a b<c>")).tone == "tone-other"
 

@@ -308,6 +308,7 @@ def test_a_new_row_of_the_table_of_arms_is_all_that_a_new_arm_needs(make_run, mo
         rows=first,
         compared_with=("synthetic", "real"),
         mark="cross",
+        tone="other",
         note="a trial of what one row does",
         subject="A trial",
         questions={"synthetic": "what the trial brings"},
@@ -319,7 +320,7 @@ def test_a_new_row_of_the_table_of_arms_is_all_that_a_new_arm_needs(make_run, mo
     assert "A trial made no clear difference to balanced accuracy: trial 0." in page.text
     assert "trial less syntheticwhat the trial brings" in page.text
     assert "a trial of what one row does" in page.text
-    assert text.count(figures.key(figures.Glyph("cross", "tone-trial"))) >= 10
+    assert text.count(figures.key(figures.Glyph("cross", "tone-other"))) >= 10
     assert f"{summary.balanced_accuracy['trial'].mean:.3f}" in page.text
 
 

@@ -103,8 +103,8 @@ def test_a_label_that_is_no_file_name_reads_nothing_outside_the_run(make_run, tm
 
 
 def test_an_arm_that_this_program_does_not_have_is_refused(make_run):
-    with pytest.raises(InputError, match="arm 'mixup'"):
-        summarise(make_run(arms=("real", "mixup")))
+    with pytest.raises(InputError, match="arm 'mixed'"):
+        summarise(make_run(arms=("real", "mixed")))
 
 
 def test_a_record_of_another_shape_is_refused(make_run):

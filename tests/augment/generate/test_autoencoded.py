@@ -13,7 +13,9 @@ from augment.base.load import load_base
 from augment.base.provenance import BaseRecord
 from augment.device import default_device
 from augment.generate import autoencoded as module
-from augment.generate.autoencoded import autoencode, autoencoded_image_bytes, autoencoded_manifest
+from augment.generate.autoencoded import autoencode, autoencoded_image_bytes, autoencoded_manifest, psnr_of, recoded
+from augment.generate.config import GenerateConfig
+from data.errors import DataError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.splits.provenance import Provenance
@@ -22,6 +24,7 @@ from data.store import read_json
 pytestmark = pytest.mark.numerical
 
 PIXELS = PixelConfig(size=32)
+PNG, JPEG = GenerateConfig(format="png"), GenerateConfig()  # only their format is used
 
 
 @pytest.fixture
@@ -29,8 +32,8 @@ def part(shots):
     return shots["df"]
 
 
-def run(base, part, out, progress=lambda *_: None):
-    autoencode(base=base, part=part, pixels=PIXELS, out=out, progress=progress)
+def run(base, part, out, progress=lambda *_: None, written=PNG):
+    autoencode(base=base, part=part, pixels=PIXELS, written=written, out=out, progress=progress)
 
 
 def rows(out):
@@ -56,6 +59,20 @@ def test_each_image_is_written_once_as_the_autoencoder_gives_it_back(base, part,
     assert np.abs(images(tmp_path) - expected).max() <= 1
     assert np.abs(images(tmp_path) - originals.astype(int)).mean() > 5  # this base is of random weights
     assert len(list((tmp_path / "images").iterdir())) == len(part)
+
+
+def test_images_are_written_in_the_format_of_the_synthetic_ones(base, part, tmp_path):
+    run(base, part, tmp_path / "png")
+    sizes = {}
+    for quality in (60, 95):
+        out = tmp_path / str(quality)
+        run(base, part, out, written=GenerateConfig(jpeg_quality=quality))
+        files = sorted((out / "images").iterdir())
+        assert [row["file_name"] for row in rows(out)] == [f"images/{file.name}" for file in files]
+        assert {Image.open(file).format for file in files} == {"JPEG"}
+        sizes[quality] = sum(file.stat().st_size for file in files)
+    assert sizes[60] < sizes[95]
+    assert np.abs(images(tmp_path / "95") - images(tmp_path / "png")).mean() < 8
 
 
 def test_the_metadata_say_whose_coding_an_image_is(base, part, tmp_path):
@@ -90,7 +107,7 @@ def test_the_record_has_the_psnr_of_what_is_given_back(base, part, tmp_path):
 def test_each_image_counts_once_in_the_mean_psnr_also_in_a_smaller_last_batch(base, part, tmp_path, monkeypatch):
     of_each = iter([10.0, 20.0, 30.0, 40.0, 60.0])
     monkeypatch.setattr(module, "_BATCH", 2)
-    monkeypatch.setattr(module, "psnr", lambda _vae, batch: [next(of_each) for _ in batch])
+    monkeypatch.setattr(module, "psnr_of", lambda batch, _coded: [next(of_each) for _ in batch])
     run(base, part, tmp_path)
     assert read_json(tmp_path / "autoencoded.json")["psnr_db"] == 32.0
 
@@ -119,6 +136,35 @@ def test_the_manifest_reads_back_as_synthetic_in_the_sources_groups(base, part, 
     Manifest.concat(part, read)  # the ids of real images are not taken
 
 
+def test_coded_images_take_the_place_of_the_files_of_a_part_in_its_order(base, part, tmp_path):
+    run(base, part, tmp_path / "df", written=JPEG)
+    coded = autoencoded_manifest(tmp_path / "df", "coded", {"coded": tmp_path})
+    turned = Manifest(part.table.iloc[[3, 0]].reset_index(drop=True), part.roots)
+    shown = recoded(turned, coded)
+    kept = [column for column in part.table.columns if column not in ("root", "path")]
+    assert shown.table[kept].equals(turned.table[kept])
+    assert [path.name for path in shown.paths()] == ["000003-df-3.png.jpg", "000000-df-0.png.jpg"]
+    assert all(path.is_file() for path in shown.paths())
+    assert set(shown.table["source"]) == {"real"}
+
+
+def test_a_part_of_which_an_image_is_not_coded_is_refused(base, part, tmp_path):
+    run(base, part.where(part.table["image_id"] != "df-2.png"), tmp_path)
+    coded = autoencoded_manifest(tmp_path, "coded", {"coded": tmp_path})
+    with pytest.raises(DataError, match=r"'df-2\.png' was not passed through the autoencoder; delete that artefact"):
+        recoded(part, coded)
+
+
+def test_the_psnr_is_that_of_the_mean_squared_error(base, part):
+    zeros = np.zeros((3, 4, 4, 3), np.uint8)
+    changed = zeros.copy()
+    changed[1], changed[2, 0] = 255, 51  # a fifth, in a quarter of the rows
+    assert psnr_of(zeros, changed) == pytest.approx([100, 0, 10 * np.log10(4 * 25)])
+    originals = load_pixels(part, PIXELS)
+    vae = load_base(base).vae.to(default_device())
+    assert psnr_of(originals, reconstruct(vae, originals)) == pytest.approx(psnr(vae, originals), abs=0.02)
+
+
 def test_many_images_are_coded_in_batches_and_counted(base, part, tmp_path):
     reported = []
     run(base, many(part, 20), tmp_path, lambda *given: reported.append(given))
@@ -139,8 +185,7 @@ def test_where_memory_is_short_fewer_images_are_coded_at_a_time(base, part, tmp_
 
         return on_a_small_device
 
-    for name in ("reconstruct", "psnr"):
-        monkeypatch.setattr(module, name, small(getattr(module, name)))
+    monkeypatch.setattr(module, "reconstruct", small(module.reconstruct))
     run(base, part, tmp_path / "small")
     assert np.abs(images(tmp_path / "small") - images(tmp_path / "large")).max() <= 1
     records = [read_json(tmp_path / name / "autoencoded.json") for name in ("small", "large")]
@@ -149,7 +194,13 @@ def test_where_memory_is_short_fewer_images_are_coded_at_a_time(base, part, tmp_
 
 def test_decoded_images_are_kept_in_the_cache_that_is_named(base, part, tmp_path):
     autoencode(
-        base=base, part=part, pixels=PIXELS, out=tmp_path / "out", cache=tmp_path / "cache", progress=lambda *_: None
+        base=base,
+        part=part,
+        pixels=PIXELS,
+        written=PNG,
+        out=tmp_path / "out",
+        cache=tmp_path / "cache",
+        progress=lambda *_: None,
     )
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["pixels-32-crop"]
 

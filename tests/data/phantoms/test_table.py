@@ -115,9 +115,48 @@ def test_another_seed_gives_another_table(table: pd.DataFrame) -> None:
     assert not draw_table(PhantomConfig(seed=1)).equals(table)
 
 
+TESTED = PhantomConfig(test_lesions=9)
+
+
+@pytest.fixture(scope="module")
+def tested() -> pd.DataFrame:
+    return draw_table(TESTED)
+
+
+def test_a_test_part_leaves_every_other_row_as_it_is(table: pd.DataFrame, tested: pd.DataFrame) -> None:
+    others = tested[tested.part == ""]
+    pd.testing.assert_frame_equal(others[table.columns], table)
+    assert list(tested.columns) == [*table.columns, "part"]
+    assert (tested.part.iloc[len(table) :] == "test").all()
+
+
+def test_the_test_part_has_as_many_lesions_of_each_code_with_one_photograph_each(tested: pd.DataFrame) -> None:
+    part = tested[tested.part == "test"]
+    assert part.dx.value_counts().to_dict() == dict.fromkeys(CODES, 9)
+    assert part.lesion_id.is_unique
+    assert tested.image_id.is_unique
+    assert len(part) == 9 * len(CODES)
+
+
+def test_the_test_part_shares_no_lesion_and_no_patient_with_the_others(tested: pd.DataFrame) -> None:
+    part, others = tested[tested.part == "test"], tested[tested.part == ""]
+    for column in ("lesion_id", "patient_id"):
+        assert not set(part[column]) & set(others[column])
+    assert part.groupby("patient_id")[["age", "sex"]].nunique(dropna=False).eq(1).all(axis=None)
+    assert part.lesion_id.str.fullmatch(r"PHL_\d{7}").all()
+
+
+def test_the_test_part_follows_the_seed(tested: pd.DataFrame) -> None:
+    assert draw_table(TESTED).equals(tested)
+    columns = ["dx", "age", "sex", "localization"]
+    other = draw_table(replace(TESTED, seed=1))
+    assert not other[other.part == "test"][columns].equals(tested[tested.part == "test"][columns])
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        ({"test_lesions": -1}, "test_lesions is -1"),
         ({"codes": ("nv", "wart")}, "wart"),
         ({"codes": ("nv", "nv")}, "different"),
         ({"codes": ()}, "different"),
@@ -253,3 +292,14 @@ def test_near_duplicates_stand_under_other_lesions_and_patients(tmp_path: Path) 
     assert len(across) >= 4
     assert all(rows.dx[a] == rows.dx[b] for a, b in across)
     assert all(rows.patient_id[a] != rows.patient_id[b] for a, b in across)
+
+
+def test_the_photographs_of_the_test_part_are_others_and_the_rest_keep_their_bytes(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "without", SMALL)
+    with_part = replace(SMALL, test_lesions=2)
+    table = pd.read_csv(write_phantoms(tmp_path / "with", with_part), keep_default_na=False)
+    without, drawn = digests(tmp_path / "without/images"), digests(tmp_path / "with/images")
+    assert {name: drawn[name] for name in without} == without
+    held = {f"{image}.jpg" for image in table.image_id[table.part == "test"]}
+    assert drawn.keys() - without.keys() == held
+    assert len({drawn[name] for name in held} - set(without.values())) == len(held) == 2 * len(CODES)

@@ -1,6 +1,7 @@
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from data.manifest import COLUMNS
 from data.phantoms.table import PhantomConfig
 from data.sources.load import ROW, DataConfig, load_manifest, numbered_manifest
 from data.sources.tables import Columns
+from data.splits.split import SplitConfig, make_split
 
 HAM10000 = Path(os.environ.get("HAM10000", "../shared/ham10000"))
 CONFIG = {"source": "table", "table": "table.csv", "columns": {"image": "file", "label": "dx"}}
@@ -357,10 +359,27 @@ def test_phantoms_are_drawn_once_and_again_for_another_config_or_a_lost_file(tmp
     assert (first.table["group_id"] == "patient " + first.table["patient_id"]).all()
 
 
+def test_a_drawn_test_part_is_the_official_test_part_of_the_split(tmp_path):
+    phantom = PhantomConfig(images=84, width=32, height=24, balanced=True)
+    without, tested = (
+        load_manifest(DataConfig(phantom=replace(phantom, test_lesions=n)), tmp_path / str(n)) for n in (0, 3)
+    )
+    assert "part" not in without.table
+    assert tested.table["part"].value_counts().to_dict() == {"": 84, "test": 21}
+    others = tested.where(tested.table["part"] == "")
+    assert others.table[without.table.columns].equals(without.table)
+    split = make_split(tested, SplitConfig(rare=("df",)), 0)
+    assert set(split.test.table["image_id"]) == set(tested.table["image_id"][tested.table["part"] == "test"])
+    assert split.test.counts() == dict.fromkeys(without.labels, 3)
+    assert split.left_out == frozenset()
+    assert len(split.train) + len(split.validation) == 84
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"source": "phantoms"}, "source"),
+        ({"test": {"table": "x"}}, "phantoms have no table of a `test` set; set `phantom.test_lesions`"),
         ({"folderr": "x"}, "did you mean 'folder'"),
         ({"phantom": {"image": 3}}, "phantom.image: unknown key; did you mean 'images'"),
         ({"columns": {"lable": "dx"}}, "columns.lable: unknown key; did you mean 'label'"),

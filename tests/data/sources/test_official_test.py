@@ -141,7 +141,7 @@ def test_an_image_that_the_data_set_leaves_out_is_not_tested_either(folder):
 
 
 def test_a_test_set_of_phantoms_is_refused_since_nobody_would_read_it():
-    with pytest.raises(ValueError, match="phantoms have no official `test` set"):
+    with pytest.raises(ValueError, match="phantoms have no table of a `test` set"):
         DataConfig(test=OfficialTest(table=TABLE))
 
 

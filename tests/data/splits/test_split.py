@@ -1,6 +1,7 @@
 """No leakage group is on two sides of a split, whatever the table."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from data.splits.split import (
     SplitConfig,
     check_classes,
     few_shot,
+    first_photographs,
     make_folds,
     make_split,
 )
@@ -312,6 +314,26 @@ def test_shots_come_from_distinct_lesions():
     assert set(shots.table["label"]) == {"df"}
     assert len(few_shot(train, "df", 99, seed=0)) == 12
     assert few_shot(train, "df", 8, seed=1).digest() != shots.digest()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_photographs_are_the_few_shots_then_other_lesions_then_further_photographs(seed: int):
+    train = drawn({"df": 12, "nv": 3}, images_a_group=3)
+    few = [set(first_photographs(train, "df", n, seed).table["image_id"]) for n in range(37)]
+    assert [len(chosen) for chosen in few] == list(range(37))
+    assert all(smaller < larger for smaller, larger in pairwise(few))
+    assert few[8] == set(few_shot(train, "df", 8, seed).table["image_id"])
+    lesions = [first_photographs(train, "df", n, seed).table["lesion_id"].nunique() for n in (5, 12, 20)]
+    assert lesions == [5, 12, 12]
+    assert first_photographs(train, "df", 99, seed).digest() == train.of("df").digest()
+
+
+def test_another_seed_gives_other_first_photographs_and_no_synthetic_one_is_among_them():
+    train = drawn({"df": 12, "nv": 3})
+    first, other = (first_photographs(train, "df", 8, seed).digest() for seed in (0, 1))
+    assert first != other
+    whole = Manifest.concat(train, manifest(["df"] * 9, [f"s{n}" for n in range(9)], source="synthetic"))
+    assert set(first_photographs(whole, "df", 99, 0).table["source"]) == {"real"}
 
 
 def test_one_lesion_is_no_class_to_learn():

@@ -40,16 +40,37 @@ def groups(plan):
 
 
 CLASSES = ["df", "vasc"]
+CODED = [f"autoencoded {label}" for label in ("df", "mel", "nv", "vasc")]
 ARMS = ["arm real 0", "arm oversampled 0", "arm synthetic 0"]
 
 
 def test_a_study_fine_tunes_each_rare_class_draws_its_images_and_trains_each_arm(plan_of):
-    plan = plan_of()
-    assert ids(plan) == ["fine-tune df", "fine-tune vasc", "images df", "images vasc", *ARMS]
+    plan = plan_of(coding="none")
+    assert ids(plan) == ["fine-tune df", "fine-tune vasc", "images df", "images vasc", "probe", *ARMS]
     needs = {step.id: step.needs for step in plan.steps}
     assert needs["images df"] == ("fine-tune df",)
-    assert needs["arm synthetic 0"] == ("images df", "images vasc")
-    assert needs["fine-tune df"] == needs["arm real 0"] == needs["arm oversampled 0"] == ()
+    assert needs["arm synthetic 0"] == ("images df", "images vasc", "probe")
+    assert needs["arm real 0"] == needs["arm oversampled 0"] == ("probe",)
+    assert needs["fine-tune df"] == needs["probe"] == ()
+
+
+def test_a_study_of_mixed_coding_codes_photographs_of_every_class_for_every_arm(plan_of):
+    plan = plan_of()
+    assert ids(plan) == ["fine-tune df", "fine-tune vasc", "images df", "images vasc", *CODED, "probe", *ARMS]
+    needs = {step.id: step.needs for step in plan.steps}
+    assert needs["arm synthetic 0"] == ("images df", "images vasc", *CODED, "probe")
+    assert needs["arm real 0"] == needs["arm oversampled 0"] == (*CODED, "probe")
+    assert all(needs[step] == () for step in CODED)
+
+
+def test_another_coding_makes_every_arm_anew_and_no_generator(plan_of):
+    for coding in ("none", "all"):
+        before, after = plan_of(), plan_of(coding=coding)
+        digests = {step.id: step.digest for step in after.steps}
+        assert {step.id for step in before.steps if digests.get(step.id) == step.digest} >= {*FINE_TUNES, *IMAGES}
+        assert all(digests[step] != before.step("arm", *step.split()[1:]).digest for step in ARMS)
+    arms = ("real", "oversampled")
+    assert not changed(plan_of(arms=arms), plan_of(arms=arms, coding="none"))  # no arm uses the base
 
 
 def test_each_stage_of_the_table_has_a_step_in_some_study_and_none_has_another(plan_of, tmp_path):
@@ -103,14 +124,14 @@ def test_an_own_base_that_no_arm_needs_is_not_trained(plan_of):
 
 
 def test_the_autoencoded_arm_needs_no_fine_tune(plan_of):
-    plan = plan_of(arms=("real", "oversampled", "autoencoded"))
-    assert ids(plan) == ["autoencoded df", "autoencoded vasc", *ARMS[:2], "arm autoencoded 0"]
-    assert plan.step("arm", "autoencoded", "0").needs == ("autoencoded df", "autoencoded vasc")
+    plan = plan_of(arms=("real", "oversampled", "autoencoded"), coding="none")
+    assert ids(plan) == ["autoencoded df", "autoencoded vasc", "probe", *ARMS[:2], "arm autoencoded 0"]
+    assert plan.step("arm", "autoencoded", "0").needs == ("autoencoded df", "autoencoded vasc", "probe")
 
 
 def test_a_class_that_is_full_already_gets_no_images(plan_of):
     plan = plan_of(fill_to=3)
-    assert ids(plan) == ["fine-tune vasc", "images vasc", *ARMS]
+    assert ids(plan) == ["fine-tune vasc", "images vasc", *CODED, "probe", *ARMS]
 
 
 def changed(before, after):
@@ -144,10 +165,12 @@ def test_what_only_changes_speed_redoes_nothing(plan_of):
 def test_an_image_whose_bytes_changed_redoes_what_depends_on_it(plan_of):
     plan = plan_of()
     contents = {**plan.prepared.images.contents, "test-nv-0": "other"}
-    assert changed(plan, plan_of(contents)) == set(ARMS)
+    assert changed(plan, plan_of(contents)) == {"probe", *ARMS}
+    contents = {**plan.prepared.images.contents, "test-df-0": "other"}
+    assert changed(plan, plan_of(contents)) == set(ARMS)  # the probe has no rare class
     few = plan.prepared.shots["df"].table["image_id"].iloc[0]
     contents = {**plan.prepared.images.contents, few: "other"}
-    assert changed(plan, plan_of(contents)) == {"fine-tune df", "images df", *ARMS}
+    assert changed(plan, plan_of(contents)) == {"fine-tune df", "images df", "autoencoded df", *ARMS}
 
 
 def test_a_change_of_the_study_seed_redoes_what_the_generator_makes(plan_of):
