@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from classify.tested import Tested
 from reports.evaluation import Evaluation
 from reports.pictures import take_turns
-from reports.repeats import open_repeats, shared_config, titles
+from reports.repeats import by_draw, open_repeats, shared_config, titles
 from reports.schema import ArmTraining, Repeat, SplitCounts, Summary, Timing
 from reports.summary import evaluation_of, results_of, summarise
 
@@ -63,14 +64,27 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
 
 
 def _evaluation(repeats: Sequence[OneRepeat]) -> Evaluation:
-    """All test parts as one."""
-    found = [evaluation_of(one.run) for one in repeats]
-    return Evaluation(
-        truth=np.concatenate([one.truth for one in found]),
-        groups=np.concatenate([one.groups for one in found]),
-        classes=found[0].classes,
-        seeds=found[0].seeds,
-        predicted={arm: np.concatenate([one.predicted[arm] for one in found], axis=1) for arm in found[0].predicted},
+    """One test part for each study seed and generator seed: the run's, or its folds' together."""
+    draws = by_draw(repeats)
+    names = titles([draw[0] for draw in draws])
+    one = evaluation_of(repeats[0].run)
+    tested = tuple(_tested(draw, name) for draw, name in zip(draws, names, strict=True))
+    return Evaluation(repeats=tested, classes=one.classes, seeds=one.seeds)
+
+
+def _tested(draw: Sequence[OneRepeat], name: str) -> Tested:
+    """All test parts of one draw as one, with the fold that tests each image."""
+    parts = [evaluation_of(one.run).repeats[0] for one in draw]
+    numbers = np.repeat(np.arange(len(parts)), [len(part.truth) for part in parts])
+    return Tested(
+        truth=np.concatenate([part.truth for part in parts]),
+        groups=np.concatenate([part.groups for part in parts]),
+        probabilities={
+            arm: np.concatenate([part.probabilities[arm] for part in parts], axis=1) for arm in parts[0].probabilities
+        },
+        name=name,
+        draw=f"study seed {draw[0].seeds[0]}",
+        folds=numbers if len(parts) > 1 else None,
     )
 
 
