@@ -46,7 +46,7 @@ def test_randaugment_changes_more_and_follows_the_seed_too():
     def spread(views):
         return np.std([view.mean((0, 1)) for view in views], axis=0).mean()
 
-    assert spread([b for _, b, _ in series]) > 2 * spread([a for a, _, _ in series])
+    assert spread([b for _, b, _ in series]) > 1.5 * spread([a for a, _, _ in series])
     assert len({b.tobytes() for _, b, _ in series}) == 60
 
 

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 # diffusers' scheduler hands a tensor to numpy the old way
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-ARTIFACTS = {"split", "finetune", "images", "arm"}
+ARTIFACTS = {"split", "finetune", "images", "autoencoded", "probe", "arm"}
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def test_no_image_of_the_test_part_was_seen_by_the_generator(first_run):
 def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(first_run, small_study, capsys):
     assert main([*small_study, "name=whole"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    steps = [line for line in lines if "/9 " in line and "report" not in line]
-    assert len(steps) == 5
+    steps = [line for line in lines if "/17 " in line and "report" not in line]
+    assert len(steps) == 13  # seven classes are coded, and the probe
     assert all("kept from before" in line for line in steps), lines
     assert sum(" 3 disk: at most " in line and " free in " in line for line in lines) == 1
     assert main([*small_study, "name=whole", "classifier.learning_rate=0.002"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    again = {line.split(":")[0][5:] for line in lines if "/9 " in line and "kept" not in line}
+    again = {line.split(":")[0][6:] for line in lines if "/17 " in line and "kept" not in line}
     assert again == {"arm real 0", "arm oversampled 0", "arm synthetic 0", "report"}
 
 

@@ -30,7 +30,7 @@ def step(folder, stage, what, group="", **use):
 @pytest.fixture
 def plan(tmp_path, prepare_study, make_split):
     """A plan of two classes and three classifiers, whose steps say what they write."""
-    study = StudyConfig(output_dir=str(tmp_path), arms=("real", "synthetic"))
+    study = StudyConfig(output_dir=str(tmp_path), arms=("real", "synthetic"), fill_to=5)
     prepared = prepare_study(study, make_split(drawn=False, nv=10, akiec=3, df=3, vasc=3))
     study.folder.mkdir()
     adapter = {"kind": "adapters", "kept": 1000, "checkpoint": 5000, "checkpoints": 2}
@@ -84,10 +84,9 @@ def test_ten_times_as_many_synthetic_images_are_counted_in_pixels_and_tables(pla
     more = Plan(dataclasses.replace(plan.prepared, study=study), plan.steps)
     extra = sum(more.prepared.synthetic_counts.values()) - sum(plan.prepared.synthetic_counts.values())
     assert more.prepared.synthetic_counts == {"akiec": 30, "df": 30, "vasc": 30}
-    assert estimate(more).needed["decoded pixels"] - estimate(plan).needed["decoded pixels"] == extra * (
-        64 * 64 * 3 + 65
-    )
-    assert estimate(more).needed["tables and report"] - estimate(plan).needed["tables and report"] >= 90 * 2 * 2**10
+    before, after = estimate(plan).needed, estimate(more).needed
+    assert after["decoded pixels"] - before["decoded pixels"] == extra * (64 * 64 * 3 + 65)
+    assert after["tables and report"] - before["tables and report"] >= 90 * 2 * 2**10
 
 
 def test_the_estimate_is_one_line_with_the_largest_first():
@@ -200,6 +199,7 @@ def test_a_run_takes_less_than_estimated_and_more_than_a_fifth(small_study, tmp_
         "synthetic images": kept(study.folder / "images"),
         "classifiers": kept(study.folder / "arm"),
         "autoencoded images": kept(study.folder / "autoencoded"),
+        "probe": kept(*study.folder.glob("probe-*")),
         "decoded pixels": kept(*(tmp_path / "cache").glob("pixels-*")),
     }
     for kind, size in taken.items():

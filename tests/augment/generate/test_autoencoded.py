@@ -69,7 +69,7 @@ def test_images_are_written_in_the_format_of_the_synthetic_ones(base, part, tmp_
         run(base, part, out, written=GenerateConfig(jpeg_quality=quality))
         files = sorted((out / "images").iterdir())
         assert [row["file_name"] for row in rows(out)] == [f"images/{file.name}" for file in files]
-        assert {Image.open(file).format for file in files} == {"JPEG"}
+        assert {file.read_bytes()[:3] for file in files} == {b"\xff\xd8\xff"}  # JPEG
         sizes[quality] = sum(file.stat().st_size for file in files)
     assert sizes[60] < sizes[95]
     assert np.abs(images(tmp_path / "95") - images(tmp_path / "png")).mean() < 8

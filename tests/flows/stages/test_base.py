@@ -74,8 +74,8 @@ def test_a_study_trains_its_own_base_resumes_after_a_stop_and_records_what_was_s
     capsys.readouterr()
     assert main(own_study) == 0
     lines = capsys.readouterr().out.splitlines()
-    steps = [line for line in lines if "/11 " in line and "report" not in line]
-    assert len(steps) == 7
+    steps = [line for line in lines if "/18 " in line and "report" not in line]
+    assert len(steps) == 14
     assert all("kept from before" in line for line in steps), lines
     (disk,) = [line for line in lines if " disk: " in line]
     assert "by estimate (tables and report" in disk  # nothing else is left to be written
