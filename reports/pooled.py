@@ -7,7 +7,7 @@ that have not seen it.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +38,10 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
     found = dict(zip(named, map(summarise, folders), strict=True))
     first, summaries = found[named[0]], list(found.values())
     name = name or first.name
+    results = results_of(_evaluation(repeats), first.external)
     return replace(
         first,
-        **vars(results_of(_evaluation(repeats), first.external)),
+        **_defaults() | vars(results),
         name=name,
         started=min(one.started for one in summaries),
         finished=max(one.finished for one in summaries),
@@ -63,6 +64,14 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
             _repeat(one, key, summary, beside) for one, (key, summary) in zip(repeats, found.items(), strict=True)
         ),
     )
+
+
+def _defaults() -> dict[str, Any]:
+    """The fields that a summary may leave out, as it has them then: the first repeat's do not stand for all."""
+    unpooled = {field.name: field for field in fields(Summary) if field.name != "repeats"}
+    constant = {name: field.default for name, field in unpooled.items() if field.default is not MISSING}
+    made = {name: field.default_factory for name, field in unpooled.items()}
+    return constant | {name: factory() for name, factory in made.items() if factory is not MISSING}
 
 
 def _evaluation(repeats: Sequence[OneRepeat]) -> Evaluation:

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from rich.console import Console
 
 from data.config import STRICT, Seed, load_part
-from data.doctor.checks import check_duplicates, check_files, check_split, check_unused
+from data.doctor.checks import check_duplicates, check_files, check_seeds, check_split, check_unused
 from data.doctor.examination import read_infos
 from data.doctor.external_checks import StudyImages, check_arm
 from data.doctor.findings import Findings, in_parts
@@ -42,7 +42,7 @@ OpenProgress = Callable[[str], AbstractContextManager[Progress]]  # by the title
 class DoctorConfig:
     """The sections of a study's config that the doctor reads, with the study's defaults."""
 
-    study_seeds: tuple[Seed, ...] = (0,)  # the first one's split is checked
+    study_seeds: tuple[Seed, ...] = (0,)
     data: DataConfig = DataConfig()
     pixels: PixelConfig = PixelConfig()
     split: SplitConfig = SplitConfig()
@@ -75,6 +75,7 @@ def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> Validati
         seed = config.study_seeds[0] if config.study_seeds else 0
         split = check_split(joined, config.split, seed, findings, config.fill_to)
         if split is not None:
+            check_seeds(joined, config.split, config.study_seeds[1:], findings)
             study = StudyImages(manifest=manifest, pixels=pixels, split=split, geometry=config.pixels, seed=seed)
             _check_arms(config, study, open_progress, findings)
     return ValidationReport(findings=findings, manifest=joined, infos=infos, split=split, config=config.split)

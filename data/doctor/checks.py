@@ -115,6 +115,17 @@ def check_split(
     return splits[config.fold or 0]
 
 
+def check_seeds(manifest: Manifest, config: SplitConfig, seeds: Sequence[int], findings: Findings) -> None:
+    """Report study seeds by which the images cannot be divided, or few-shot images not be drawn."""
+    for seed in seeds:
+        try:
+            for split in make_folds(manifest, config, seed):
+                for label in config.rare:
+                    few_shot(split.train, label, config.shots, seed)
+        except DataError as fault:
+            findings.faults.append(in_parts(f"study seed {seed}: {fault}"))
+
+
 def _check_shots(
     split: Split, config: SplitConfig, seed: int, fill_to: int | None, where: str, findings: Findings
 ) -> None:

@@ -1,6 +1,7 @@
 """The repeats of a study become one report; of folds every image is tested once, by what has not seen it."""
 
 import json
+from dataclasses import MISSING, fields
 from itertools import chain
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from data.manifest import read_table
+from reports import pooled
 from reports.pool import main
 from reports.pooled import pool
 from reports.render import write_report
@@ -30,27 +32,27 @@ def truth_and_predictions(run, arm, seed):
 
 
 def test_balanced_accuracy_is_that_of_all_out_of_fold_predictions_together(runs, tmp_path):
-    pooled = pool(runs, tmp_path)
+    whole = pool(runs, tmp_path)
     for arm in ("real", "synthetic"):
         for seed in (0, 1):
             both = zip(*(truth_and_predictions(run, arm, seed) for run in runs), strict=True)
             truth, predicted = (list(chain.from_iterable(one)) for one in both)
             expected = balanced_accuracy_score(truth, predicted)
-            assert pooled.balanced_accuracy[arm].per_seed[str(seed)] == pytest.approx(expected)
-    assert pooled.test_images == FOLDS * 152
-    assert pooled.test_groups == FOLDS * 76
-    assert sum(map(sum, pooled.confusion["real"])) == 2 * pooled.test_images
+            assert whole.balanced_accuracy[arm].per_seed[str(seed)] == pytest.approx(expected)
+    assert whole.test_images == FOLDS * 152
+    assert whole.test_groups == FOLDS * 76
+    assert sum(map(sum, whole.confusion["real"])) == 2 * whole.test_images
 
 
 def test_more_images_are_surer_and_what_varied_is_named(runs, tmp_path):
-    pooled, one = pool(runs, tmp_path), summarise(runs[0])
-    widths = [d.high - d.low for d in (pooled.differences[0], one.differences[0])]
+    whole, one = pool(runs, tmp_path), summarise(runs[0])
+    widths = [d.high - d.low for d in (whole.differences[0], one.differences[0])]
     assert widths[0] < 0.9 * widths[1]
-    varied = pooled.differences[0].varied
+    varied = whole.differences[0].varied
     assert varied.startswith("the 228 lesions of the test part")
     assert "the folds, each with few-shot images and generators of its own (" in varied
     assert varied.endswith("not in it: another division into folds")
-    assert [one.balanced_accuracy["real"] for one in pooled.repeats] == [
+    assert [one.balanced_accuracy["real"] for one in whole.repeats] == [
         summarise(run).balanced_accuracy["real"].mean for run in runs
     ]
 
@@ -120,3 +122,11 @@ def test_a_study_s_folder_stands_for_its_repeats_on_the_command_line(make_study,
     study = make_study(seeds=[(0,), (4,)])
     assert main([str(study), "--out", str(tmp_path / "out")]) == 0
     assert len(Summary.read(tmp_path / "out" / "summary.json").repeats) == 2
+
+
+def test_nothing_of_the_first_repeat_stands_for_all_unless_it_is_pooled(runs, tmp_path):
+    optional = {field.name for field in fields(Summary) if field.default is not MISSING}
+    assert pooled._defaults().keys() >= optional - {"repeats"}
+    whole = pool(runs, tmp_path)
+    assert whole.finetunes == {}
+    assert whole.split.provenance == ()

@@ -10,6 +10,8 @@ from classify.arms import ARMS, external_arm
 from reports import text
 from reports.evaluation import verdict
 from reports.numbers import points
+from reports.pooled import pool
+from reports.run_folder import repeats_of
 from reports.summary import summarise
 
 
@@ -128,3 +130,28 @@ def test_training_images_are_named_by_what_the_arm_fills_up_with(arm, counts, ex
     origins = text.origins(arm, counts)
     assert [origin for _, origin, _ in origins] == expected
     assert sum(n for _, _, n in origins) == sum(counts.values())
+
+
+def test_seeds_are_named_with_what_each_determines(make_run):
+    summary, made = summarise(make_run()), "the fine-tunes and the synthetic images"
+    alone = f"Study seed 0 determines the split, the few-shot images, {made}; classifier seeds 0 and 1 "
+    assert text.seeds(summary).startswith(alone)
+    apart = text.seeds(replace(summary, study_seeds=(0, 1), generator_seeds=(5,)))
+    assert apart.startswith(
+        f"Study seeds 0 and 1 determine the split and the few-shot images, generator seed 5 {made}; "
+    )
+
+
+def test_what_differs_between_repeats_is_said(make_study):
+    study = make_study(seeds=[(0, 5), (0, 6), (1, 5), (1, 6)])
+    summary = pool(repeats_of(study), study)
+    assert "Each study seed divides the images anew" in text.repeats(summary)
+    assert "Each generator seed makes the fine-tunes" in text.repeats(summary)
+    assert "fold" not in text.repeats(summary)
+    one = replace(summary, study_seeds=(0,), repeats=summary.repeats[:2])
+    assert "study seed" not in text.repeats(one)
+
+
+def test_folds_test_each_image_once(make_run, tmp_path):
+    runs = [make_run(name=f"study-{fold}", fold=(fold, 3)) for fold in range(3)]
+    assert text.repeats(pool(runs, tmp_path)).startswith("Every image is tested once, in the fold whose classifiers")

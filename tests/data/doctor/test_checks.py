@@ -3,12 +3,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from data.doctor.checks import check_duplicates, check_files, check_split, check_unused
+from data.doctor import checks
+from data.doctor.checks import check_duplicates, check_files, check_seeds, check_split, check_unused
 from data.doctor.examination import ImageInfo
 from data.doctor.findings import Findings
+from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
 from data.pixels import PixelConfig
-from data.splits.split import SplitConfig, make_split
+from data.splits.split import SplitConfig, make_folds, make_split
 
 PLAIN = ImageInfo("0", (100, 100), "RGB", blank=False)
 
@@ -122,6 +124,19 @@ def test_every_fold_is_checked_and_named(tmp_path):
     assert few == {"fold 0", "fold 1", "fold 2"}
     study_s = make_split(images(tmp_path, LABELS), SplitConfig(rare=("df",), n_splits=3, fold=1), 0)
     assert split.test.digest() == study_s.test.digest()
+
+
+def test_study_seeds_that_divide_the_images_badly_are_named(tmp_path, monkeypatch):
+    def folds(manifest, config, seed):
+        if seed == 4:
+            raise DataError("the test part got no image of 'df'; give that class more lesions")
+        return make_folds(manifest, config, seed)
+
+    findings = Findings()
+    monkeypatch.setattr(checks, "make_folds", folds)
+    check_seeds(images(tmp_path, LABELS), SplitConfig(rare=("df",)), (1, 4), findings)
+    (fault,) = findings.faults
+    assert fault.examples == ("study seed 4: the test part got no image of 'df'",)
 
 
 @pytest.mark.parametrize(
