@@ -27,6 +27,7 @@ from reports.render import render
 from reports.run_folder import RunFolder
 from reports.schema import ArmTraining, Fold, SplitCounts, Summary
 from reports.summary import evaluation_of, results_of, summarise
+from reports.worth import curve_of
 
 
 def pool(runs: Sequence[Path], beside: Path) -> Summary:
@@ -37,14 +38,17 @@ def pool(runs: Sequence[Path], beside: Path) -> Summary:
     opened = open_folds(runs)
     folds = [summarise(run.path) for run in opened]
     first, folders, name = folds[0], [run.path for run in opened], _name(opened[0])
-    results = results_of(_concatenate([evaluation_of(run) for run in opened]), first.external)
+    whole = _concatenate([evaluation_of(run) for run in opened])
+    results = results_of(whole, first.external)
+    training = {arm: _mean_training([fold.training[arm] for fold in folds]) for arm in first.arms}
     return replace(
         first,
         **vars(results),
         name=name,
         started=min(fold.started for fold in folds),
         finished=max(fold.finished for fold in folds),
-        training={arm: _mean_training([fold.training[arm] for fold in folds]) for arm in first.arms},
+        training=training,
+        curve=curve_of(whole, training, first.rare, first.external),
         finetunes={},
         gallery={label: take_turns([f.gallery[label] for f in folds], folders, beside) for label in first.gallery},
         random_split=None,
