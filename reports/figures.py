@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from classify.arms import Arm, Mark
-    from reports.schema import Interval
+    from reports.schema import Curve, Difference, Interval, Score, Worth
 
 _EDGE = 3.0  # percent left free on both sides, so that marks at the ends are not cut
+_CURVE_HEIGHT = 200  # pixels
+_NESTED_WIDTHS = (9, 5.5)  # of the shortest bar and the next
 _SHAPES: dict[Mark, Markup] = {
     "circle": Markup('<circle r="5.5"/>'),
     "square": Markup('<rect x="-5" y="-5" width="10" height="10"/>'),
@@ -104,9 +107,12 @@ def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
 
 def strip(
     axis: Axis, glyph: Glyph, interval: Interval, title: str, *, seeds: Iterable[float | None] = (),
-    reference: float | None = None,
+    reference: float | None = None, nested: Sequence[tuple[float, float]] = (), smallest: float | None = None,
 ) -> Markup:  # fmt: skip
-    """One row of a dot plot: interval, mean as the shape, a short stroke a seed; `reference` is a bold line."""
+    """One row of a dot plot: interval, mean as the shape, a short stroke a seed; `reference` is a bold line.
+
+    `nested` are shorter bars upon the interval, the shortest first; `smallest` is marked on both sides of zero.
+    """
     middle = 15
     parts = [
         Markup('<line class="grid" x1="{0:.2f}%" x2="{0:.2f}%" y1="-120" y2="150"/>').format(axis.place(tick))
@@ -117,6 +123,17 @@ def strip(
         parts.append(Markup('<line class="reference" x1="{0:.2f}%" x2="{0:.2f}%" y1="-120" y2="150"/>').format(x))
     if interval.low is not None and interval.high is not None:
         parts.append(_bar(axis.place(interval.low), axis.place(interval.high), middle))
+    for rank, (low, high) in enumerate(nested):
+        parts.append(
+            Markup('<line class="nested" stroke-width="{}" x1="{:.2f}%" x2="{:.2f}%" y1="{}" y2="{}"/>').format(
+                _NESTED_WIDTHS[min(rank, 1)], axis.place(low), axis.place(high), middle, middle
+            )
+        )
+    parts += [
+        Markup('<line class="smallest" x1="{0:.2f}%" x2="{0:.2f}%" y1="3" y2="27"/>').format(axis.place(value))
+        for value in (() if smallest is None else (-smallest, smallest))
+        if axis.low <= value <= axis.high
+    ]
     parts += [
         Markup('<line class="seed" x1="{0:.2f}%" x2="{0:.2f}%" y1="23" y2="29"/>').format(axis.place(value))
         for value in seeds
@@ -131,6 +148,108 @@ def strip(
     return Markup(
         '<svg class="strip {}" width="100%" height="30" role="img" aria-label="{}"><title>{}</title>{}</svg>'
     ).format(glyph.tone, title, title, _join(parts))
+
+
+def nested(difference: Difference) -> list[tuple[float, float]]:
+    """Intervals of the variance's first part, of the first two, and so on, without the whole; the shortest first."""
+    if difference.mean is None or difference.low is None or difference.high is None:
+        return []
+    bars, share = [], 0.0
+    for part in difference.parts[:-1]:
+        share += part.share
+        below, above = (
+            math.sqrt(share) * half for half in (difference.mean - difference.low, difference.high - difference.mean)
+        )
+        bars.append((difference.mean - below, difference.mean + above))
+    return bars
+
+
+def nested_key() -> Markup:
+    """A nested bar for the legend."""
+    return Markup(
+        '<svg class="key nested-key" width="64" height="14" viewBox="-32 -7 64 14" aria-hidden="true">'
+        '<line class="interval" x1="-30" x2="30" y1="0" y2="0"/>'
+        '<line class="nested" stroke-width="5.5" x1="-21" x2="21" y1="0" y2="0"/>'
+        '<line class="nested" stroke-width="9" x1="-11" x2="11" y1="0" y2="0"/></svg>'
+    )
+
+
+def photograph_curve(curve: Curve, scores: Mapping[str, Score], glyphs: Mapping[str, Glyph]) -> Markup:
+    """Balanced accuracy over photographs of a rare class (log2): real arms, the rising curve, and arms placed on it."""
+    worths = {each.arm: each for each in curve.worths}
+    shown = [scores[arm] for arm in (*curve.photographs, *worths)]
+    side = axis_round([value for score in shown for value in (score.low, score.mean, score.high)], whole=(0.0, 1.0))
+    numbers = [*curve.photographs.values(), *(each.photographs for each in worths.values())]
+    low, high = (math.log2(max(number, 0.5)) for number in (min(numbers), max(numbers)))
+    below = Axis(low - 0.25, high + 0.25, tuple(sorted({math.log2(n) for n in curve.photographs.values() if n > 0})))
+    parts = [_level(side, tick) for tick in side.ticks]
+    parts += [_below(below, tick) for tick in below.ticks]
+    points = [(below.place(math.log2(curve.photographs[arm])), _height(side, risen)) for arm, risen in
+              curve.risen.items() if curve.photographs[arm] > 0]  # fmt: skip
+    parts += [
+        Markup('<line class="risen" x1="{:.2f}%" y1="{:.1f}" x2="{:.2f}%" y2="{:.1f}"/>').format(*one, *other)
+        for one, other in pairwise(points)
+    ]
+    for each in worths.values():
+        parts += _placed(below, side, each, scores[each.arm])
+    photographs = curve.photographs | {arm: each.photographs for arm, each in worths.items()}
+    parts += [
+        _point(below.place(math.log2(number)), side, scores[arm], glyphs[arm])
+        for arm, number in photographs.items()
+        if number > 0
+    ]
+    title = "Balanced accuracy by photographs of a rare class: " + ", ".join(
+        f"{arm} {scores[arm].mean or 0:.3f} with {number:.0f}" for arm, number in photographs.items()
+    )
+    return Markup(
+        '<svg class="photographs" width="100%" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>'
+    ).format(_CURVE_HEIGHT + 26, title, title, _join(parts))
+
+
+def _height(side: Axis, value: float) -> float:
+    """Pixels from the top."""
+    return 8 + (_CURVE_HEIGHT - 16) * (1 - (value - side.low) / (side.high - side.low))
+
+
+def _level(side: Axis, tick: float) -> Markup:
+    y = _height(side, tick)
+    return Markup(
+        '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="0" y="{1:.1f}">{2:g}</text>'
+    ).format(y, y - 3, tick)
+
+
+def _below(below: Axis, tick: float) -> Markup:
+    return Markup('<text x="{:.2f}%" y="{}" text-anchor="middle">{:.0f}</text>').format(
+        below.place(tick), _CURVE_HEIGHT + 18, 2**tick
+    )
+
+
+def _placed(below: Axis, side: Axis, each: Worth, score: Score) -> list[Markup]:
+    """A dotted way from the arm's mark to its place on the curve and down to its number."""
+    if each.place.value is None or score.mean is None or each.photographs <= 0:
+        return []
+    x, own = below.place(math.log2(each.place.value)), below.place(math.log2(each.photographs))
+    y = _height(side, score.mean)
+    line = Markup('<line class="smallest" x1="{:.2f}%" x2="{:.2f}%" y1="{:.1f}" y2="{:.1f}"/>')
+    number = Markup('<text class="placed" x="{:.2f}%" y="{}" text-anchor="middle">{:.0f}</text>')
+    return [
+        line.format(own, x, y, y),
+        line.format(x, x, y, _CURVE_HEIGHT),
+        number.format(x, _CURVE_HEIGHT + 4, each.place.value),
+    ]
+
+
+def _point(x: float, side: Axis, score: Score, glyph: Glyph) -> Markup:
+    """An arm's mark with its interval."""
+    if score.mean is None or score.low is None or score.high is None:
+        return Markup("")
+    return Markup(
+        '<g class="{}"><line class="interval" x1="{:.2f}%" x2="{:.2f}%" y1="{:.1f}" y2="{:.1f}"/>'
+        '<svg x="{:.2f}%" y="{:.1f}" overflow="visible" width="1" height="1"><g class="mark">{}</g></svg></g>'
+    ).format(
+        glyph.tone, x, x, _height(side, score.low), _height(side, score.high), x, _height(side, score.mean),
+        _SHAPES[glyph.shape],
+    )  # fmt: skip
 
 
 def loss_curve(losses: Sequence[tuple[int, float]], title: str) -> Markup:

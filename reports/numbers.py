@@ -56,6 +56,28 @@ def interval(score: Interval, decimals: int = 3) -> str:
     return f"[{score.low:.{decimals}f}, {score.high:.{decimals}f}]"
 
 
+def per_hundred(value: float | None) -> str:
+    """A difference of shares as whole ones of a hundred with its sign, e.g. +8."""
+    if value is None:
+        return UNDEFINED
+    text = f"{abs(100 * value):.0f}"
+    return text if text == "0" else ("+" if value > 0 else MINUS) + text
+
+
+def hundred_interval(difference: Interval) -> str:
+    """Its interval, e.g. [-1, +9]; empty where there is none."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"[{per_hundred(difference.low)}, {per_hundred(difference.high)}]"
+
+
+def p_value(value: float | None) -> str:
+    """A p value, e.g. 0.03 or < 0.001."""
+    if value is None:
+        return UNDEFINED
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"  # noqa: PLR2004 - decimals
+
+
 def duration(seconds: float) -> str:
     """Seconds in a reader's units, e.g. 6 min 12 s."""
     if seconds < 9.95:  # noqa: PLR2004 - tenths while they show

@@ -20,6 +20,7 @@ from reports.probe import pooled_probe
 from reports.repeats import by_draw, open_repeats, shared_config, titles
 from reports.schema import ArmTraining, Repeat, SplitCounts, Summary, Timing
 from reports.summary import evaluation_of, results_of, summarise
+from reports.worth import curve_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,17 +38,18 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
     folders, named = [one.run.path for one in repeats], titles(repeats)
     found = dict(zip(named, map(summarise, folders), strict=True))
     first, summaries = found[named[0]], list(found.values())
-    name = name or first.name
-    results = results_of(_evaluation(repeats), first.external)
+    name, whole = name or first.name, _evaluation(repeats)
+    training = {arm: _mean_training({key: one.training[arm] for key, one in found.items()}) for arm in first.arms}
     return replace(
         first,
-        **_defaults() | vars(results),
+        **_defaults() | vars(results_of(whole, first.external)),
         name=name,
         started=min(one.started for one in summaries),
         finished=max(one.finished for one in summaries),
         study_seeds=tuple(dict.fromkeys(one.seeds[0] for one in repeats)),
         generator_seeds=tuple(dict.fromkeys(one.seeds[1] for one in repeats)),
-        training={arm: _mean_training({key: one.training[arm] for key, one in found.items()}) for arm in first.arms},
+        training=training,
+        curve=curve_of(whole, training, first.rare, first.external),
         finetunes={},
         gallery={
             label: take_turns([one.gallery[label] for one in summaries], folders, beside) for label in first.gallery

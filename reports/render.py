@@ -130,7 +130,9 @@ def _axes(summary: Summary) -> dict[str, figures.Axis]:
     return {
         "balanced": figures.axis_round(_values(summary.balanced_accuracy.values()), whole=(0.0, 1.0)),
         "weighted": figures.axis_round(_values(summary.weighted_recall.values()), whole=(0.0, 1.0)),
-        "difference": figures.axis_round(_values(summary.differences), whole=(-1.0, 1.0), zero=True),
+        "difference": figures.axis_round(
+            [*_values(summary.differences), *_smallest(summary.differences[:1])], whole=(-1.0, 1.0), zero=True
+        ),
         "random_split": figures.axis_round(_values(both), whole=(0.0, 1.0)),
         "change": figures.axis_round(changes, whole=(-1.0, 1.0), zero=True),
     }
@@ -139,6 +141,11 @@ def _axes(summary: Summary) -> dict[str, figures.Axis]:
 def _values(scores: Iterable[Score | Difference]) -> list[float | None]:
     """Every number that is drawn on an axis."""
     return [value for one in scores for value in (one.low, one.high, one.mean, *one.per_seed.values())]
+
+
+def _smallest(differences: Sequence[Difference]) -> list[float]:
+    """The smallest effect that could be seen, on both sides of zero."""
+    return [sign * one.smallest for one in differences for sign in (-1, 1) if one.smallest is not None]
 
 
 def _sources(summary: Summary, arms: Mapping[str, Arm]) -> list[str]:

@@ -85,6 +85,37 @@ class Difference(Interval):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Place on the curve of a figure over photographs a rare class. None: outside the curve's numbers."""
+
+    value: float | None
+    low: float | None  # None: outside, on the side that `low_is_above` says
+    high: float | None  # None: outside, on the side that `high_is_below` says
+    is_below: bool  # whether a value of None is below the curve, not above it
+    low_is_above: bool = False  # whether even the interval's low end is above the curve
+    high_is_below: bool = False  # whether even its high end is below
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What an arm's images are worth in photographs, beside those that it trains on itself."""
+
+    arm: str
+    photographs: float  # that a rare class really has in the arm, on average over the rare classes
+    place: Place  # of its balanced accuracy
+    by_class: dict[str, Place]  # rare label -> of its recall
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Arms of real images that differ in the number of photographs of a rare class."""
+
+    photographs: dict[str, float]  # arm -> of a rare class, on average, in rising order
+    risen: dict[str, float]  # arm -> balanced accuracy of the curve that rises
+    worths: tuple[Worth, ...]  # of the arms with generated images
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmTraining:
     """What one arm's classifier was trained on; the same for every seed."""
 
@@ -254,6 +285,7 @@ class Summary(Results):
     config: dict[str, Any]
     probe: dict[str, ProbeScore] = field(default_factory=dict)  # arm ->; empty where the study had no probe
     repeats: tuple[Repeat, ...] = ()  # pooled; none for one run
+    curve: Curve | None = None  # None where fewer than two arms differ in their photographs alone
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

@@ -16,6 +16,7 @@ from reports.probe import probe_scores
 from reports.run_folder import RunFolder
 from reports.schema import Results, Summary, Timing
 from reports.split_counts import split_counts
+from reports.worth import curve_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -35,19 +36,21 @@ def summarise(run_folder: Path) -> Summary:
 
 def _summarise(run: RunFolder) -> Summary:
     record, evaluation = run.record, evaluation_of(run)
-    seeds = evaluation.seeds
+    seeds, rare = evaluation.seeds, tuple(record["rare"])
+    training = {arm: arm_training(run, arm, seeds) for arm in evaluation.arms}
     return Summary(
         name=str(record["name"]),
         started=str(record["started"]),
         finished=str(record["finished"]),
         source=str(record["config"]["data"]["source"]),
         regime=record["regime"],
-        rare=tuple(record["rare"]),
+        rare=rare,
         seeds=tuple(record["seeds"]["seeds"]),
         study_seeds=(record["seeds"]["study_seed"],),
         generator_seeds=(record["seeds"].get("generator_seed", record["seeds"]["study_seed"]),),
         **vars(results_of(evaluation, run.names("external"))),
-        training={arm: arm_training(run, arm, seeds) for arm in evaluation.arms},
+        training=training,
+        curve=curve_of(evaluation, training, rare, run.names("external")),
         finetunes={label: finetune(run, label) for label in run.names("finetune")},
         gallery={label: thumbnails(run, label) for label in evaluation.classes},
         external={arm: external_images(run, arm) for arm in run.names("external")},

@@ -51,3 +51,13 @@ def test_names_are_listed_as_in_a_sentence():
 )
 def test_a_number_of_groups_is_marked_where_there_may_be_more(n, is_complete, written):
     assert numbers.group_count(n, is_complete) == written
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.104, "+10"), (-0.004, "0"), (-0.336, "−34"), (None, "–")])
+def test_a_difference_is_said_of_a_hundred(value, expected):
+    assert numbers.per_hundred(value) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.0004, "< 0.001"), (0.0312, "0.031"), (0.452, "0.45"), (None, "–")])
+def test_a_p_value_has_no_more_digits_than_are_read(value, expected):
+    assert numbers.p_value(value) == expected

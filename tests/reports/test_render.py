@@ -284,7 +284,7 @@ def _rewrite(path, change):
 def test_an_arm_of_external_images_stands_with_its_pictures_and_what_is_known_of_it(make_run):
     run = make_run(arms=("real", "oversampled"), external={"theirs": None})
     _, _, page = _page(run)
-    assert "Images made by another program (theirs)" in page.text
+    assert "images made by another program, from /made/theirs" in page.text
     assert "Their lineage is unknown" in page.text
     shown = [image["alt"] for image in page.all("img")]
     assert sum(alt.startswith("theirs image") for alt in shown) == 9
@@ -317,7 +317,7 @@ def test_a_new_row_of_the_table_of_arms_is_all_that_a_new_arm_needs(make_run, mo
     monkeypatch.setitem(ARMS, "trial", trial)
     summary, text, page = _page(make_run(arms=("real", "oversampled", "synthetic", "trial")))
     assert [(d.first, d.second) for d in summary.differences[:2]] == [("trial", "synthetic"), ("trial", "real")]
-    assert "A trial made no clear difference to balanced accuracy: trial 0." in page.text
+    assert "points. Balanced accuracy: trial 0." in page.text
     assert "trial less syntheticwhat the trial brings" in page.text
     assert "a trial of what one row does" in page.text
     assert text.count(figures.key(figures.Glyph("cross", "tone-other"))) >= 10

@@ -1,0 +1,73 @@
+"""What synthetic images are worth in photographs: the report's part of `classify.worth`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from classify.tested import BALANCED, FIRST_RECALL
+from classify.worth import worth
+from reports.arms import arms_of
+from reports.schema import Curve, Place, Worth
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from classify.worth import Worth as Found
+    from reports.evaluation import Evaluation
+    from reports.schema import ArmTraining
+
+_LEAST = 2  # numbers of photographs that make a curve
+
+
+def curve_of(
+    evaluation: Evaluation, training: Mapping[str, ArmTraining], rare: Sequence[str], external: Collection[str]
+) -> Curve | None:
+    """The curve of the arms of real images alone, and the place of each arm with generated ones on it.
+
+    None where fewer than two numbers of photographs were trained on, or a class has no test image.
+    """
+    arms = arms_of(evaluation.arms, external)
+    photographs = {name: photographs_of(training[name], rare) for name in arms if is_on_curve(name)}
+    generated = [name for name, arm in arms.items() if arm.is_generated]
+    if len(set(photographs.values())) < _LEAST or not generated or evaluation.without_images:
+        return None
+    comparison, numbers = evaluation.comparison, {label: k for k, label in enumerate(evaluation.classes)}
+    found = {name: worth(comparison, photographs, name, BALANCED) for name in generated}
+    ordered = dict(sorted(photographs.items(), key=lambda each: each[1]))
+    risen = [figure for _, figure in found[generated[0]].curve]
+    return Curve(
+        photographs=ordered,
+        risen=dict(zip(ordered, risen, strict=True)),
+        worths=tuple(
+            Worth(
+                arm=name,
+                photographs=photographs_of(training[name], rare),
+                place=_place(found[name]),
+                by_class={
+                    label: _place(worth(comparison, photographs, name, FIRST_RECALL + numbers[label])) for label in rare
+                },
+            )
+            for name in generated
+        ),
+    )
+
+
+def is_on_curve(arm: str) -> bool:
+    """Whether the arm has real images alone and differs from *real* in their number only."""
+    return arm.partition("@")[0] == "real"
+
+
+def photographs_of(training: ArmTraining, rare: Sequence[str]) -> float:
+    """Photographs of a rare class that the arm trains on, on average over the rare classes."""
+    return sum(training.counts[label]["real"] for label in rare) / max(1, len(rare))
+
+
+def _place(found: Found) -> Place:
+    return Place(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        is_below=found.is_below,
+        low_is_above=found.low_is_above,
+        high_is_below=found.high_is_below,
+    )

@@ -1,0 +1,54 @@
+"""The curve of a study whose arms of real images differ in their photographs of rare classes."""
+
+import pytest
+
+from classify.arms import ARMS, Arm
+from reports.figures import Glyph, photograph_curve
+from reports.run_folder import RunFolder
+from reports.schema import ArmTraining
+from reports.summary import evaluation_of
+from reports.worth import curve_of, is_on_curve
+
+RARE = ("akiec", "df", "vasc")
+PHOTOGRAPHS = {"real": 64, "real@16": 16, "real@32": 32, "oversampled": 16, "synthetic": 16}
+
+
+@pytest.fixture
+def evaluation(make_run, monkeypatch):
+    for number in (16, 32):
+        row = {**vars(ARMS["real"]), "name": f"real@{number}"}
+        monkeypatch.setitem(ARMS, f"real@{number}", Arm(**row))
+    skill = {"real@16": 0.5, "real@32": 1.5, "real": 2.5, "synthetic": 1.4}
+    return evaluation_of(RunFolder.open(make_run(arms=tuple(PHOTOGRAPHS), skill=skill)))
+
+
+def training(photographs):
+    counts = {label: {"real": photographs, "repeated": 0, "synthetic": 0} for label in RARE}
+    return ArmTraining(counts=counts, steps=1, best_steps={}, seconds=0.0)
+
+
+def test_an_arm_is_placed_between_the_numbers_that_it_lies_between(evaluation):
+    curve = curve_of(evaluation, {arm: training(n) for arm, n in PHOTOGRAPHS.items()}, RARE, ())
+    assert curve.photographs == {"real@16": 16, "real@32": 32, "real": 64}
+    assert list(curve.risen.values()) == sorted(curve.risen.values())
+    (worth,) = curve.worths
+    assert (worth.arm, worth.photographs, list(worth.by_class)) == ("synthetic", 16, list(RARE))
+    assert 16 < worth.place.value < 50
+
+
+def test_one_number_of_photographs_makes_no_curve(evaluation):
+    assert curve_of(evaluation, {arm: training(16) for arm in PHOTOGRAPHS}, RARE, ()) is None
+
+
+def test_arms_that_are_filled_up_are_not_on_the_curve():
+    assert [arm for arm in PHOTOGRAPHS if is_on_curve(arm)] == ["real", "real@16", "real@32"]
+
+
+def test_the_figure_has_every_arm_of_the_curve_and_the_place_of_the_others(evaluation):
+    curve = curve_of(evaluation, {arm: training(n) for arm, n in PHOTOGRAPHS.items()}, RARE, ())
+    scores = {arm: evaluation.balanced_accuracy(arm) for arm in PHOTOGRAPHS}
+    figure = photograph_curve(curve, scores, dict.fromkeys(PHOTOGRAPHS, Glyph("circle", "tone-real")))
+    assert figure.count('class="mark"') == 4
+    assert [f">{n}</text>" in figure for n in (16, 32, 64)] == [True] * 3
+    assert 'class="placed"' in figure
+    assert f">{curve.worths[0].place.value:.0f}</text>" in figure
