@@ -41,8 +41,7 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
     name, whole = name or first.name, _evaluation(repeats)
     training = {arm: _mean_training({key: one.training[arm] for key, one in found.items()}) for arm in first.arms}
     return replace(
-        first,
-        **_defaults() | vars(results_of(whole, first.external)),
+        replace(first, **_defaults() | vars(results_of(whole, first.external))),
         name=name,
         started=min(one.started for one in summaries),
         finished=max(one.finished for one in summaries),

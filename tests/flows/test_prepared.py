@@ -72,7 +72,7 @@ def test_an_arm_of_few_photographs_has_those_of_a_smaller_one_and_all_of_common_
 
 def test_as_many_photographs_as_shots_are_the_shots_and_more_are_there_where_the_study_is_limited_to_them(prepared):
     for limited in (False, True):
-        made = prepared(split=dataclasses.replace(RARE, limit_real_to_shots=limited), study_seed=5)
+        made = prepared(split=dataclasses.replace(RARE, limit_real_to_shots=limited), study_seeds=(5,))
         assert set(made.train_of(arm_of("real@2")).of("df").table["image_id"]) == set(
             made.shots["df"].table["image_id"]
         )
