@@ -152,7 +152,7 @@ def test_under_mixed_coding_validation_and_test_are_photographs(plan):
 
 
 def test_where_all_is_coded_every_part_shows_coded_images_under_the_photographs_ids(plan_of, monkeypatch):
-    plan = plan_of(coding="all", arms=("real", "oversampled", "autoencoded"))
+    plan = plan_of(coding="all", arms=("real", "oversampled", "autoencoded"), fill_to=6)
     shown = []
     monkeypatch.setattr(arm, "predict", lambda model, part, **more: shown.append(part) or predict(model, part, **more))
     folder, table = trained(plan, "oversampled", monkeypatch)
