@@ -37,6 +37,8 @@ class ClassifierConfig:
     sampling: Annotated[float, Field(ge=0, le=1)] = 0.5  # 0: classes balanced by loss weights, 1: by sampling
     ema_decay: Share = 0.98  # of the averaged weights, which are evaluated; 0 = no averaging
     validate_every: Positive = 32  # steps
+    calibrate: bool = False  # divide logits by a temperature that is fitted on the validation part
+    test_views: Literal[1, 8] = 1  # of each image that is predicted: as it is, or all rotations and flips, averaged
     threads: Positive | None = None  # of the CPU; None = torch's default
     augment_device: Place = "auto"  # "cpu": albumentations; "device": in batches; "auto": where the network is
     augmentation: Augmentation = "light"  # or timm's RandAugment after it, which is made on the CPU
@@ -55,6 +57,10 @@ class ClassifierConfig:
 
 
 def result_settings(config: ClassifierConfig) -> dict[str, Any]:
-    """The settings that the result depends on, as plain JSON: without those that only change speed."""
-    idle = {"threads", *(("augment_device",) if config.augment_device == "auto" else ())}
-    return {name: value for name, value in to_dict(config).items() if name not in idle}
+    """The settings that the result depends on, as plain JSON: without those that only change speed.
+
+    `calibrate` and `test_views` are left out at their defaults, under which studies of before are the same.
+    """
+    plain, defaults = to_dict(config), {"augment_device": "auto", "calibrate": False, "test_views": 1}
+    idle = {"threads", *(name for name, value in defaults.items() if plain[name] == value)}
+    return {name: value for name, value in plain.items() if name not in idle}

@@ -46,6 +46,8 @@ class Classifier:
     labels: tuple[str, ...]  # in the order of the logits
     pixels: PixelConfig
     coder: Coder | None = None  # through which every image goes before the network, where it was trained so
+    temperature: float = 1.0  # logits are divided by it
+    test_views: int = 1  # of each image, whose logits are averaged
 
 
 def build(
@@ -135,6 +137,8 @@ def save(classifier: Classifier, folder: Path) -> None:
                 "classifier": network.pretrained_cfg["classifier"],
             },
             "pixels": to_dict(pixels),
+            "temperature": classifier.temperature,
+            "test_views": classifier.test_views,
         },
     )
 
@@ -145,6 +149,7 @@ def load(folder: Path) -> Classifier:
         config = read_json(folder / CONFIG)
         architecture, labels = config["architecture"], tuple(str(label) for label in config["label_names"])
         pixels = parse(PixelConfig, config["pixels"], f"{folder / CONFIG}: pixels")
+        temperature, test_views = float(config["temperature"]), int(config["test_views"])
         normalised = {name: tuple(config["pretrained_cfg"][name]) for name in ("mean", "std")}
     except OSError as fault:
         raise InputError(f"{folder}: holds no {CONFIG}; give a run folder or a classifier's model folder") from fault
@@ -153,7 +158,14 @@ def load(folder: Path) -> Classifier:
     network = _create(architecture, len(labels), 0.0, pretrained=False, pretrained_cfg_overlay=normalised)
     _fill(network, read_weights(folder / WEIGHTS), folder / WEIGHTS, any_head=False)
     channels_last = network.to(memory_format=torch.channels_last)
-    return Classifier(network=channels_last.eval(), labels=labels, pixels=pixels, coder=Coder.load(folder))
+    return Classifier(
+        network=channels_last.eval(),
+        labels=labels,
+        pixels=pixels,
+        coder=Coder.load(folder),
+        temperature=temperature,
+        test_views=test_views,
+    )
 
 
 def normalise(pixels: UInt8[np.ndarray, "n h w 3"], network: nn.Module) -> Float[Tensor, "n 3 h w"]:

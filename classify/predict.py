@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Float, Int
 
 from classify.device import default_device
-from classify.model import CONFIG, load, logits
+from classify.model import CONFIG, load
+from classify.views import view_logits
 from data.errors import DataError, InputError, exit_code
 from data.files.archives import SUFFIXES, image_files
 from data.manifest import COLUMNS, Manifest, read_table
@@ -98,6 +99,7 @@ def predict(
 ) -> Predictions:
     """Predict a manifest's images with a trained classifier, through the pixel path that it was trained on.
 
+    Its own test views are averaged, and its own temperature divides their logits.
     `pixels`, if given, must be that path's settings. Labels and groups are passed on. Raises InputError.
     """
     classifier = load(model_folder)
@@ -106,11 +108,11 @@ def predict(
     images = load_pixels(manifest, classifier.pixels, cache)
     if classifier.coder is not None:
         images = classifier.coder(images)
-    outputs = logits(classifier.network.to(default_device()), images, batch_size)
+    outputs = view_logits(classifier.network.to(default_device()), images, classifier.test_views, batch_size)
     return Predictions(
         image_ids=tuple(manifest.table["image_id"]),
         classes=classifier.labels,
-        probabilities=torch.softmax(outputs, dim=1).numpy(),
+        probabilities=torch.softmax(outputs / classifier.temperature, dim=1).numpy(),
         labels=tuple(manifest.table["label"]),
         groups=tuple(manifest.table["group_id"]),
     )

@@ -26,6 +26,7 @@ class ArmRecord:
     samples: int
     seconds: float  # of the last process, if training was resumed
     config: Mapping[str, Any]
+    temperature: float = 1.0  # that its logits are divided by; 1: none was fitted
 
     def write(self, folder: Path) -> None:
         """Write it into the classifier's folder."""

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from classify.arms import counts_by_source
+from classify.calibration import fit_temperature
 from classify.config import ClassifierConfig
 from classify.fit import CHECKPOINT, Fitted, Labelled, fit
 from classify.mix import CODED, PHOTOGRAPH, SYNTHETIC, Coding
 from classify.model import Classifier, save
 from classify.record import ArmRecord
+from classify.views import view_logits
 from data.coding import Coder
 from data.config import to_dict
 from data.errors import DataError, TrainingError
@@ -73,7 +76,16 @@ def train_arm(
         )
     except TrainingError as fault:
         raise TrainingError(f"arm {task.arm!r}, seed {task.seed}: {fault}") from fault
-    save(Classifier(network=fitted.network, labels=labels, pixels=pixels, coder=task.coder), out / "model")
+    temperature = _temperature(fitted.network, validation, config)
+    classifier = Classifier(
+        network=fitted.network,
+        labels=labels,
+        pixels=pixels,
+        coder=task.coder,
+        temperature=temperature,
+        test_views=config.test_views,
+    )
+    save(classifier, out / "model")
     _write_history(fitted, out / "history.csv")
     ArmRecord(
         arm=task.arm,
@@ -88,6 +100,7 @@ def train_arm(
         samples=config.steps * config.batch_size,
         seconds=round(time.monotonic() - started, 2),
         config=to_dict(config),
+        temperature=temperature,
     ).write(out)
     (out / CHECKPOINT).unlink(missing_ok=True)
 
@@ -124,6 +137,14 @@ def _labelled(
         classes=np.array([number[label] for label in whole.table["label"]], dtype=np.int64),
         kinds=kinds,
     )
+
+
+def _temperature(network: nn.Module, validation: Labelled, config: ClassifierConfig) -> float:
+    """The temperature that suits the validation part, where one is asked for."""
+    if not config.calibrate:
+        return 1.0
+    outputs = view_logits(network, validation.pixels, config.test_views)
+    return fit_temperature(outputs.numpy(), validation.classes)
 
 
 def _write_history(fitted: Fitted, path: Path) -> None:

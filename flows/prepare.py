@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import time
+from collections.abc import Sequence
 
 from augment.base.config import require_base
 from augment.base.hub import resolve_revision
 from augment.prompts import require_labels
 from classify.model import build
 from classify.weights import refuse_weights
-from data.errors import DataError
+from data.errors import ConfigError, DataError
 from data.manifest import contents_of
 from data.progress import Progress
 from data.sources.load import load_manifest
@@ -40,6 +42,7 @@ def prepare_repeats(study: StudyConfig, run: Runner) -> tuple[Prepared, ...]:
     classifier_bytes = _classifier_bytes(study)
     images = run("read images", study.data.source, lambda progress: read_images(study, progress))
     require_labels(study.prompts, images.manifest.labels)
+    refuse_unknown_labels("malignant", study.malignant, images.manifest.labels)
     return tuple(_divide(repeat, images, classifier_bytes, in_repeat(run, repeat.title)) for repeat in study.repeats())
 
 
@@ -79,6 +82,15 @@ def read_images(study: StudyConfig, progress: Progress) -> Images:
         manifest=manifest,
         contents=contents,
     )
+
+
+def refuse_unknown_labels(key: str, named: Sequence[str], labels: Sequence[str]) -> None:
+    """Raise ConfigError where a setting names a class that no image has."""
+    for label in named:
+        if label not in labels:
+            near = difflib.get_close_matches(label, labels, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the images have {', '.join(labels)}"
+            raise ConfigError(f"{key} names the class {label!r}, which no image has; {hint}")
 
 
 def _classifier_bytes(study: StudyConfig) -> int:

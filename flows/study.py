@@ -70,6 +70,7 @@ class StudyConfig:
     )
     fill_to: Annotated[int, Field(ge=1)] | None = None  # images a rare class in filled arms; None: the median class's
     embed_real_images: bool = True  # False: neither report nor run folder holds thumbnails of the data set's images
+    malignant: tuple[str, ...] = ()  # labels that the report also takes together, against all others
     random_split: bool = False  # True: also report what a random split of images would have given
     seeds: tuple[Seed, ...] = (0, 1)  # of the classifiers: one an arm and seed
     output_dir: str = "runs"  # folder of all runs
@@ -81,6 +82,8 @@ class StudyConfig:
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must name at least one, each once, not {list(values)}")
         self._refuse_repeats()
+        if len(set(self.malignant)) != len(self.malignant):
+            raise ValueError(f"malignant must name each class once, not {list(self.malignant)}")
         if self.arms[0] != "real":
             raise ValueError("arms must begin with 'real', which the others are compared with")
         if self.random_split and self.split.limit_real_to_shots:

@@ -86,7 +86,7 @@ def _disk(prepared: Prepared) -> DiskUse:
 
 
 def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
-    """Train the classifier, write its provenance along its lineage, and predict the test part."""
+    """Train the classifier, write its provenance along its lineage, and predict the validation and the test part."""
     prepared, (_, name, seed) = plan.prepared, step.record
     study, arm = prepared.study, prepared.study.arm_table[name]
     if arm.source == "synthetic":
@@ -103,6 +103,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
         validation=prepared.split.validation,
         weights=study.classifier.weights,
     )
+    predict(folder / "model", prepared.split.validation, cache=study.cache).write(folder / "validation.csv")
     predict(folder / "model", prepared.split.test, cache=study.cache).write(folder / "predictions.csv")
     write_probe(plan, folder)
 

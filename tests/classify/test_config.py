@@ -13,6 +13,18 @@ def test_what_only_changes_speed_decides_nothing():
     assert result_settings(ClassifierConfig(steps=7)) != plain
 
 
+def test_a_temperature_and_test_views_decide_something_once_they_are_asked_for():
+    plain = result_settings(ClassifierConfig())
+    assert not {"calibrate", "test_views"} & set(plain)  # or every earlier arm would have another digest
+    changed = result_settings(ClassifierConfig(calibrate=True, test_views=8))
+    assert changed == {**plain, "calibrate": True, "test_views": 8}
+
+
+def test_a_number_of_views_that_is_not_offered_is_refused():
+    with pytest.raises(ConfigError, match="test_views: Input should be 1 or 8"):
+        parse(ClassifierConfig, {"test_views": 4}, "x.yaml")
+
+
 def test_a_place_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="augment_device: Input should be 'auto', 'cpu' or 'device'"):
         parse(ClassifierConfig, {"augment_device": "gpu"}, "x.yaml")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -5,10 +6,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+from classify.device import default_device
 from classify.model import Classifier, build, load, logits, save
 from classify.predict import ISIC_COLUMNS, Predictions, find_model, folder_of_images, main, predict
+from classify.views import view_logits
 from data.errors import DataError, InputError
 from data.phantoms.table import CODES
 from data.pixels import PixelConfig, load_pixels
@@ -44,6 +48,23 @@ def images(tmp_path_factory):
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / name)
     (folder / "notes.txt").write_text("no image")
     return folder
+
+
+def test_a_saved_temperature_and_test_views_are_used_and_leave_one_view_as_it_was(run, images, tmp_path):
+    kept, manifest = load(run / "arm/real-0/model"), folder_of_images(images)
+    save(dataclasses.replace(kept, temperature=2.5), tmp_path / "warm")
+    save(dataclasses.replace(kept, test_views=8), tmp_path / "turned")
+    pixels = load_pixels(manifest, PIXELS)
+    plain, warm, turned = (
+        predict(f, manifest) for f in (run / "arm/real-0/model", tmp_path / "warm", tmp_path / "turned")
+    )
+    outputs = logits(kept.network.to(default_device()), pixels)
+    np.testing.assert_allclose(plain.probabilities, torch.softmax(outputs, 1).numpy(), atol=1e-6)
+    np.testing.assert_allclose(warm.probabilities, torch.softmax(outputs / 2.5, 1).numpy(), atol=1e-6)
+    mean = view_logits(kept.network, pixels, 8)
+    np.testing.assert_allclose(turned.probabilities, torch.softmax(mean, 1).numpy(), atol=1e-6)
+    assert np.abs(turned.probabilities - plain.probabilities).max() > 1e-4
+    assert warm.predicted.tolist() == plain.predicted.tolist()
 
 
 def test_the_seven_codes_are_written_as_the_challenge_wants_them(tmp_path):

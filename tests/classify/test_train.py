@@ -12,6 +12,7 @@ import classify.train
 from classify.config import ClassifierConfig
 from classify.mix import CODED, PHOTOGRAPH, SYNTHETIC
 from classify.model import load
+from classify.record import ArmRecord
 from classify.train import ArmTask, train_arm
 from data.errors import DataError, TrainingError
 from data.manifest import Manifest
@@ -86,6 +87,25 @@ def test_the_coded_photographs_and_the_synthetic_images_are_told_apart_from_phot
     assert more["coding"] == "mixed"
     record = json.loads((tmp_path / "arm/arm.json").read_text())
     assert record["images"]["train"]["df"] == {"real": 7, "repeated": 0, "synthetic": 1}  # a twin is no further image
+
+
+def test_a_temperature_is_fitted_on_the_validation_part_and_kept_with_the_model(manifest, tmp_path, monkeypatch):
+    fitted = []
+
+    def fit(outputs, classes):
+        fitted.append((outputs.shape, classes.tolist()))
+        return 1.5
+
+    monkeypatch.setattr("classify.train.fit_temperature", fit)
+    train(manifest, tmp_path / "plain")
+    assert not fitted
+    assert load(tmp_path / "plain/model").temperature == 1.0
+    train(manifest, tmp_path / "fitted", config=dataclasses.replace(SMALL, calibrate=True, test_views=8))
+    labels = manifest.table["label"].iloc[16:24]
+    assert fitted == [((8, 2), [("df", "nv").index(label) for label in labels])]
+    kept = load(tmp_path / "fitted/model")
+    assert (kept.temperature, kept.test_views) == (1.5, 8)
+    assert ArmRecord.read(tmp_path / "fitted").temperature == 1.5
 
 
 def test_the_same_seed_writes_the_same_model_bytes(manifest, tmp_path):

@@ -86,6 +86,14 @@ def test_a_class_that_is_named_and_not_there_is_refused_before_images_are_divide
     assert plain_runner.stages == ["read images"]
 
 
+@pytest.mark.parametrize(("named", "hint"), [("mell", "did you mean 'mel'"), ("vasc", "the images have df, mel, nv")])
+def test_a_malignant_class_that_no_image_has_is_refused_before_images_are_divided(study, plain_runner, named, hint):
+    with pytest.raises(ConfigError, match=rf"malignant names the class '{named}', which no image has; {hint}"):
+        prepare(dataclasses.replace(study, malignant=("mel", named)), plain_runner)
+    assert plain_runner.stages == ["read images"]
+    prepare(dataclasses.replace(study, malignant=("mel",)), plain_runner)
+
+
 def test_the_first_weights_are_held_against_the_split_once_images_are_divided(study, plain_runner, monkeypatch):
     split = prepare(study, plain_runner).split
     asked = []

@@ -44,6 +44,7 @@ def test_every_config_of_the_repository_loads(path):
         ("arms=[real@16, real]", "arms must begin with 'real'"),
         ("arms=[real, real@32, real@32]", "arms must name at least one, each once"),
         ("coding=some", "coding: Input should be 'mixed', 'all' or 'none'"),
+        ("malignant=[mel, mel]", "malignant must name each class once"),
         ("split.rare=[]", "split.rare must name at least one"),
         ("study_seeds=[]", "study_seeds must name at least one, each once"),
         ("study_seeds=[1, 1]", "study_seeds must name at least one, each once"),

@@ -204,13 +204,18 @@ def test_an_arm_s_own_settings_are_laid_over_the_study_s(plan_of):
     assert len(digests) == 4
 
 
-def test_the_test_part_is_predicted_once_and_the_classifier_says_what_it_has_seen(plan, monkeypatch):
+def test_the_test_and_validation_parts_are_predicted_once_and_the_classifier_says_what_it_has_seen(plan, monkeypatch):
     generate(plan, monkeypatch, "train-df-0")
     folder, _ = trained(plan, "real", monkeypatch)
     split = plan.prepared.split
     predictions = Predictions.read(folder / "predictions.csv")
     assert predictions.image_ids == tuple(split.test.table["image_id"])
     assert predictions.classes == ("df", "mel", "nv")
+    validation = Predictions.read(folder / "validation.csv")
+    assert (validation.image_ids, validation.classes) == (
+        tuple(split.validation.table["image_id"]),
+        predictions.classes,
+    )
     record = read_json(folder / "model" / "training.json")
     assert set(record["provenance"]["group_ids"]) == set(split.train.table["group_id"])
     assert set(record["chosen_by"]["group_ids"]) == set(split.validation.table["group_id"])
