@@ -14,13 +14,23 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
 
-from classify.comparison import DEFAULT, Bootstrap
-
 SPECIFICITIES = {"sensitivity_at_80": 0.80, "sensitivity_at_90": 0.90}
 MIN_SENSITIVITY = 0.80  # of `auc_above_80`, which is the ISIC challenge's auc_sens_80
 FIGURES = ("auroc", "average_precision", *SPECIFICITIES, "auc_above_80")
 _CHUNK = 2**22  # positive images of all draws held at once
 _ROUNDING = 1e-9  # 1 - 0.8 is slightly below 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How leakage groups are resampled."""
+
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+
+
+DEFAULT = Bootstrap()
 
 
 def figures(positive: Bool[np.ndarray, " n"], score: Float[np.ndarray, " n"]) -> dict[str, float]:

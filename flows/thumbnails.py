@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from augment.generate.mark import metadata, stamped
 from data.errors import InputError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
@@ -60,11 +61,13 @@ def write_thumbnails(plan: Plan) -> None:
 
 
 def _write(folder: Path, manifest: Manifest, source: str) -> None:
-    """A few images of each class, of distinct groups."""
+    """A few images of each class, of distinct groups; those that no camera took bear the mark in their pixels."""
     small = PixelConfig(size=_EDGE)
     for label in manifest.labels:
         few = manifest.of(label)
         few = few.where(~few.table["group_id"].duplicated())
         (folder / label).mkdir(parents=True, exist_ok=True)
         for i, path in enumerate(few.paths()[:_MOST]):
-            Image.fromarray(read_image(path, small)).save(folder / label / f"{source}-{i}.jpg", quality=90)
+            pixels, made = read_image(path, small), source != "real"
+            picture = Image.fromarray(stamped(pixels) if made else pixels)
+            picture.save(folder / label / f"{source}-{i}.jpg", "JPEG", quality=90, **(metadata("JPEG") if made else {}))

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from augment.diffusion.sample import SamplerConfig, sample_latents
+from augment.generate.mark import metadata, stamped
 from data.oom import with_oom_backoff
 from data.store import derive_seed
 
@@ -41,16 +42,17 @@ def preview_latents(
 
 
 def write_strip(images: UInt8[np.ndarray, "n H W 3"], path: Path) -> None:
-    """Write the images side by side as one JPEG."""
+    """Write the images side by side as one JPEG, each with the mark of a synthetic one."""
     small = [Image.fromarray(image) for image in images]
     for image in small:
         image.thumbnail((_EDGE, _EDGE))
     buffer = io.BytesIO()
-    Image.fromarray(np.concatenate([np.asarray(i) for i in small], axis=1)).save(buffer, "JPEG", quality=92)
+    strip = np.concatenate([stamped(np.asarray(i)) for i in small], axis=1)
+    Image.fromarray(strip).save(buffer, "JPEG", quality=92, **metadata("JPEG"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(buffer.getvalue())
 
 
 def preview_bytes(config: SamplerConfig, size: int) -> int:
     """Bytes of one strip on disk, at most."""
-    return config.batch_size * min(_EDGE, size) ** 2 * 3
+    return config.batch_size * min(_EDGE, size) ** 2 * 3 + 2**10

@@ -22,6 +22,7 @@ from augment.base.provenance import base_provenance
 from augment.device import default_device
 from augment.generate.config import GenerateConfig
 from augment.generate.image_writer import ImageWriter
+from augment.generate.mark import ALTERED
 from data.coding import reconstruct
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
@@ -57,7 +58,7 @@ def autoencode(
     images, ids = load_pixels(part, pixels, cache), list(part.table["image_id"])
     (out / "images").mkdir(parents=True, exist_ok=True)
     names, quality = [], list[float]()
-    with ImageWriter(out, written.format, written.jpeg_quality, _PENDING) as writer:
+    with ImageWriter(out, written.format, written.jpeg_quality, _PENDING, ALTERED) as writer:
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
             coded, decibels = _coded(vae, batch)
@@ -74,7 +75,7 @@ def autoencode(
 
 def autoencoded_image_bytes(pixels: PixelConfig) -> int:
     """Bytes of one image on disk, at most."""
-    return pixels.size**2 * 3 + 2**10
+    return pixels.size**2 * 3 + 2**11
 
 
 def autoencoded_manifest(folder: Path, root_name: str, roots: dict[str, Path]) -> Manifest:

@@ -1,4 +1,4 @@
-"""Image files written by threads while the next images are computed."""
+"""Image files written by threads while the next images are computed; their metadata says what they are."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from augment.generate.mark import SYNTHETIC, Origin, metadata
+
 _THREADS = 4  # compressing releases the lock
 
 
 class ImageWriter(contextlib.AbstractContextManager["ImageWriter"]):
     """Writes images in the background; a thread's first failure is raised by a later `add`, or on leaving."""
 
-    def __init__(self, out: Path, file_format: Literal["jpg", "png"], jpeg_quality: int, max_pending: int) -> None:
-        self.out, self.added = out, 0
+    def __init__(
+        self,
+        out: Path,
+        file_format: Literal["jpg", "png"],
+        jpeg_quality: int,
+        max_pending: int,
+        origin: Origin = SYNTHETIC,
+    ) -> None:
+        self.out, self.added, self._origin = out, 0, origin
         self._format, self._jpeg_quality, self._max_pending = file_format, jpeg_quality, max_pending  # images
         self._pool = ThreadPoolExecutor(_THREADS)
         self._pending: list[Future[None]] = []
@@ -40,7 +49,10 @@ class ImageWriter(contextlib.AbstractContextManager["ImageWriter"]):
         """Write under another name and rename, so that no file of this name is ever incomplete."""
         temporary = path.with_name(f".{path.name}.tmp")
         if self._format == "jpg":
-            Image.fromarray(image).save(temporary, "JPEG", quality=self._jpeg_quality, subsampling=0)
+            quality = self._jpeg_quality
+            Image.fromarray(image).save(
+                temporary, "JPEG", quality=quality, subsampling=0, **metadata("JPEG", self._origin)
+            )
         else:
-            Image.fromarray(image).save(temporary, "PNG")
+            Image.fromarray(image).save(temporary, "PNG", **metadata("PNG", self._origin))
         temporary.replace(path)

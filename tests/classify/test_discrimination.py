@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from classify.comparison import Bootstrap
 from classify.discrimination import (
     FIGURES,
     SPECIFICITIES,
+    Bootstrap,
     figures,
     group_draws,
     macro,

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from augment.generate.mark import SYNTHETIC, origin_of, stamped
 from data.errors import InputError
 from data.manifest import COLUMNS, Manifest
 from flows import thumbnails
@@ -48,6 +49,16 @@ def test_a_few_pictures_of_distinct_groups_are_kept(gallery):
     assert len(kept) == MOST
     greys = [round(np.asarray(Image.open(path)).mean() / 8) for path in kept]
     assert len({n // 2 for n in greys}) == MOST
+
+
+def test_pictures_that_no_camera_took_bear_the_mark_and_photographs_do_not(gallery):
+    kept = gallery()
+    for n in range(MOST):
+        real, made = (Image.open(kept[f"df/{source}-{n}.jpg"]) for source in ("real", "arm.theirs."))
+        assert (origin_of(real), origin_of(made)) == ("", SYNTHETIC)
+        assert np.ptp(np.asarray(real)) < 4
+        np.testing.assert_allclose(np.asarray(made), stamped(np.asarray(real)), atol=60)
+        assert np.ptp(np.asarray(made)) > 150
 
 
 @pytest.mark.parametrize("embedded", [True, False])

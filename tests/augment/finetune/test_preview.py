@@ -7,6 +7,7 @@ from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.sample import SamplerConfig
 from augment.finetune import preview as module
 from augment.finetune.preview import preview_bytes, preview_latents, write_strip
+from augment.generate.mark import SYNTHETIC, origin_of, stamped
 
 COLOURS = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200)], np.uint8)
 
@@ -19,6 +20,17 @@ def test_images_stand_side_by_side_in_order_made_small_but_never_larger(tmp_path
         assert (strip.format, strip.size) == ("JPEG", (3 * edge, edge))
         pixels = np.asarray(strip).astype(int)
     np.testing.assert_allclose(pixels[edge // 2, edge // 2 :: edge], COLOURS, atol=6)
+
+
+def test_every_picture_of_a_strip_bears_the_mark_and_the_file_says_synthetic(tmp_path):
+    grey = np.full((2, 64, 64, 3), 180, np.uint8)
+    write_strip(grey, tmp_path / "strip.jpg")
+    with Image.open(tmp_path / "strip.jpg") as strip:
+        assert origin_of(strip) == SYNTHETIC
+        pixels = np.asarray(strip).astype(int)
+    for tile in (pixels[:, :64], pixels[:, 64:]):
+        assert np.abs(tile - stamped(grey[0])).mean() < 4
+        assert (tile[-10:, :40] < 60).mean() > 0.3
 
 
 def test_a_preview_has_the_same_seeds_however_many_fit(pipe, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from augment.generate.image_writer import ImageWriter
+from augment.generate.mark import SYNTHETIC, origin_of
 
 
 def random_images(n):
@@ -36,6 +37,19 @@ def test_jpeg_keeps_full_colour_and_takes_the_quality_asked_for(tmp_path):
         read = np.asarray(image).astype(int)
     assert sizes[0] < sizes[1]
     assert np.abs(read - edges).mean() < 10
+
+
+@pytest.mark.parametrize("file_format", ["jpg", "png"])
+def test_a_file_says_in_its_metadata_that_it_is_synthetic_and_its_pixels_are_those_without(tmp_path, file_format):
+    image = random_images(1)[0]
+    with ImageWriter(tmp_path, file_format, jpeg_quality=95, max_pending=1) as writer:
+        writer.add(f"0.{file_format}", image)
+    plain = {"jpg": {"format": "JPEG", "quality": 95, "subsampling": 0}, "png": {"format": "PNG"}}[file_format]
+    Image.fromarray(image).save(tmp_path / "plain", **plain)
+    with Image.open(tmp_path / f"0.{file_format}") as written, Image.open(tmp_path / "plain") as unmarked:
+        assert origin_of(written) == SYNTHETIC
+        assert origin_of(unmarked) == ""
+        np.testing.assert_array_equal(np.asarray(written), np.asarray(unmarked))
 
 
 @pytest.fixture
