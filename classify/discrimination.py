@@ -7,7 +7,7 @@ draws of leakage groups in one matrix product a curve, and equal scikit-learn's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,13 +78,11 @@ def resampled_figures(
     return {name: np.concatenate([part[name] for part in parts]) for name in FIGURES}
 
 
-def macro(
-    by_class: Mapping[str, Mapping[str, float | Float[np.ndarray, " r"]]],
-) -> dict[str, Float[np.ndarray, "*r"]]:
+def macro(by_class: Sequence[Mapping[str, float | Float[np.ndarray, " r"]]]) -> dict[str, Float[np.ndarray, "*r"]]:
     """Mean of each figure over the classes for which it is defined; NaN where it is for none."""
     means = {}
     for name in FIGURES:
-        values = np.array([found[name] for found in by_class.values()])
+        values = np.array([found[name] for found in by_class])
         there = ~np.isnan(values)
         sums, counts = np.where(there, values, 0.0).sum(axis=0), there.sum(axis=0)
         means[name] = np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=counts > 0)

@@ -35,6 +35,9 @@ def arm_training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> ArmTrainin
         steps=records[0].steps,
         best_steps={seed: record.best_step for seed, record in zip(seeds, records, strict=True)},
         seconds=float(sum(record.seconds for record in records)),
+        temperatures={seed: record.temperature for seed, record in zip(seeds, records, strict=True)}
+        if run.record["config"]["classifier"].get("calibrate")
+        else {},
     )
 
 

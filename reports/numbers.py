@@ -49,6 +49,21 @@ def point_interval(difference: Interval) -> str:
     return f"[{points(difference.low)}, {points(difference.high)}]"
 
 
+def change(value: float | None) -> str:
+    """A difference between two figures that are no shares, with its sign, e.g. +0.012."""
+    if value is None:
+        return UNDEFINED
+    text = f"{abs(value):.3f}"
+    return text if text == "0.000" else ("+" if value > 0 else MINUS) + text
+
+
+def change_interval(difference: Interval) -> str:
+    """Its interval, e.g. [-0.010, +0.034]; empty where there is none."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"[{change(difference.low)}, {change(difference.high)}]"
+
+
 def interval(score: Interval, decimals: int = 3) -> str:
     """A score's interval, e.g. [0.58, 0.64]; empty where it has none."""
     if score.low is None or score.high is None:

@@ -41,7 +41,7 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
     name, whole = name or first.name, _evaluation(repeats)
     training = {arm: _mean_training({key: one.training[arm] for key, one in found.items()}) for arm in first.arms}
     return replace(
-        replace(first, **_defaults() | vars(results_of(whole, first.external))),
+        replace(first, **_defaults() | vars(results_of(whole, first.external, first.config.get("malignant", ())))),
         name=name,
         started=min(one.started for one in summaries),
         finished=max(one.finished for one in summaries),
@@ -120,7 +120,13 @@ def _mean_training(repeats: Mapping[str, ArmTraining]) -> ArmTraining:
         for label, sources in found[0].counts.items()
     }
     steps = {f"{title}, seed {seed}": n for title, one in repeats.items() for seed, n in one.best_steps.items()}
-    return ArmTraining(counts=counts, steps=found[0].steps, best_steps=steps, seconds=sum(one.seconds for one in found))
+    return ArmTraining(
+        counts=counts,
+        steps=found[0].steps,
+        best_steps=steps,
+        seconds=sum(one.seconds for one in found),
+        temperatures={f"{title}, seed {s}": t for title, one in repeats.items() for s, t in one.temperatures.items()},
+    )
 
 
 def _split(repeats: Mapping[str, SplitCounts]) -> SplitCounts:

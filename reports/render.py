@@ -133,8 +133,21 @@ def _axes(summary: Summary) -> dict[str, figures.Axis]:
         "difference": figures.axis_round(
             [*_values(summary.differences), *_smallest(summary.differences[:1])], whole=(-1.0, 1.0), zero=True
         ),
+        **_ranking_axes(summary),
         "random_split": figures.axis_round(_values(both), whole=(0.0, 1.0)),
         "change": figures.axis_round(changes, whole=(-1.0, 1.0), zero=True),
+    }
+
+
+def _ranking_axes(summary: Summary) -> dict[str, figures.Axis]:
+    arms = summary.discrimination.arms.values() if summary.discrimination else ()
+    drawn = {"macro": [arm.macro for arm in arms], "malignant": [arm.malignant for arm in arms]}
+    return {
+        rows: figures.axis_round(
+            [v for each in found if each for v in (each["auroc"].low, each["auroc"].mean, each["auroc"].high)],
+            whole=(0.0, 1.0),
+        )
+        for rows, found in drawn.items()
     }
 
 

@@ -116,6 +116,37 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Separation:
+    """How well an arm's probabilities separate classes, and how far they can be believed; or the difference of two.
+
+    Keys are `classify.discrimination.FIGURES`, of the last `classify.calibration.FIGURES`.
+    """
+
+    by_class: dict[str, dict[str, Interval]]  # label -> figure ->, one class against the rest
+    macro: dict[str, Interval]  # figure -> mean over the classes that have test images
+    malignant: dict[str, Interval]  # figure -> malignant classes against the others; empty where none are named
+    calibration: dict[str, Interval]  # figure ->
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparationDifference(Separation):
+    """The figures of `first` less those of `second`, paired over the test images."""
+
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discrimination:
+    """Discrimination and calibration of every arm."""
+
+    malignant: tuple[str, ...]  # classes that the config calls so
+    arms: dict[str, Separation]
+    differences: tuple[SeparationDifference, ...]  # the headline's first
+    varied: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmTraining:
     """What one arm's classifier was trained on; the same for every seed."""
 
@@ -123,6 +154,7 @@ class ArmTraining:
     steps: int
     best_steps: dict[str, int]  # seed -> the step chosen on the validation part
     seconds: float  # over all seeds
+    temperatures: dict[str, float] = field(default_factory=dict)  # by seed; none where none was fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +289,7 @@ class Results:
     ensemble: dict[str, Score] = field(default_factory=dict)  # arm -> of probabilities averaged over its seeds
     chance: float = 0.0  # balanced accuracy of guessing, or of always naming one class
     commonest: float = 0.0  # plain accuracy of always naming the commonest class of the test part
+    discrimination: Discrimination | None = None  # None: only the predicted classes are known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from classify.tested import Tested
 from data.errors import InputError
 from reports.arms import arms_of, comparisons
 from reports.artifacts import arm_training, external_images, finetune, random_split_score
+from reports.discrimination import discrimination_of
 from reports.evaluation import Evaluation
 from reports.pictures import thumbnails
 from reports.probe import probe_scores
@@ -19,7 +20,7 @@ from reports.split_counts import split_counts
 from reports.worth import curve_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 
@@ -48,7 +49,7 @@ def _summarise(run: RunFolder) -> Summary:
         seeds=tuple(record["seeds"]["seeds"]),
         study_seeds=(record["seeds"]["study_seed"],),
         generator_seeds=(record["seeds"].get("generator_seed", record["seeds"]["study_seed"]),),
-        **vars(results_of(evaluation, run.names("external"))),
+        **vars(results_of(evaluation, run.names("external"), record["config"].get("malignant", ()))),
         training=training,
         curve=curve_of(evaluation, training, rare, run.names("external")),
         finetunes={label: finetune(run, label) for label in run.names("finetune")},
@@ -88,7 +89,7 @@ def evaluation_of(run: RunFolder) -> Evaluation:
     return Evaluation(repeats=(tested,), classes=classes, seeds=seeds)
 
 
-def results_of(evaluation: Evaluation, external: Collection[str]) -> Results:
+def results_of(evaluation: Evaluation, external: Collection[str], malignant: Sequence[str] = ()) -> Results:
     """Scores and comparisons; `external`: the arms whose images another program made."""
     arms = arms_of(evaluation.arms, external)
     pairs = comparisons(list(arms.values()))
@@ -107,6 +108,7 @@ def results_of(evaluation: Evaluation, external: Collection[str]) -> Results:
         ensemble={arm: evaluation.ensemble(arm) for arm in arms},
         chance=1 / (len(evaluation.classes) - len(evaluation.without_images)),
         commonest=evaluation.commonest,
+        discrimination=discrimination_of(evaluation.repeats, evaluation.classes, malignant, pairs),
     )
 
 

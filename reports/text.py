@@ -248,6 +248,20 @@ def repeats(summary: Summary) -> str:
     return text + "Each repeat’s own report tells how it was divided, and what each of its parts has seen."
 
 
+def probabilities(summary: Summary) -> str:
+    """How the probabilities were made from the classifiers' outputs."""
+    config = summary.config["classifier"]
+    views = config.get("test_views", 1)
+    text = f"the mean of an image’s {views} rotations and flips" if views > 1 else "each image as it is"
+    fitted = sorted(t for training in summary.training.values() for t in training.temperatures.values())
+    if not fitted:
+        return f"Probabilities are of {text}; no temperature was fitted."
+    return (
+        f"Probabilities are of {text}, logits divided by a temperature that was fitted on the validation part, never "
+        f"on the test part: {fitted[0]:.2f} to {fitted[-1]:.2f} over {count(len(fitted), 'classifier')}."
+    )
+
+
 def class_name(summary: Summary, label: str) -> str:
     """The class in words; empty where they are its label."""
     words = words_for(label, summary.config["prompts"]["class_names"])
