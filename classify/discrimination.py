@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.metrics import auc, average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, roc_curve
 
 SPECIFICITIES = {"sensitivity_at_80": 0.80, "sensitivity_at_90": 0.90}
 MIN_SENSITIVITY = 0.80  # of `auc_above_80`, which is the ISIC challenge's auc_sens_80
@@ -43,7 +43,7 @@ def figures(positive: Bool[np.ndarray, " n"], score: Float[np.ndarray, " n"]) ->
         for name, specificity in SPECIFICITIES.items()
     }
     found = {
-        "auroc": roc_auc_score(positive, score),
+        "auroc": auc(false_positives, sensitivities),
         "average_precision": average_precision_score(positive, score),
         **at,
         "auc_above_80": _auc_above(false_positives, sensitivities),

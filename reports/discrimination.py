@@ -132,13 +132,16 @@ def _separation(table: dict[Row, dict[str, Values]], level: float, least: float 
 
 
 def _interval(name: str, values: Values, level: float, least: float) -> Interval:
-    """Percentiles of the draws in which the figure is defined, reflected about the figure where draws are biased."""
+    """Percentiles of the draws in which the figure is defined.
+
+    Where draws are biased they are reflected about the figure, and the interval reaches to the figure at least.
+    """
     value, drawn = float(values[0]), values[1:][~np.isnan(values[1:])]
     if np.isnan(value) or not len(drawn):
         return Interval(mean=None, low=None, high=None)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     if name == _REFLECTED:
-        low, high = 2 * value - high, 2 * value - low
+        low, high = min(2 * value - high, value), max(2 * value - low, value)
     return Interval(mean=value, low=float(max(low, least)), high=float(max(high, least)))
 
 
