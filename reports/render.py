@@ -19,6 +19,7 @@ from markupsafe import Markup
 from data.errors import exit_code
 from data.store import write_text
 from reports import coding, figures, lineage, numbers, text
+from reports.cards import cards, download_links, write_cards
 from reports.pictures import picture_uri
 from reports.pooled import pool
 from reports.run_folder import repeats_of
@@ -70,6 +71,7 @@ def render(summary: Summary, run_folder: Path) -> str:
         largest=max(sum(c.values()) for t in summary.training.values() for c in t.counts.values()) or 1,
         stages=stages,
         slowest=max((stage.seconds for stage in stages), default=0.0) or 1.0,
+        cards=download_links(cards(summary)),
         config=config,
         config_uri=f"data:application/yaml;base64,{_base64(config.encode())}",
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
@@ -88,10 +90,11 @@ def write_report(run_folder: Path) -> Path:
 
 
 def write_page(summary: Summary, folder: Path) -> Path:
-    """Write summary.json and report.html into a folder, from which the summary's pictures are found."""
+    """Write summary, report and the papers that go with it into a folder, from which its pictures are found."""
     folder.mkdir(parents=True, exist_ok=True)
     page = render(summary, folder)
     summary.write(folder / "summary.json")
+    write_cards(summary, folder)
     write_text(folder / "report.html", page)
     return folder / "report.html"
 

@@ -208,7 +208,7 @@ def test_an_official_test_set_is_named_and_what_was_left_out_for_it_counted(make
 
 def test_the_config_can_be_saved_and_is_the_runs_own(make_run):
     summary, _, page = _page(make_run())
-    (link,) = [a["href"] for a in page.all("a") if "download" in a]
+    (link,) = [a["href"] for a in page.all("a") if a.get("download") == "study.yaml"]
     assert yaml.safe_load(base64.b64decode(link.partition("base64,")[2])) == summary.config
     assert "lesionloom run study.yaml" in page.text
 
