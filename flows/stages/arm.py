@@ -103,8 +103,8 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
         validation=prepared.split.validation,
         weights=study.classifier.weights,
     )
-    predict(folder / "model", prepared.split.validation, cache=study.cache).write(folder / "validation.csv")
     predict(folder / "model", prepared.split.test, cache=study.cache).write(folder / "predictions.csv")
+    predict(folder / "model", prepared.split.validation, cache=study.cache).write(folder / "validation.csv")
     write_probe(plan, folder)
 
 
