@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data.errors import exit_code
 from data.store import write_text
-from reports import coding, figures, lineage, numbers, text
+from reports import coding, figures, gate, lineage, numbers, text
 from reports.pictures import picture_uri
 from reports.pooled import pool
 from reports.run_folder import repeats_of
@@ -58,6 +58,7 @@ def render(summary: Summary, run_folder: Path) -> str:
         text=text,
         numbers=numbers,
         lineage=lineage,
+        gate=gate,
         coding=coding,
         figures=figures,
         arms=arms,
@@ -157,6 +158,9 @@ def _pictures(summary: Summary) -> Iterable[str]:
             yield from paths
     for tune in summary.finetunes.values():
         yield from tune.previews
+    for gated in summary.gate.values():
+        for pair in gated.pairs:
+            yield from (pair.synthetic, pair.real)
 
 
 def _stages(timings: Sequence[Timing]) -> list[Stage]:

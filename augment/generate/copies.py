@@ -199,7 +199,7 @@ def _detail(gray: Float32[np.ndarray, "s s"]) -> Float32[np.ndarray, "s s bands"
 
 
 def _framed(detail: Float32[np.ndarray, "s s bands"]) -> Float32[np.ndarray, "t t bands"]:
-    return np.asarray(cv2.copyMakeBorder(detail, *[_MARGIN] * 4, cv2.BORDER_REFLECT))
+    return np.asarray(cv2.copyMakeBorder(detail, _MARGIN, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_REFLECT))
 
 
 def _best_match(zoomed: list[NDArray[np.float32]], framed: NDArray[np.float32]) -> float:

@@ -42,6 +42,6 @@ def defects(image: NDArray[np.generic], limits: Limits) -> tuple[str, ...]:
     return tuple(name for name, is_so in found.items() if is_so)
 
 
-def _saturated(image: NDArray[np.generic]) -> float:
+def _saturated(image: NDArray[np.float64] | NDArray[np.uint8]) -> float:
     black, white = (image <= _DARKEST).all(axis=-1), (image >= _BRIGHTEST).all(axis=-1)
     return float((black | white).mean())

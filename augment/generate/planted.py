@@ -19,6 +19,7 @@ QUALITY = 75  # of JPEG
 LIGHT, CONTRAST = 0.1, 0.15  # by how much brightness and contrast differ, at most
 
 Photograph = UInt8[np.ndarray, "h w 3"]
+Pixels = UInt8[np.ndarray, "n h w 3"]
 Change = Callable[[Photograph, np.random.Generator], Photograph]
 
 
@@ -75,7 +76,7 @@ CHANGES: Mapping[str, Change] = {
 }
 
 
-def planted(photographs: UInt8[np.ndarray, "n h w 3"], change: str, seed: int = 0) -> UInt8[np.ndarray, "n h w 3"]:
+def planted(photographs: Pixels, change: str, seed: int = 0) -> Pixels:
     """Each photograph, changed in one of the ways of CHANGES."""
     rng = np.random.default_rng(seed)
     return np.stack([CHANGES[change](image, rng) for image in photographs]) if len(photographs) else photographs

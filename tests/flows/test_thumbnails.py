@@ -36,7 +36,11 @@ def gallery(train, tmp_path, monkeypatch):
         monkeypatch.setattr(thumbnails.images, "read_images", lambda plan: None)
         monkeypatch.setattr(thumbnails.external, "read_images", lambda plan, name: train.of("df"))
         prepared = SimpleNamespace(study=study, split=SimpleNamespace(train=train))
-        write_thumbnails(SimpleNamespace(prepared=prepared, steps_of=lambda stage: [SimpleNamespace(what=arm)]))
+        write_thumbnails(
+            SimpleNamespace(
+                prepared=prepared, steps_of=lambda stage: [SimpleNamespace(what=arm)] * (stage == "external")
+            )
+        )
         thumbs = study.records / "thumbs"
         return {path.relative_to(thumbs).as_posix(): path for path in thumbs.rglob("*") if path.is_file()}
 
