@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from augment import device as devices
-from augment.base.autoencoder import reconstruct
 from augment.base.load import load_base
 from augment.generate import select as gate
 from augment.generate.copies import SIDE
@@ -29,6 +28,7 @@ from classify.device import default_device
 from classify.features import Extractor
 from classify.model import build
 from classify.weights import weights_identity, weights_name
+from data.coding import reconstruct
 from data.files.images import read_rgb
 from data.manifest import Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
@@ -180,7 +180,7 @@ def _judge(parts: _Parts, label: str, folder: Path) -> None:
         least_probability=0.0 if classifier is None else classifier.limit(label),
     )
     write_text(folder / TABLE, _table(parts, made, found).to_csv(index=False, lineterminator="\n"))
-    record = {"made": len(made), "kept": int(found.kept.sum()), "wanted": prepared.fill_counts[label]}
+    record: dict[str, Any] = {"made": len(made), "kept": int(found.kept.sum()), "wanted": prepared.fill_counts[label]}
     record |= {"refused": found.counts(), "copies": control.to_record(), "defects": vars(limits)}
     write_json(folder / RECORD, {**record, "classifier": _classifier_record(parts, label)})
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from augment.base.autoencoder import reconstruct
 from augment.generate.defects import Limits
 from augment.generate.planted import CHANGES, planted
 from augment.generate.select import (
@@ -16,6 +15,7 @@ from augment.generate.select import (
     select,
 )
 from augment.generate.select import _limit as limit_of
+from data.coding import reconstruct
 
 pytestmark = pytest.mark.numerical
 
