@@ -22,6 +22,7 @@ STAGE_VERSIONS = {
     "external": 1,
     "autoencoded": 2,
     "probe": 1,
+    "gate": 1,
     "arm": 2,
     "random split": 2,
 }
@@ -35,6 +36,7 @@ LIBRARIES = {
     "external": ("numpy", "pandas", "opencv-python-headless", "pillow"),
     "autoencoded": (*_DIFFUSION, "pillow"),
     "probe": (*_DIFFUSION, "pillow"),
+    "gate": ("torch", "timm", "numpy", "scipy", "scikit-learn", "opencv-python-headless", "pillow"),
     "arm": _CLASSIFIER,
     "random split": _CLASSIFIER,
 }

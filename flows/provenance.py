@@ -23,6 +23,7 @@ from data.splits.provenance import Provenance
 from data.splits.split import Split
 from data.store import digest, write_json
 from flows.plan import Plan
+from flows.stages import gate
 
 PROVENANCE = "provenance.json"
 _EVALUATION = ("checkpoint", "figures")  # kinds that read validation or test images by design
@@ -57,6 +58,7 @@ def write_provenance(plan: Plan) -> None:
             "rows": [row.counts(split) for row in rows],
             "random_split": expected_leakage(whole, len(split.test) / len(whole)),
             "base": base_training_record(plan.base) if _uses_base(plan) else {},
+            "gate": gate.records(plan),
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -13,11 +14,12 @@ from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
 from data.store import temporary_of
 from flows.plan import Plan
-from flows.stages import external, images
+from flows.stages import external, gate, images
 from flows.study import REPEATS
 
 FOLDER = "thumbs"
 _MOST, _EDGE = 12, 96  # images a class and source; pixels
+_PAIRS = 6  # of a synthetic image and its nearest photograph, a class
 
 
 def thumbnail_bytes() -> int:
@@ -35,7 +37,8 @@ def remove_real_images(run_folder: Path) -> None:
 
 
 def _remove(records: Path) -> None:
-    thumbs, report = records.glob(f"{FOLDER}/*/real-*.jpg"), records / "report.html"
+    thumbs = [path for name in ("real-*.jpg", "pair-*.jpg") for path in records.glob(f"{FOLDER}/*/{name}")]
+    report = records / "report.html"
     for path in (*thumbs, report, *records.glob(temporary_of(report, "*").name)):
         try:
             path.unlink(missing_ok=True)
@@ -54,10 +57,21 @@ def write_thumbnails(plan: Plan) -> None:
         shutil.rmtree(folder)
     if study.embed_real_images:
         _write(folder, split.train, "real")
+        for step in plan.steps_of("gate"):
+            _write_pairs(folder / step.what, gate.nearest_pairs(plan, step.what, _PAIRS))
     if (synthetic := images.read_images(plan)) is not None:
         _write(folder, synthetic, "synthetic")
     for step in plan.steps_of("external"):
         _write(folder, external.read_images(plan, step.what), f"arm.{step.what}.")
+
+
+def _write_pairs(folder: Path, pairs: Sequence[gate.Pair]) -> None:
+    """Each synthetic image and its nearest photograph, which may be all but the same: patients' images both."""
+    small = PixelConfig(size=_EDGE)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, pair in enumerate(pairs):
+        for name, path in (("synthetic", pair.synthetic), ("real", pair.real)):
+            Image.fromarray(read_image(path, small)).save(folder / f"pair-{i}-{name}.jpg", quality=90)
 
 
 def _write(folder: Path, manifest: Manifest, source: str) -> None:

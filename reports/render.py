@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data.errors import exit_code
 from data.store import write_text
-from reports import coding, figures, lineage, numbers, text
+from reports import coding, figures, gate, lineage, numbers, text
 from reports.cards import cards, download_links, write_cards
 from reports.pictures import picture_uri
 from reports.pooled import pool
@@ -59,6 +59,7 @@ def render(summary: Summary, run_folder: Path) -> str:
         text=text,
         numbers=numbers,
         lineage=lineage,
+        gate=gate,
         coding=coding,
         figures=figures,
         arms=arms,
@@ -180,6 +181,9 @@ def _pictures(summary: Summary) -> Iterable[str]:
             yield from paths
     for tune in summary.finetunes.values():
         yield from tune.previews
+    for gated in summary.gate.values():
+        for pair in gated.pairs:
+            yield from (pair.synthetic, pair.real)
 
 
 def _stages(timings: Sequence[Timing]) -> list[Stage]:

@@ -247,6 +247,42 @@ class ProbeScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateControl:
+    """Photographs that are compared with the train part as if they were synthetic images."""
+
+    name: str  # other lesions, the same lesion, or changed copies
+    n: int
+    above: int  # the limit, so that they count as copies
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatePair:
+    """A synthetic image and the train photograph that it is most like."""
+
+    synthetic: str  # path within the run folder
+    real: str
+    similarity: float  # 1 = the same photograph
+    excess: float  # over the next photographs
+    is_kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateClass:
+    """What the gate found of one class's synthetic images."""
+
+    made: int
+    kept: int
+    wanted: int  # that the filled arms add
+    refused: dict[str, int]  # reason -> images; one with two reasons counts for both
+    limit: float | None  # excess above which an image is a copy; None for pooled repeats
+    controls: tuple[GateControl, ...]
+    features: str  # of the network whose features tell classes apart; "" without a classifier
+    recall: float | None  # of the class by that classifier, out of fold
+    least_probability: float | None  # of its class; an image with less is off it
+    pairs: tuple[GatePair, ...]  # nearest first; none where the run keeps no real images
+
+
+@dataclass(frozen=True, kw_only=True)
 class Repeat:
     """One repeat of a study whose repeats are pooled."""
 
@@ -317,6 +353,7 @@ class Summary(Results):
     machine: dict[str, Any]
     config: dict[str, Any]
     probe: dict[str, ProbeScore] = field(default_factory=dict)  # arm ->; empty where the study had no probe
+    gate: dict[str, GateClass] = field(default_factory=dict)  # label ->; empty where no arm asks for the gate
     repeats: tuple[Repeat, ...] = ()  # pooled; none for one run
     curve: Curve | None = None  # None where fewer than two arms differ in their photographs alone
 

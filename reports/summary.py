@@ -12,6 +12,7 @@ from reports.arms import arms_of, comparisons
 from reports.artifacts import arm_training, external_images, finetune, random_split_score
 from reports.discrimination import discrimination_of
 from reports.evaluation import Evaluation
+from reports.gate import gate_classes
 from reports.pictures import thumbnails
 from reports.probe import probe_scores
 from reports.run_folder import RunFolder
@@ -57,6 +58,7 @@ def _summarise(run: RunFolder) -> Summary:
         external={arm: external_images(run, arm) for arm in run.names("external")},
         random_split=random_split_score(run, seeds) if run.names("random_split") else None,
         probe=probe_scores(run, evaluation.arms, seeds),
+        gate=gate_classes(run),
         split=split_counts(run),
         base=record["base"],
         timings=tuple(_timing(timing) for timing in record["timings"]),

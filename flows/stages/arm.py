@@ -20,7 +20,7 @@ from flows.inputs import inputs, settings
 from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.provenance import classifier_provenance
-from flows.stages import autoencoded, external, images
+from flows.stages import autoencoded, external, gate, images
 from flows.stages.probe import write_probe
 from flows.steps import DiskUse, Step
 from flows.study import StudyConfig
@@ -42,6 +42,8 @@ def _is_for(prepared: Prepared, arm: Arm, step: Step) -> bool:
     """Whether an arm trains on what a step makes, or is probed with it; external images are one arm's alone."""
     if step.stage == "probe" or (step.stage == "autoencoded" and prepared.coding != "none"):
         return True
+    if step.stage == "gate":
+        return bool(arm.gate)
     return step.stage == _STAGES.get(arm.source) and (step.stage != "external" or step.what == arm.name)
 
 
@@ -117,7 +119,10 @@ def task_of(plan: Plan, arm: Arm, seed: int) -> ArmTask:
     """What a classifier of an arm is trained on, with the coded images that stand beside or in place of photographs."""
     prepared = plan.prepared
     train = prepared.train_of(arm)
-    table = compose(arm, _as_shown(plan, train), added_images(plan, arm), prepared.counts_of(arm))
+    added, counts = added_images(plan, arm), prepared.counts_of(arm)
+    if arm.gate and added is not None:  # of some class it may keep none
+        counts = {label: n for label, n in counts.items() if label in added.labels}
+    table = compose(arm, _as_shown(plan, train), added, counts)
     left = table.where((table.table["source"] == "real") & table.table["image_id"].isin(set(train.table["image_id"])))
     return ArmTask(
         arm=arm.name,
@@ -144,6 +149,8 @@ def _as_shown(plan: Plan, part: Manifest) -> Manifest:
 
 def added_images(plan: Plan, arm: Arm) -> Manifest | None:
     """The images that an arm's rare classes are filled up with; None where it adds none, or repeats real ones."""
+    if arm.gate:
+        return gate.read_images(plan, arm.gate)
     if arm.source == "synthetic":
         return images.read_images(plan)
     if arm.source == "autoencoded":

@@ -84,6 +84,11 @@ def read_images(plan: Plan) -> Manifest | None:
     return Manifest.concat(*(synthetic_manifest(step.target, ROOT, roots) for step in steps)) if steps else None
 
 
+def of_class(plan: Plan, label: str) -> Manifest:
+    """The synthetic images of one class."""
+    return synthetic_manifest(plan.target("images", label), ROOT, {ROOT: plan.prepared.study.folder})
+
+
 def refuse_leaks(plan: Plan) -> None:
     """Raise DataError for images whose generator has seen validation or test images."""
     for step in plan.steps_of("images"):

@@ -32,12 +32,14 @@ def train(tmp_path):
 def gallery(train, tmp_path, monkeypatch):
     """Gives the thumbnails by path, once a study has written them with one arm of external images."""
 
-    def written(train=train, arm="theirs", **settings):
+    def written(train=train, arm="theirs", stages=("external",), **settings):
         study = StudyConfig(name="one", output_dir=str(tmp_path), **settings)
         monkeypatch.setattr(thumbnails.images, "read_images", lambda plan: None)
         monkeypatch.setattr(thumbnails.external, "read_images", lambda plan, name: train.of("df"))
         prepared = SimpleNamespace(study=study, split=SimpleNamespace(train=train))
-        write_thumbnails(SimpleNamespace(prepared=prepared, steps_of=lambda stage: [SimpleNamespace(what=arm)]))
+        write_thumbnails(
+            SimpleNamespace(prepared=prepared, steps_of=lambda stage: [SimpleNamespace(what=arm)] * (stage in stages))
+        )
         thumbs = study.records / "thumbs"
         return {path.relative_to(thumbs).as_posix(): path for path in thumbs.rglob("*") if path.is_file()}
 
@@ -95,3 +97,19 @@ def test_a_picture_that_cannot_be_removed_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(InputError, match=r"report\.html: holds images of the data set, .* cannot be removed \("):
         remove_real_images(tmp_path)
+
+
+def test_a_synthetic_image_and_its_nearest_photograph_stay_out_where_real_images_do(
+    gallery, train, monkeypatch, tmp_path
+):
+    pair = thumbnails.gate.Pair(train.paths()[0], train.paths()[1])
+    monkeypatch.setattr(thumbnails.gate, "nearest_pairs", lambda plan, label, most: [pair] * most)
+
+    def kept(**settings):
+        return [name for name in gallery(stages=("gate",), arm="df", **settings) if "/pair-" in name]
+
+    assert len(kept()) == 12
+    assert kept(embed_real_images=False) == []
+    gallery(stages=("gate",), arm="df")
+    remove_real_images(tmp_path / "one")
+    assert list((tmp_path / "one").rglob("pair-*")) == []

@@ -80,7 +80,7 @@ def test_each_stage_of_the_table_has_a_step_in_some_study_and_none_has_another(p
         (tmp_path / "theirs" / label).mkdir(parents=True)
         for i in range(8):
             Image.new("RGB", (16, 16), (9 * i, 99, 9)).save(tmp_path / "theirs" / label / f"{i}.png")
-    arms = ("real", "synthetic", "autoencoded", ExternalArm(folder=str(tmp_path / "theirs"), name="theirs"))
+    arms = ("real", "synthetic", "gated", "autoencoded", ExternalArm(folder=str(tmp_path / "theirs"), name="theirs"))
     plan = plan_of(base=BaseConfig(source="pretrain"), arms=arms, random_split=True)
     assert {step.stage for step in plan.steps} == STAGES.keys()
 
