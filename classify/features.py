@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from classify.device import default_device
 from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, lite0_file
 from classify.model import build, in_batches, load
+from classify.weights import weights_identity
 from data.errors import BaseError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
@@ -38,6 +39,31 @@ def oracle_features(model: Path) -> Extractor:
     """The features of a saved classifier, such as the oracle of phantoms."""
     kept = load(model)
     return Extractor(name="the oracle's last features", network=kept.network.to(default_device()), pixels=kept.pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownFeatures:
+    """Weights at hand that no download is needed for."""
+
+    name: str  # as the report names the features
+    weights: str  # as `classify.model.build` takes them
+    architecture: str
+    identity: str  # SHA-256 of the weights
+
+    def extractor(self, pixels: PixelConfig) -> Extractor:
+        """The features themselves."""
+        network = build(self.weights, 2, architecture=self.architecture).to(default_device()).eval()
+        return Extractor(name=self.name, network=network, pixels=pixels)
+
+
+def known_features() -> KnownFeatures | None:
+    """The features that a study's sets of images are compared by; None: no network is at hand."""
+    try:
+        identity = weights_identity(LITE0_PACKAGE)
+    except BaseError:
+        return None
+    name = "EfficientNet-Lite0, trained on ImageNet"
+    return KnownFeatures(name=name, weights=LITE0_PACKAGE, architecture=ARCHITECTURE, identity=identity)
 
 
 def imagenet_features(pixels: PixelConfig) -> Extractor:

@@ -12,7 +12,7 @@ from pathlib import Path
 from data.progress import Progress
 from flows.plan import Plan
 from flows.prepared import Prepared
-from flows.stages import arm, autoencoded, base, external, finetune, images, probe, random_split
+from flows.stages import arm, autoencoded, base, external, fidelity, finetune, images, probe, random_split
 from flows.steps import Step
 
 Make = Callable[[Plan, Step, Path, Progress], None]
@@ -35,6 +35,7 @@ STAGES: Mapping[str, Stage] = {
     "images": Stage(make=images.make, leave=images.unload),
     "autoencoded": Stage(make=autoencoded.make),
     "probe": Stage(make=probe.make),
+    "fidelity": Stage(make=fidelity.make, make_group=fidelity.make_group),
     "arm": Stage(make=arm.make),
     "random split": Stage(make=random_split.make),
 }
@@ -53,5 +54,6 @@ def make_plan(prepared: Prepared) -> Plan:
     coded = autoencoded.plan(prepared, own)
     probed = probe.plan(prepared, own)
     made = (*from_others, *synthetic, *coded, *probed)
+    measured = fidelity.plan(prepared, own, synthetic)
     arms = arm.plan(prepared, made)
-    return Plan(prepared, (*own, *adapters, *made, *arms, *random_split.plan(prepared)))
+    return Plan(prepared, (*own, *adapters, *made, *measured, *arms, *random_split.plan(prepared)))
