@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data.errors import exit_code
 from data.store import write_text
-from reports import coding, figures, lineage, numbers, text
+from reports import coding, fidelity, figures, lineage, numbers, text
 from reports.pictures import picture_uri
 from reports.pooled import pool
 from reports.run_folder import repeats_of
@@ -60,6 +60,7 @@ def render(summary: Summary, run_folder: Path) -> str:
         lineage=lineage,
         coding=coding,
         figures=figures,
+        fidelity=fidelity,
         arms=arms,
         glyphs={name: figures.glyph_of(arm) for name, arm in arms.items()},
         ordered=ordered,

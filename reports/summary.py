@@ -11,6 +11,7 @@ from data.errors import InputError
 from reports.arms import arms_of, comparisons
 from reports.artifacts import arm_training, external_images, finetune, random_split_score
 from reports.evaluation import Evaluation
+from reports.fidelity import fidelity
 from reports.pictures import thumbnails
 from reports.probe import probe_scores
 from reports.run_folder import RunFolder
@@ -62,6 +63,7 @@ def _summarise(run: RunFolder) -> Summary:
         versions=record["versions"],
         machine=record["machine"],
         config=record["config"],
+        fidelity=fidelity(run),
     )
 
 
