@@ -73,7 +73,11 @@ def verdict(found: ClassFidelity) -> str:
     if made is None or real is None or None in (made.low, real.high):
         return ""
     apart = made.low > real.high  # type: ignore[operator]
-    return "farther from the photographs than these from each other" if apart else "not told from photographs by this"
+    return (
+        "farther from the photographs than these are from each other"
+        if apart
+        else "not distinguishable from photographs by the kernel distance"
+    )
 
 
 def too_few(found: ClassFidelity) -> str:

@@ -85,8 +85,8 @@ def test_the_summary_has_every_figure_and_reads_back(run, tmp_path):
 def test_the_page_names_the_features_the_figures_and_what_they_say(run):
     page = section(run)
     assert FEATURES in page
-    assert "12.0 [10.0, 14.0]" in page
-    assert "synthetic images are farther from the photographs than these from each other" in page
+    assert "12.0 [10.0,\N{NO-BREAK SPACE}14.0]" in page
+    assert "synthetic images are farther from the photographs than these are from each other" in page
     assert "3 unseen photographs: too few to compare with" in " ".join(page.split())
     assert "38.1" in page
     assert "33.0 to 41.5" in page
@@ -94,7 +94,7 @@ def test_the_page_names_the_features_the_figures_and_what_they_say(run):
 
 def test_images_within_the_range_of_real_ones_are_not_told_from_them(run):
     write(run, "akiec", {"photographs": 33, "features": FEATURES, "drawn": [16, 8], "rows": rows(0.003)})
-    assert "synthetic images are not told from photographs by this" in section(run)
+    assert "synthetic images are not distinguishable from photographs by the kernel distance" in section(run)
 
 
 def test_without_a_network_the_section_says_so_and_shows_the_autoencoder_alone(run):
