@@ -14,6 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from classify.device import default_device
+from classify.embedded import ARCHITECTURE as EMBEDDED
+from classify.embedded import PHANTOMS
 from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, lite0_file
 from classify.model import build, in_batches, load
 from classify.weights import weights_identity
@@ -56,14 +58,25 @@ class KnownFeatures:
         return Extractor(name=self.name, network=network, pixels=pixels)
 
 
-def known_features() -> KnownFeatures | None:
-    """The features that a study's sets of images are compared by; None: no network is at hand."""
-    try:
-        identity = weights_identity(LITE0_PACKAGE)
-    except BaseError:
-        return None
-    name = "EfficientNet-Lite0, trained on ImageNet"
-    return KnownFeatures(name=name, weights=LITE0_PACKAGE, architecture=ARCHITECTURE, identity=identity)
+_KNOWN = {  # weights -> architecture, and the name of its features
+    PHANTOMS: (EMBEDDED, "EfficientNet-B0, trained on phantoms (embedded)"),
+    LITE0_PACKAGE: (ARCHITECTURE, "EfficientNet-Lite0, trained on ImageNet"),
+}
+
+
+def known_features(*, phantoms: bool) -> KnownFeatures | None:
+    """The features that a study's sets of images are compared by; None: no network is at hand.
+
+    The embedded start's for `phantoms`, those of a network trained on ImageNet for photographs, where it is installed.
+    """
+    for weights in (PHANTOMS, LITE0_PACKAGE) if phantoms else (LITE0_PACKAGE, PHANTOMS):
+        architecture, name = _KNOWN[weights]
+        try:
+            identity = weights_identity(weights)
+        except (BaseError, OSError):
+            continue
+        return KnownFeatures(name=name, weights=weights, architecture=architecture, identity=identity)
+    return None
 
 
 def imagenet_features(pixels: PixelConfig) -> Extractor:

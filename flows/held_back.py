@@ -10,6 +10,7 @@ import numpy as np
 
 from augment.base.provenance import base_provenance
 from augment.finetune.select import FEWEST_HELD_OUT
+from classify.features import KnownFeatures, known_features
 from data.manifest import Manifest
 from data.splits.provenance import Provenance
 from data.store import derive_seed
@@ -17,6 +18,11 @@ from flows.prepared import Prepared
 from flows.stages import base
 
 _MOST_CHOOSE = 64  # photographs that choose a step
+
+
+def features_of(prepared: Prepared) -> KnownFeatures | None:
+    """The features that the study's sets of images are compared by; None: no network is at hand."""
+    return known_features(phantoms=prepared.study.data.source == "phantom")
 
 
 def unseen(prepared: Prepared, label: str) -> Manifest:

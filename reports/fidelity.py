@@ -11,7 +11,7 @@ from data.errors import InputError
 from reports.schema import Choice, ClassFidelity, Fidelity, FidelityRow, Interval, Reconstruction, StepFigure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -37,6 +37,31 @@ def fidelity(run: RunFolder) -> Fidelity | None:
             label: Reconstruction(images=found["images"], **vars(_interval(found)))
             for label, found in coded["classes"].items()
         },
+    )
+
+
+def pooled_fidelity(found: Sequence[Fidelity | None]) -> Fidelity | None:
+    """The figures of several repeats: means of values and of intervals' ends. None where a repeat has none.
+
+    A figure that some repeat lacks is left out.
+    """
+    known = [one for one in found if one is not None]
+    if not known or len(known) < len(found):
+        return None
+    first = known[0]
+    return Fidelity(
+        features=" / ".join(dict.fromkeys(one.features for one in known)),
+        classes={
+            label: _pooled_class([one.classes[label] for one in known])
+            for label in first.classes
+            if all(label in one.classes for one in known)
+        },
+        size=first.size,
+        reconstruction={
+            label: Reconstruction(images=own.images, **vars(_mean([one.reconstruction[label] for one in known])))
+            for label, own in first.reconstruction.items()
+        },
+        repeats=len(known),
     )
 
 
@@ -122,6 +147,34 @@ def curve(choice: Choice, title: str) -> Markup:
         '<svg class="strip choice tone-synthetic" width="100%" height="80" role="img" aria-label="{}"><title>{}</title>'
         "{}</svg>"
     ).format(title, title, Markup("").join([*bars, *marks]))
+
+
+def _pooled_class(found: Sequence[ClassFidelity]) -> ClassFidelity:
+    rows = {
+        name: FidelityRow(
+            images=round(sum(one.rows[name].images for one in found) / len(found)),
+            figures={
+                figure: _mean([one.rows[name].figures[figure] for one in found])
+                for figure in row.figures
+                if all(figure in one.rows[name].figures for one in found)
+            },
+        )
+        for name, row in found[0].rows.items()
+        if all(name in one.rows for one in found)
+    }
+    drawn = min(one.drawn for one in found)
+    return ClassFidelity(photographs=min(one.photographs for one in found), drawn=drawn, rows=rows)
+
+
+def _mean(intervals: Sequence[Interval]) -> Interval:
+    def of(ends: Iterable[float | None]) -> float:
+        return sum(end or 0.0 for end in ends) / len(intervals)
+
+    return Interval(
+        mean=of(one.mean for one in intervals),
+        low=of(one.low for one in intervals),
+        high=of(one.high for one in intervals),
+    )
 
 
 def _class(record: Mapping[str, Any]) -> ClassFidelity:

@@ -289,6 +289,7 @@ class Fidelity:
     classes: dict[str, ClassFidelity]  # label -> ; those that got synthetic images
     size: int  # pixels, of the images that the autoencoder reconstructs
     reconstruction: dict[str, Reconstruction]  # label ->
+    repeats: int = 1  # that the figures and the ends of their intervals are means over
 
 
 @dataclass(frozen=True, kw_only=True)

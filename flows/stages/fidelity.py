@@ -19,7 +19,7 @@ from augment.base.load import load_base
 from augment.device import default_device
 from augment.fidelity_table import fidelity_table
 from augment.generate.run import synthetic_manifest
-from classify.features import Extractor, KnownFeatures, known_features
+from classify.features import Extractor, KnownFeatures
 from data.manifest import Manifest
 from data.pixels import load_pixels
 from data.progress import Progress
@@ -43,7 +43,7 @@ def plan(prepared: Prepared, own: Sequence[Step], synthetic: Sequence[Step]) -> 
     """A step a class that gets synthetic images, and one for the autoencoder where the study uses a base."""
     if not prepared.study.fidelity or not prepared.needs_base:
         return ()
-    known = known_features()
+    known = held_back.features_of(prepared)
     return (*(_step(prepared, step, known) for step in synthetic), _reconstruction_step(prepared, own))
 
 
@@ -108,7 +108,7 @@ def make_group(
     plan: Plan, steps: Sequence[Step], folders: Mapping[str, Path], progress: Progress
 ) -> Iterator[tuple[Step, float]]:
     """Compare these classes with one network; yields each step with its seconds, once its record is written."""
-    start, known = time.monotonic(), known_features()
+    start, known = time.monotonic(), held_back.features_of(plan.prepared)
     classes = any(step.record[0] == "fidelity" for step in steps)
     extractor = known.extractor(plan.prepared.study.pixels) if known and classes else None
     for number, step in enumerate(steps, 1):

@@ -13,7 +13,7 @@ from augment.finetune.config import result_settings
 from augment.finetune.disk import adapter_bytes, checkpoint_bytes, checkpoint_saves
 from augment.finetune.run import finetune
 from augment.finetune.select import Selection
-from classify.features import features, known_features
+from classify.features import features
 from data.progress import Progress
 from data.splits.provenance import Provenance
 from flows import held_back
@@ -62,7 +62,7 @@ def _choice(prepared: Prepared, label: str) -> dict[str, str | None]:
     """What chooses the class's step, as inputs; nothing where the last one is kept."""
     if prepared.study.finetune.select_every is None:
         return {}
-    known, held_out = known_features(), held_back.choosing(prepared, label)
+    known, held_out = held_back.features_of(prepared), held_back.choosing(prepared, label)
     return {"chosen_by": prepared.images.identity_of(held_out), "features": known.identity if known else None}
 
 
@@ -108,7 +108,7 @@ def _selection(prepared: Prepared, labels: Sequence[str]) -> Selection | None:
     """
     if prepared.study.finetune.select_every is None:
         return None
-    known = known_features()
+    known = held_back.features_of(prepared)
     held_out = {label: held_back.choosing(prepared, label) for label in labels}
     for label, photographs in held_out.items():
         prepared.split.refuse_seen(Provenance.of(photographs), f"the choice of the fine-tune of {label}")

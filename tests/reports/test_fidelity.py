@@ -169,3 +169,19 @@ def test_a_broken_record_of_the_choice_is_refused(run, row):
     choose(run, CHOSEN, row)
     with pytest.raises(InputError, match=r"choice\.csv.*start the run again"):
         summarise(run)
+
+
+def test_repeats_are_pooled_by_means_and_a_figure_that_one_lacks_is_left_out(run):
+    first = summarise(run).fidelity
+    write(run, "akiec", {"photographs": 20, "features": FEATURES, "drawn": [10, 8], "rows": rows(0.032)})
+    second = summarise(run).fidelity
+    pooled = module.pooled_fidelity([first, second])
+    found = pooled.classes["akiec"].rows["synthetic"].figures["kernel_distance"]
+    assert (found.mean, found.low, found.high) == pytest.approx((0.022, 0.020, 0.024))
+    assert (pooled.repeats, pooled.classes["akiec"].photographs) == (2, 20)
+    assert pooled.reconstruction == first.reconstruction
+    few = {name: {"images": 9, "figures": {}} for name in rows(0.02)}
+    write(run, "akiec", {"photographs": 3, "features": FEATURES, "drawn": [0, 0], "rows": few})
+    third = summarise(run).fidelity
+    assert module.pooled_fidelity([first, third]).classes["akiec"].rows["synthetic"].figures == {}
+    assert module.pooled_fidelity([first, None]) is None

@@ -43,7 +43,7 @@ def plan_of(make_split, prepare_study, tmp_path, monkeypatch):
     split = make_split(nv=60, df=40, vasc=12)
 
     def plan(known=KNOWN, **changes):
-        monkeypatch.setattr(stage, "known_features", lambda: known)
+        monkeypatch.setattr(held_back, "features_of", lambda _prepared: known)
         given = {"split": RARE, "fill_to": 56, "pixels": PIXELS, "output_dir": str(tmp_path / "runs")}
         made = make_plan(prepare_study(StudyConfig(**{**given, **changes}), split))
         for step in made.steps_of("images"):

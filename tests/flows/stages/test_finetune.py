@@ -70,7 +70,7 @@ def selection_of(make_split, prepare_study, tmp_path, monkeypatch):
     split = make_split(drawn=False, nv=30, df=28, mel=4)
 
     def called(known=KNOWN, **changes):
-        monkeypatch.setattr("flows.stages.finetune.known_features", lambda: known)
+        monkeypatch.setattr("flows.held_back.features_of", lambda _prepared: known)
         asked = []
         monkeypatch.setattr("flows.stages.finetune.finetune", lambda **given: asked.append(given) or iter(()))
         rare = SplitConfig(rare=("df", "mel"), shots=4)
