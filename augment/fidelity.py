@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
 _MANIFOLD, _DENSITY = 3, 5  # nearest neighbours, as the two papers recommend
+FEWEST = 2 * (_DENSITY + 1)  # images of a set: a half has as many as its neighbourhoods need
+FEWEST_DISTANCE = 6  # of a set whose distance alone is measured; a half has three pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +62,9 @@ class Pair:
     width: int  # numbers in a feature
 
     @staticmethod
-    def of(real: Float[np.ndarray, "n width"], generated: Float[np.ndarray, "m width"]) -> Pair:
+    def of(real: Float[np.ndarray, "n width"], generated: Float[np.ndarray, "m width"], fewest: int = FEWEST) -> Pair:
         """Pair two sets. Raises ValueError for unequal widths, too few images or values that are not finite."""
         real, generated = real.astype(np.float64), generated.astype(np.float64)
-        fewest = 2 * (_DENSITY + 1)
         if real.shape[1] != generated.shape[1] or min(len(real), len(generated)) < fewest:
             raise ValueError(f"features are {real.shape} and {generated.shape}, wanted {fewest} or more of equal width")
         if not (np.isfinite(real).all() and np.isfinite(generated).all()):
@@ -79,8 +80,12 @@ class Pair:
     def half(self, rng: np.random.Generator) -> Pair:
         """A random half of both sets."""
         n, m = self.products.between.shape
-        rows = rng.permutation(n)[: n // 2], rng.permutation(m)[: m // 2]
-        return Pair(products=self.products.part(*rows), distances=self.distances.part(*rows), width=self.width)
+        return self.part(rng.permutation(n)[: n // 2], rng.permutation(m)[: m // 2])
+
+    def part(self, real: Int[np.ndarray, " rows"], generated: Int[np.ndarray, " columns"]) -> Pair:
+        """The same pair for some of the images."""
+        products, distances = self.products.part(real, generated), self.distances.part(real, generated)
+        return Pair(products=products, distances=distances, width=self.width)
 
 
 def compare(
@@ -89,10 +94,15 @@ def compare(
     """Every figure of FIGURES by its name. Raises ValueError for sets that cannot be compared."""
     pair, rng = Pair.of(real, generated), np.random.default_rng(seed)
     parts = [pair.half(rng) for _ in range(halves)]
-    return {
-        name: Figure(value=figure(pair), halves=np.array([figure(part) for part in parts]))
-        for name, figure in FIGURES.items()
-    }
+    return {name: _measured(figure, pair, parts) for name, figure in FIGURES.items()}
+
+
+def compare_distance(
+    real: Float[np.ndarray, "n width"], generated: Float[np.ndarray, "m width"], halves: int = 200, seed: int = 0
+) -> Figure:
+    """The kernel distance alone, which takes no neighbourhoods and so no more than `FEWEST_DISTANCE` images a set."""
+    pair, rng = Pair.of(real, generated, FEWEST_DISTANCE), np.random.default_rng(seed)
+    return _measured(kernel_distance, pair, [pair.half(rng) for _ in range(halves)])
 
 
 def mean(figures: Sequence[Figure]) -> Figure:
@@ -158,6 +168,10 @@ def coverage(pair: Pair) -> float:
 FIGURES: Mapping[str, Callable[[Pair], float]] = {
     figure.__name__: figure for figure in (kernel_distance, frechet_distance, precision, recall, density, coverage)
 }
+
+
+def _measured(figure: Callable[[Pair], float], pair: Pair, parts: Sequence[Pair]) -> Figure:
+    return Figure(value=figure(pair), halves=np.array([figure(part) for part in parts]))
 
 
 def _off_diagonal_mean(kernel: Float[np.ndarray, "n n"]) -> float:

@@ -14,8 +14,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from classify.device import default_device
+from classify.embedded import ARCHITECTURE as EMBEDDED
+from classify.embedded import PHANTOMS
 from classify.lite0 import ARCHITECTURE, LITE0_PACKAGE, lite0_file
 from classify.model import build, in_batches, load
+from classify.weights import weights_identity
 from data.errors import BaseError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
@@ -38,6 +41,42 @@ def oracle_features(model: Path) -> Extractor:
     """The features of a saved classifier, such as the oracle of phantoms."""
     kept = load(model)
     return Extractor(name="the oracle's last features", network=kept.network.to(default_device()), pixels=kept.pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownFeatures:
+    """Weights at hand that no download is needed for."""
+
+    name: str  # as the report names the features
+    weights: str  # as `classify.model.build` takes them
+    architecture: str
+    identity: str  # SHA-256 of the weights
+
+    def extractor(self, pixels: PixelConfig) -> Extractor:
+        """The features themselves."""
+        network = build(self.weights, 2, architecture=self.architecture).to(default_device()).eval()
+        return Extractor(name=self.name, network=network, pixels=pixels)
+
+
+_KNOWN = {  # weights -> architecture, and the name of its features
+    PHANTOMS: (EMBEDDED, "EfficientNet-B0, trained on phantoms (embedded)"),
+    LITE0_PACKAGE: (ARCHITECTURE, "EfficientNet-Lite0, trained on ImageNet"),
+}
+
+
+def known_features(*, phantoms: bool) -> KnownFeatures | None:
+    """The features that a study's sets of images are compared by; None: no network is at hand.
+
+    The embedded start's for `phantoms`, those of a network trained on ImageNet for photographs, where it is installed.
+    """
+    for weights in (PHANTOMS, LITE0_PACKAGE) if phantoms else (LITE0_PACKAGE, PHANTOMS):
+        architecture, name = _KNOWN[weights]
+        try:
+            identity = weights_identity(weights)
+        except (BaseError, OSError):
+            continue
+        return KnownFeatures(name=name, weights=weights, architecture=architecture, identity=identity)
+    return None
 
 
 def imagenet_features(pixels: PixelConfig) -> Extractor:

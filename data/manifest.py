@@ -72,6 +72,10 @@ class Manifest:
         """The rows where the mask is True."""
         return Manifest(self.table[mask].reset_index(drop=True), self.roots)
 
+    def first(self, count: int) -> Manifest:
+        """At most so many rows, the first ones."""
+        return Manifest(self.table.head(count).reset_index(drop=True), self.roots)
+
     def of(self, label: str) -> Manifest:
         """The rows of one class."""
         return self.where(self.table["label"] == label)

@@ -71,6 +71,7 @@ class StudyConfig:
     fill_to: Annotated[int, Field(ge=1)] | None = None  # images a rare class in filled arms; None: the median class's
     embed_real_images: bool = True  # False: neither report nor run folder holds thumbnails of the data set's images
     malignant: tuple[str, ...] = ()  # labels that the report also takes together, against all others
+    fidelity: bool = True  # compare synthetic images with photographs that the generator has not seen; takes seconds
     random_split: bool = False  # True: also report what a random split of images would have given
     seeds: tuple[Seed, ...] = (0, 1)  # of the classifiers: one an arm and seed
     output_dir: str = "runs"  # folder of all runs

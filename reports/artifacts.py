@@ -15,6 +15,7 @@ from classify.record import ArmRecord
 from classify.tested import Tested
 from data.errors import InputError
 from reports.evaluation import Evaluation
+from reports.fidelity import choice
 from reports.schema import ArmTraining, ExternalImages, FineTune, RandomSplitScore
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def finetune(run: RunFolder, label: str) -> FineTune:
         previews=_some(run.pictures(folder / "previews")),
         images=len(images),
         settings={name.replace("_", " "): str(images[name].iloc[0]) for name in _SETTINGS if len(images)},
+        choice=None if adapter.chosen is None else choice(run, folder, adapter.chosen),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from classify.tested import Tested
 from reports.evaluation import Evaluation
+from reports.fidelity import pooled_fidelity
 from reports.gate import pooled_gate
 from reports.pictures import take_turns
 from reports.probe import pooled_probe
@@ -57,6 +58,7 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
         random_split=None,
         probe=pooled_probe([one.probe for one in summaries]),
         gate=pooled_gate([one.gate for one in summaries]),
+        fidelity=pooled_fidelity([one.fidelity for one in summaries]),
         split=_split({key: one.split for key, one in found.items()}),
         base=_side_by_side([one.base for one in summaries]),
         timings=_timings(repeats, found),

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data.errors import exit_code
 from data.store import write_text
-from reports import coding, figures, gate, lineage, numbers, text
+from reports import coding, fidelity, figures, gate, lineage, numbers, text
 from reports.cards import cards, download_links, write_cards
 from reports.pictures import picture_uri
 from reports.pooled import pool
@@ -62,6 +62,7 @@ def render(summary: Summary, run_folder: Path) -> str:
         gate=gate,
         coding=coding,
         figures=figures,
+        fidelity=fidelity,
         arms=arms,
         glyphs={name: figures.glyph_of(arm) for name, arm in arms.items()},
         ordered=ordered,

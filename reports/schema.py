@@ -158,6 +158,29 @@ class ArmTraining:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepFigure:
+    """What the choice of a fine-tune's step was made by, at one step."""
+
+    step: int
+    kernel_distance: float
+    error: float  # standard error
+    kept: bool  # the adapter of this step was the best by more than the noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which step of a fine-tune was kept, and why."""
+
+    step: int
+    reason: str  # why the last step was kept without a choice; "": there was one
+    points: tuple[StepFigure, ...]
+    images: int  # drawn at each step
+    photographs: int  # held out, that they were compared with
+    origin: str  # of those, in words
+    features: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FineTune:
     """One class's fine-tune, and what was generated with it."""
 
@@ -170,6 +193,7 @@ class FineTune:
     previews: tuple[str, ...]  # paths within the run folder, by step
     images: int  # synthetic images generated
     settings: dict[str, str]  # steps, guidance scale, sampler and negative prompt of those
+    choice: Choice | None = None  # None: the last step was kept, as the config asks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +323,44 @@ class Repeat:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reconstruction(Interval):
+    """PSNR of a class's train photographs through the autoencoder, dB: mean, and the lowest and highest of them."""
+
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityRow:
+    """A set of images against photographs that the generator has not seen; a figure that too few images have is absent.
+
+    `figures`: kernel_distance, precision, recall, density, coverage.
+    """
+
+    images: int
+    figures: dict[str, Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFidelity:
+    """One class's sets: "synthetic", "shots", and "real", one half of the photographs against the other."""
+
+    photographs: int  # unseen ones, each of another leakage group
+    drawn: tuple[int, int]  # images a draw, of the photographs and of each set, for all but the kernel distance
+    rows: dict[str, FidelityRow]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """How near the synthetic images are to photographs of the train part that their generator has not seen."""
+
+    features: str  # that sets were compared by; "": no network was at hand
+    classes: dict[str, ClassFidelity]  # label -> ; those that got synthetic images
+    size: int  # pixels, of the images that the autoencoder reconstructs
+    reconstruction: dict[str, Reconstruction]  # label ->
+    repeats: int = 1  # that the figures and the ends of their intervals are means over
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """One piece of work."""
 
@@ -356,6 +418,7 @@ class Summary(Results):
     gate: dict[str, GateClass] = field(default_factory=dict)  # label ->; empty where no arm asks for the gate
     repeats: tuple[Repeat, ...] = ()  # pooled; none for one run
     curve: Curve | None = None  # None where fewer than two arms differ in their photographs alone
+    fidelity: Fidelity | None = None  # None: not asked for, or no arm's images come from a base
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

@@ -12,6 +12,7 @@ from reports.arms import arms_of, comparisons
 from reports.artifacts import arm_training, external_images, finetune, random_split_score
 from reports.discrimination import discrimination_of
 from reports.evaluation import Evaluation
+from reports.fidelity import fidelity
 from reports.gate import gate_classes
 from reports.pictures import thumbnails
 from reports.probe import probe_scores
@@ -65,6 +66,7 @@ def _summarise(run: RunFolder) -> Summary:
         versions=record["versions"],
         machine=record["machine"],
         config=record["config"],
+        fidelity=fidelity(run),
     )
 
 

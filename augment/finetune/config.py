@@ -34,6 +34,12 @@ else:
 
 
 def result_settings(config: FinetuneSettings) -> dict[str, Any]:
-    """The settings that an adapter depends on, as plain JSON: all but those marked `NO_EFFECT` beside the field."""
+    """The settings that an adapter depends on, as plain JSON.
+
+    All but those marked `NO_EFFECT` beside the field and, where the last step is kept, those of the choice among steps.
+    """
     fields: dict[str, FieldInfo] = getattr(type(config), "__pydantic_fields__")  # noqa: B009 - unknown to mypy
-    return {name: value for name, value in to_dict(config).items() if NO_EFFECT not in fields[name].metadata}
+    without = {name for name in fields if NO_EFFECT in fields[name].metadata}
+    if config.select_every is None:
+        without |= {"select_every", "select_images", "select_shots", "patience"}
+    return {name: value for name, value in to_dict(config).items() if name not in without}

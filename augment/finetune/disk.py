@@ -15,9 +15,12 @@ def adapter_bytes(config: FinetuneSettings, params: int, size: int) -> int:
     return weights + strips * preview_bytes(config.preview, size) + 64 * config.steps + _MIB // 4
 
 
-def checkpoint_bytes(params: int) -> int:
-    """Bytes on disk of one class's checkpoint, at most: its parameters and AdamW's two moments."""
-    return 3 * 4 * params + _MIB
+def checkpoint_bytes(params: int, *, selects: bool = False) -> int:
+    """Bytes on disk of one class's checkpoint, at most: its parameters and AdamW's two moments.
+
+    `selects`: and the parameters of the step that is kept so far.
+    """
+    return (4 if selects else 3) * 4 * params + _MIB
 
 
 def checkpoint_saves(config: FinetuneSettings) -> int:

@@ -40,7 +40,7 @@ class StepOutcome:
 def train(
     trainers: Sequence[ClassTrainer], *, max_classes: int | None = None, on_step: OnStep = lambda _trainer: None
 ) -> Iterator[ClassTrainer]:
-    """Train each class to its last step, at most `max_classes` in one batch; yields each class that is done.
+    """Train each class to its last step or its early stop, `max_classes` in one batch; yields each that is done.
 
     All trainers share one trainable. Where an accelerator's memory does not hold so many, half as many are tried. A
     class whose loss is not finite stops alone; the TrainingError that names it is raised after the others are done.
@@ -128,6 +128,7 @@ def _backward(group: Sequence[ClassTrainer]) -> Float[Tensor, " classes"]:
 
 def _after_step(trainer: ClassTrainer, on_step: OnStep) -> None:
     start = time.monotonic()
+    trainer.select_step()
     trainer.save_checkpoint()
     trainer.save_preview()
     trainer.seconds += time.monotonic() - start

@@ -14,6 +14,7 @@ from augment.base.identity import base_identity
 from augment.context import Context
 from augment.finetune.config import result_settings
 from augment.finetune.loop import OnStep
+from augment.finetune.select import Selection
 from augment.finetune.session import FinetuneSession
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.contract import FinetuneSettings
@@ -31,29 +32,30 @@ def finetune(
     config: FinetuneSettings,
     out: Mapping[str, Path],
     context: Context,
+    selection: Selection | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[str, float]]:
     """Write an adapter for each class of `shots` into its folder of `out`.
 
     Yields each class's label and its share of the seconds spent, once its adapter is written; it stays written if the
     caller stops there. `progress` counts the steps of all classes. Where the prompts name columns, an image's prompt
-    also has what the table knows of the image.
+    also has what the table knows of the image. With `config.select_every` and a `selection` the kept step is chosen.
 
-    A folder holds the weights, adapter.json (written last), loss.csv and previews/; during training also checkpoint/,
-    from which an interrupted call resumes. A class that is finished is left as it is. Raises TrainingError for a loss
-    that is not finite, after the other classes are done.
+    A folder holds the weights, adapter.json (written last), loss.csv, choice.csv where a step is chosen, and previews/;
+    during training also checkpoint/, from which an interrupted call resumes. A class that is finished is left as it
+    is. Raises TrainingError for a loss that is not finite, after the other classes are done.
     """
     empty = sorted(label for label, manifest in shots.items() if not len(manifest))
     if empty:
         raise DataError(f"no images to train {', '.join(empty)} on; give 5 to 20 a class or leave it out")
-    parts = (base_identity(base), context.pixels, result_settings(config), context.seed, context.prompts)
-    keys = {label: digest(manifest.digest(), label, *parts) for label, manifest in shots.items()}
+    selection = selection if config.select_every else None
+    keys = _keys(base, shots, config, context, selection)
     seconds = {label: _seconds_if_finished(out[label], keys[label]) for label in shots}
     yield from ((label, spent) for label, spent in seconds.items() if spent is not None)
     missing = [label for label, spent in seconds.items() if spent is None]
     if not missing:
         return
-    session = FinetuneSession.prepare(base, config, context, len(missing))
+    session = FinetuneSession.prepare(base, config, context, len(missing), selection)
     on_step = _step_reporter(progress, len(shots) - len(missing), len(shots))
     failures = []
     for group in [missing] if session.trainable.max_classes != 1 else [[label] for label in missing]:
@@ -65,6 +67,23 @@ def finetune(
         raise TrainingError("; ".join(failures))
 
 
+def _keys(
+    base: BaseConfig,
+    shots: Mapping[str, Manifest],
+    config: FinetuneSettings,
+    context: Context,
+    selection: Selection | None,
+) -> dict[str, str]:
+    """Digest of all that each class's adapter depends on. Raises DataError for images that train and choose."""
+    parts = (base_identity(base), context.pixels, result_settings(config), context.seed, context.prompts)
+    if selection is not None:
+        selection.refuse_shared(shots)
+    return {
+        label: digest(manifest.digest(), label, *parts, *(selection.key_parts(label) if selection else ()))
+        for label, manifest in shots.items()
+    }
+
+
 def _step_reporter(progress: Progress | None, finished: int, classes: int) -> OnStep:
     """Report the steps of all classes together, and the last loss of each."""
     steps, losses = dict[str, int](), dict[str, str]()
@@ -73,7 +92,8 @@ def _step_reporter(progress: Progress | None, finished: int, classes: int) -> On
         if progress is None:
             return
         label, total = trainer.examples.label, trainer.config.steps
-        steps[label], losses[label] = len(trainer.losses), f"{label} {trainer.losses[-1]:.3f}"
+        steps[label] = total if trainer.done else len(trainer.losses)  # an early stop leaves none to do
+        losses[label] = f"{label} {trainer.losses[-1]:.3f}"
         progress(finished * total + sum(steps.values()), classes * total, f"loss {', '.join(losses.values())}")
 
     return on_step

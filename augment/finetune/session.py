@@ -21,6 +21,7 @@ from augment.diffusion.sample import require_size
 from augment.finetune.examples import ClassExamples, class_prompts, encode_posteriors, sample_prior
 from augment.finetune.loop import OnStep, train
 from augment.finetune.optimizers import require_optimizer
+from augment.finetune.select import Selection, StepChoice
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.contract import FinetuneSettings, Trainable
 from data.manifest import Manifest
@@ -41,9 +42,17 @@ class FinetuneSession:
     context: Context
     device: torch.device
     seconds: float  # spent on these, for each class
+    selection: Selection | None = None  # what each class's step is chosen by; None: the last one is kept
 
     @classmethod
-    def prepare(cls, base: BaseConfig, config: FinetuneSettings, context: Context, classes: int) -> FinetuneSession:
+    def prepare(
+        cls,
+        base: BaseConfig,
+        config: FinetuneSettings,
+        context: Context,
+        classes: int,
+        selection: Selection | None = None,
+    ) -> FinetuneSession:
         """Load the base, sample the prior and make what is trained. Raises ConfigError, BaseError."""
         start, device = time.monotonic(), devices.default_device()
         require_optimizer(config, device)
@@ -57,7 +66,8 @@ class FinetuneSession:
         trainable = config.trainable(pipe, device)
         if config.gradient_checkpointing:
             trainable.pipe.unet.enable_gradient_checkpointing()
-        return cls(base, pipe, trainable, prior, config, context, device, (time.monotonic() - start) / classes)
+        seconds = (time.monotonic() - start) / classes
+        return cls(base, pipe, trainable, prior, config, context, device, seconds, selection)
 
     def train(
         self, shots: Mapping[str, Manifest], out: Mapping[str, Path], keys: Mapping[str, str], on_step: OnStep
@@ -72,6 +82,7 @@ class FinetuneSession:
                 context=self.context,
                 provenance=Provenance.of(shots[label]),
                 trained_with=list(shots),
+                selection=self.selection,
             )
             yield label, trainer.seconds
 
@@ -81,9 +92,19 @@ class FinetuneSession:
         self._offload("vae")
         examples = self._examples(label, shots)
         self._offload("text_encoder")
-        trainer = ClassTrainer(self.pipe, self.trainable, examples, self.config, out, key)
+        choice = self._choice(label)
+        trainer = ClassTrainer(self.pipe, self.trainable, examples, self.config, out, key, choice)
         trainer.seconds = self.seconds + time.monotonic() - start
         return trainer
+
+    def _choice(self, label: str) -> StepChoice | None:
+        """What chooses a class's step; None: its last one is kept."""
+        held_out = self.selection.held_out.get(label) if self.selection else None
+        if self.selection is None or held_out is None or self.config.select_every is None:
+            return None
+        features = self.selection.features
+        real = features(load_pixels(held_out, self.context.pixels, self.context.cache))
+        return StepChoice(real, features, self.config.select_every, self.config.patience)
 
     def _offload(self, *needed: str) -> None:
         """Where `cpu_offload` is set: keep only these modules of the base on the device."""

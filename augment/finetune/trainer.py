@@ -5,10 +5,9 @@ The steps themselves, of one class or of many in one batch, are in `augment.fine
 
 from __future__ import annotations
 
-import logging
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,26 +18,24 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor
 
-from augment import device as devices
 from augment.context import Context
 from augment.diffusion.conditioning import encode_prompts
-from augment.diffusion.decode import decode
 from augment.diffusion.samplers import alphas_cumprod
-from augment.finetune.examples import EMPTY, INSTANCE, Batch, ClassExamples, training_batch
+from augment.finetune.drawn import choice_images, preview_images
+from augment.finetune.examples import INSTANCE, Batch, ClassExamples, training_batch
 from augment.finetune.optimizers import optimizer_for
-from augment.finetune.preview import preview_latents, write_strip
+from augment.finetune.preview import write_strip
+from augment.finetune.select import Selection, StepChoice
 from augment.methods.contract import FinetuneSettings, Trainable
-from augment.methods.record import AdapterRecord
+from augment.methods.record import AdapterRecord, ChosenStep
 from augment.training.checkpoint import Checkpoint
 from augment.training.lr_schedule import warm_cosine
 from data.config import to_dict
-from data.errors import InputError, TrainingError
+from data.errors import TrainingError
 from data.splits.provenance import Provenance
 from data.store import derive_seed, file_sha256, write_text
 
 _FINAL = 20  # steps that the final loss is the mean of
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -51,6 +48,7 @@ class ClassTrainer:
     config: FinetuneSettings
     out: Path
     key: str  # digest of everything that the result depends on
+    choice: StepChoice | None = None  # None: the last step is kept
     losses: list[float] = field(default_factory=list)  # one per step done
     seconds: float = 0.0  # its share of the time spent
 
@@ -69,18 +67,21 @@ class ClassTrainer:
 
     def state_dict(self) -> dict[str, object]:
         """What a checkpoint holds beside the optimizer's state."""
-        return {"parameters": {name: p.data for name, p in self.parameters.items()}, "losses": self.losses}
+        parameters = {name: parameter.data for name, parameter in self.parameters.items()}
+        state: dict[str, object] = {"parameters": parameters, "losses": self.losses}
+        return state if self.choice is None else {**state, "choice": self.choice.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore parameters and losses."""
-        for name, parameter in self.parameters.items():
-            parameter.data.copy_(state["parameters"][name])
+        """Restore parameters, losses and the choice of the step so far."""
+        self._set_parameters(state["parameters"])
         self.losses = list(state["losses"])
+        if self.choice is not None:
+            self.choice.load_state_dict(state["choice"])
 
     @property
     def done(self) -> bool:
-        """Whether the last step is done."""
-        return len(self.losses) >= self.config.steps
+        """Whether the last step is done, or the class has stopped early."""
+        return len(self.losses) >= self.config.steps or (self.choice is not None and self.choice.stopped)
 
     def batch(self) -> Batch:
         """The next step's batch."""
@@ -132,28 +133,34 @@ class ClassTrainer:
         steps, every = len(self.losses), self.config.preview_every
         if not every or (steps % every and not self.done):
             return
-        failure = ""
-        try:
-            if self.config.cpu_offload:
-                devices.to_device_only(self.base, self.device, "vae", "text_encoder")
-            images = decode(self.base, self._preview_latents(), self.config.vae_batch_size)
+        images = preview_images(self)
+        if images is not None:
             write_strip(images, self.out / "previews" / f"step-{steps:06d}.jpg")
-        except torch.OutOfMemoryError:
-            failure = "not even one image at a time fits the device's memory"
-        except InputError as error:
-            failure = str(error)
-        finally:
-            if self.config.cpu_offload:
-                devices.offload(self.base)
-        if failure:
-            log.warning("%s: no preview of step %d: %s", self.examples.label, steps, failure)
-            devices.free_memory()
+
+    def select_step(self) -> None:
+        """Measure the adapter for the choice of the kept step, if that is due; if it fails, warn and go on."""
+        step = len(self.losses)
+        if self.choice is None or not self.choice.is_due(step, self.config.steps):
+            return
+        images = choice_images(self)
+        if images is not None:
+            self.choice.add(step, images, self.parameters)
 
     def export(
-        self, *, base: dict[str, Any], context: Context, provenance: Provenance, trained_with: Sequence[str]
+        self,
+        *,
+        base: dict[str, Any],
+        context: Context,
+        provenance: Provenance,
+        trained_with: Sequence[str],
+        selection: Selection | None = None,
     ) -> AdapterRecord:
-        """Write the adapter into its folder, the record last, and delete the checkpoint."""
+        """Write the adapter of the kept step into its folder, the record last, and delete the checkpoint."""
         self.out.mkdir(parents=True, exist_ok=True)
+        step = self.choice.step if self.choice else None
+        if self.choice is not None and step is not None:
+            self._set_parameters(self.choice.parameters)
+            write_text(self.out / "choice.csv", self.choice.table())
         weights = self.trainable.save(self.parameters, self.out)
         write_text(self.out / "loss.csv", self._loss_table())
         record = AdapterRecord(
@@ -163,8 +170,8 @@ class ClassTrainer:
             prompt=self.examples.prompts[INSTANCE],
             negative_prompt="",
             token=self.config.token,
-            steps=self.config.steps,
-            final_loss=float(np.mean(self.losses[-_FINAL:])),
+            steps=len(self.losses),
+            final_loss=float(np.mean(self.losses[:step][-_FINAL:])),
             config=to_dict(self.config),
             key=self.key,
             weights=weights.relative_to(self.out).as_posix(),
@@ -175,21 +182,33 @@ class ClassTrainer:
             seed=context.seed,
             trained_with=list(trained_with),
             seconds=round(self.seconds, 2),
+            chosen=None if selection is None else self._chosen(selection, step),
         )
         record.write(self.out)
         shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
         return record
 
+    def _set_parameters(self, values: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.data.copy_(values[name])
+
+    def _chosen(self, selection: Selection, step: int | None) -> ChosenStep:
+        """The record of the kept step, and what chose it."""
+        label, held_out = self.examples.label, selection.held_out.get(self.examples.label)
+        if step is None or held_out is None:
+            reason = selection.reasons.get(label, "its images could not be drawn while it was trained")
+            return ChosenStep(step=len(self.losses), reason=reason)
+        return ChosenStep(
+            step=step,
+            images=self.config.select_images,
+            features=selection.features_name,
+            held_out=len(held_out),
+            origin=selection.origin,
+            chosen_by=Provenance.of(held_out),
+        )
+
     def _encode_prompts(self) -> Float[Tensor, "prompts tokens width"]:
         return encode_prompts(self.trainable.pipe, self.examples.prompts)
-
-    @torch.no_grad()
-    def _preview_latents(self) -> Float[Tensor, "n c h w"]:
-        size = int(self.examples.means.shape[-1] * self.base.vae_scale_factor)
-        with devices.autocast(self.device):
-            self.trainable.bind([self.parameters])
-            embeds = torch.split(self.prompt_embeds(), 1)
-            return preview_latents(self.trainable.pipe, embeds[INSTANCE], embeds[EMPTY], self.config.preview, size)
 
     def _learning_rate(self, step: int) -> float:
         return self.config.learning_rate * self.lr_schedule(step)

@@ -136,8 +136,11 @@ def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> 
 
 
 def _provenance(base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig) -> Provenance:
-    """What adapter and base were trained on; incomplete with a distilled part, whose training data is not known."""
-    own = Provenance() if adapter is None else adapter.provenance
+    """What adapter and base were trained on, and what chose the adapter's step.
+
+    Incomplete with a distilled part, whose training data is not known.
+    """
+    own = Provenance() if adapter is None else adapter.seen
     known = own | base_provenance(base)
     return known | Provenance.unknown() if config.uses_distilled_parts else known
 

@@ -100,6 +100,10 @@ class FinetuneSettings(ABC):
     checkpointing_steps: Annotated[int, Field(ge=1), NO_EFFECT] = 100
     preview_every: Annotated[int, Field(ge=0)] = 100  # steps; 0 = no previews
     preview: SamplerConfig = SamplerConfig(steps=12, batch_size=8)  # a preview shows one batch
+    select_every: Annotated[int, Field(ge=1)] | None = None  # steps between choices of the kept one; None: the last
+    select_images: Annotated[int, Field(ge=8, le=1024)] = 32  # drawn for each choice, always of the same seeds
+    select_shots: Annotated[int, Field(ge=0)] = 0  # of the shots, that choose and are not trained on; 0: other lesions
+    patience: Annotated[int, Field(ge=1)] | None = None  # choices without a better step, after which a class ends
     # for GPUs with little memory
     gradient_accumulation_steps: Annotated[int, Field(ge=1), NO_EFFECT] = 1  # equal parts of a batch, one after another
     gradient_checkpointing: Annotated[bool, NO_EFFECT] = False  # the UNet's activations are computed twice, not kept
@@ -109,12 +113,14 @@ class FinetuneSettings(ABC):
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # 8-bit: the extra `eight-bit`, and an NVIDIA GPU
 
     def __post_init__(self) -> None:
-        """Refuse a batch that cannot be divided into equal parts."""
+        """Refuse a batch that cannot be divided into equal parts, and a choice among steps that is never made."""
         if self.batch_size % self.gradient_accumulation_steps:
             raise ValueError(
                 f"gradient_accumulation_steps is {self.gradient_accumulation_steps}, which does not divide "
                 f"batch_size, {self.batch_size}"
             )
+        if self.select_every is None and (self.patience or self.select_shots):
+            raise ValueError("patience and select_shots need select_every, the steps between two choices")
 
     @abstractmethod
     def trainable(self, pipe: StableDiffusionPipeline, device: torch.device) -> Trainable:

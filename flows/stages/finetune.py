@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
+
+from torch import nn
 
 from augment.base.param_count import base_parts
 from augment.finetune.config import result_settings
 from augment.finetune.disk import adapter_bytes, checkpoint_bytes, checkpoint_saves
 from augment.finetune.run import finetune
+from augment.finetune.select import Selection
+from classify.features import features
 from data.progress import Progress
+from data.splits.provenance import Provenance
+from flows import held_back
 from flows.inputs import inputs, settings
 from flows.plan import Plan
 from flows.prepared import Prepared
@@ -31,12 +38,13 @@ def _step(prepared: Prepared, label: str, own: Sequence[Step], disk: DiskUse) ->
     depends = inputs(
         "fine-tune",
         label=label,
-        shots=prepared.images.identity_of(prepared.shots[label]),
+        shots=prepared.images.identity_of(held_back.trained_on(prepared, label)),
         pixels=settings(study.pixels),
         base=base.identity(prepared, own),
         finetune=result_settings(study.finetune),
         prompts=settings(study.prompts),
         seed=study.generator_seed,
+        **_choice(prepared, label),
     )
     return Step(
         stage="fine-tune",
@@ -50,13 +58,21 @@ def _step(prepared: Prepared, label: str, own: Sequence[Step], disk: DiskUse) ->
     )
 
 
+def _choice(prepared: Prepared, label: str) -> dict[str, str | None]:
+    """What chooses the class's step, as inputs; nothing where the last one is kept."""
+    if prepared.study.finetune.select_every is None:
+        return {}
+    known, held_out = held_back.features_of(prepared), held_back.choosing(prepared, label)
+    return {"chosen_by": prepared.images.identity_of(held_out), "features": known.identity if known else None}
+
+
 def _disk(prepared: Prepared) -> DiskUse:
     study = prepared.study
     params = study.finetune.trained_params(base_parts(study.base, study.pixels.size))
     return DiskUse(
         kind="adapters",
         kept=adapter_bytes(study.finetune, params, study.pixels.size),
-        checkpoint=checkpoint_bytes(params),
+        checkpoint=checkpoint_bytes(params, selects=study.finetune.select_every is not None),
         checkpoints=checkpoint_saves(study.finetune),
     )
 
@@ -74,11 +90,37 @@ def make_group(
     prepared, by_label = plan.prepared, {step.record[-1]: step for step in steps}
     trained = finetune(
         base=plan.base,
-        shots={label: prepared.shots[label] for label in by_label},
+        shots={label: held_back.trained_on(prepared, label) for label in by_label},
         config=prepared.study.finetune,
         out={label: folders[step.id] for label, step in by_label.items()},
         context=prepared.context,
+        selection=_selection(prepared, list(by_label)),
         progress=progress,
     )
     for label, seconds in trained:
         yield by_label[label], seconds
+
+
+def _selection(prepared: Prepared, labels: Sequence[str]) -> Selection | None:
+    """What chooses these classes' steps; None: the config keeps the last one.
+
+    Raises DataError for photographs that are related to the validation or test part.
+    """
+    if prepared.study.finetune.select_every is None:
+        return None
+    known = held_back.features_of(prepared)
+    held_out = {label: held_back.choosing(prepared, label) for label in labels}
+    for label, photographs in held_out.items():
+        prepared.split.refuse_seen(Provenance.of(photographs), f"the choice of the fine-tune of {label}")
+    reasons = {label: held_back.why_none(prepared, label) for label, found in held_out.items() if not len(found)}
+    if known is None:
+        reasons = dict.fromkeys(labels, "no network is at hand whose features would compare its images")
+    network = None if known is None else known.extractor(prepared.study.pixels).network
+    return Selection(
+        features=lambda pixels: features(cast("nn.Module", network), pixels),
+        features_name=known.name if known else "",
+        features_identity=known.identity if known else "",
+        held_out={label: found for label, found in held_out.items() if label not in reasons},
+        origin=held_back.origin(prepared),
+        reasons=reasons,
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from data.progress import Progress
 from flows.plan import Plan
 from flows.prepared import Prepared
-from flows.stages import arm, autoencoded, base, external, finetune, gate, images, probe, random_split
+from flows.stages import arm, autoencoded, base, external, fidelity, finetune, gate, images, probe, random_split
 from flows.steps import Step
 
 Make = Callable[[Plan, Step, Path, Progress], None]
@@ -36,6 +36,7 @@ STAGES: Mapping[str, Stage] = {
     "autoencoded": Stage(make=autoencoded.make),
     "probe": Stage(make=probe.make),
     "gate": Stage(make=gate.make, make_group=gate.make_group),
+    "fidelity": Stage(make=fidelity.make, make_group=fidelity.make_group),
     "arm": Stage(make=arm.make),
     "random split": Stage(make=random_split.make),
 }
@@ -55,5 +56,6 @@ def make_plan(prepared: Prepared) -> Plan:
     probed = probe.plan(prepared, own)
     gated = gate.plan(prepared, synthetic)
     made = (*from_others, *synthetic, *gated, *coded, *probed)
+    measured = fidelity.plan(prepared, own, synthetic)
     arms = arm.plan(prepared, made)
-    return Plan(prepared, (*own, *adapters, *made, *arms, *random_split.plan(prepared)))
+    return Plan(prepared, (*own, *adapters, *made, *measured, *arms, *random_split.plan(prepared)))

@@ -50,12 +50,21 @@ def base(pipe, tmp_path_factory):
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory):
     """Five lesions of each of two classes."""
-    folder = tmp_path_factory.mktemp("shots")
-    numbers = np.random.default_rng(0)
+    return _lesions(tmp_path_factory.mktemp("shots"), "", 5)
+
+
+@pytest.fixture(scope="session")
+def held_out(tmp_path_factory):
+    """Eight other lesions of each of the two classes."""
+    return _lesions(tmp_path_factory.mktemp("held-out"), "held-out-", 8)
+
+
+def _lesions(folder, prefix, count):
+    numbers = np.random.default_rng(len(prefix))
     rows = []
     for label in ("df", "vasc"):
-        for index in range(5):
-            name = f"{label}-{index}.png"
+        for index in range(count):
+            name = f"{prefix}{label}-{index}.png"
             Image.fromarray(numbers.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(folder / name)
             ids = {"image_id": name, "group_id": f"g-{name}", "lesion_id": f"l-{name}", "patient_id": "p"}
             rows.append({**ids, "root": "real", "path": name, "label": label, "source": "real", "lineage": ""})

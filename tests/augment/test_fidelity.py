@@ -10,6 +10,7 @@ from augment.fidelity import (
     FIGURES,
     Pair,
     compare,
+    compare_distance,
     coverage,
     density,
     frechet_distance,
@@ -116,3 +117,13 @@ def test_the_mean_of_two_classes_is_surer_than_either():
 def test_sets_that_cannot_be_compared_are_refused(generated, reason):
     with pytest.raises(ValueError, match=reason):
         Pair.of(REAL, generated)
+
+
+def test_the_distance_alone_is_that_of_the_table_and_takes_fewer_images():
+    assert compare_distance(REAL, GENERATED).value == kernel_distance(Pair.of(REAL, GENERATED))
+    np.testing.assert_allclose(
+        compare_distance(REAL, GENERATED, halves=9).halves, compare(REAL, GENERATED, halves=9)["kernel_distance"].halves
+    )
+    assert compare_distance(REAL[:6], GENERATED[:6], halves=9).error > 0
+    with pytest.raises(ValueError, match="6 or more"):
+        compare_distance(REAL[:5], GENERATED)

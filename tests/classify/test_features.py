@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 import classify.features
-from classify.features import features, imagenet_features, oracle_features
+from classify.features import features, imagenet_features, known_features, oracle_features
 from classify.model import Classifier, build, logits, save
 from data.errors import BaseError
 from data.manifest import COLUMNS, Manifest
@@ -62,3 +62,35 @@ def test_the_lite0_package_comes_first():
     extractor = imagenet_features(PixelConfig(size=32))
     assert extractor.name.startswith("tf_efficientnet_lite0")
     assert features(extractor.network, PIXELS).shape == (5, 1280)
+
+
+@pytest.mark.parametrize(("installed", "phantoms", "expected"), [
+    (True, True, "phantoms"), (True, False, "lite0-package"), (False, True, "phantoms"), (False, False, "phantoms"),
+])  # fmt: skip
+def test_phantoms_are_compared_by_the_embedded_network_and_photographs_by_imagenet_s(
+    monkeypatch, installed, phantoms, expected
+):
+    def identity(weights):
+        if weights == "lite0-package" and not installed:
+            raise BaseError("not installed")
+        return f"sha of {weights}"
+
+    monkeypatch.setattr(classify.features, "weights_identity", identity)
+    found = known_features(phantoms=phantoms)
+    assert (found.weights, found.identity) == (expected, f"sha of {expected}")
+    assert ("phantoms" in found.name) == (expected == "phantoms")
+
+
+def test_where_no_network_is_at_hand_there_are_no_features(monkeypatch):
+    def absent(_weights):
+        raise BaseError("not there")
+
+    monkeypatch.setattr(classify.features, "weights_identity", absent)
+    assert known_features(phantoms=True) is None
+
+
+def test_the_embedded_features_are_those_of_its_network():
+    extractor = known_features(phantoms=True).extractor(PixelConfig(size=32))
+    assert not extractor.network.training
+    assert features(extractor.network, PIXELS).shape == (5, 1280)
+    assert extractor.name == known_features(phantoms=True).name

@@ -51,6 +51,9 @@ def test_counts_and_classes():
     mixed = manifest({"label": "nv"}, {"label": "df"}, {"label": "nv"})
     assert mixed.counts() == {"df": 1, "nv": 2}
     assert list(mixed.of("nv").table["image_id"]) == ["i0", "i2"]
+    assert list(mixed.of("nv").first(1).table["image_id"]) == ["i0"]
+    assert mixed.first(0).roots == mixed.roots
+    assert len(mixed.first(9)) == 3
 
 
 def test_concatenation_keeps_rows_columns_and_roots(tmp_path: Path):

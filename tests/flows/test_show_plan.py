@@ -34,7 +34,7 @@ def test_a_plan_lists_steps_needs_counts_and_disk_and_makes_nothing(small_study,
     assert re.search(r"^84 images of 7 classes: train \d+, validation \d+, test \d+$", page, re.MULTILINE)
     assert re.search(r"^images df +fine-tune df +to be made", page, re.MULTILINE)
     assert re.search(r"^arm synthetic 0 +images df +to be made", page, re.MULTILINE)
-    assert "5 steps, 5 to be made; disk: at most" in page
+    assert "7 steps, 7 to be made; disk: at most" in page
 
 
 def test_after_a_run_the_plan_says_what_is_there_and_changes_nothing(small_study, tmp_path):

@@ -36,7 +36,12 @@ RESULT = {
     "preview_every": 50,
     "preview": SamplerConfig(steps=13),
     "optimizer": "adamw-8bit",
+    "select_every": 10,
+    "select_images": 16,
+    "select_shots": 4,
+    "patience": 2,
 }
+OF_A_CHOICE = ("select_images", "select_shots", "patience")  # no settings of a fine-tune whose last step is kept
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -47,7 +52,8 @@ class Study:
 def changed(name, value):
     """The default settings of a method that has this one, and the same with this one changed."""
     method = DreamBoothConfig if name in {"num_class_images", "prior_loss_weight"} else LoraConfig
-    return method(), method(**{name: value})
+    others = {"select_every": 5} if name in OF_A_CHOICE else {}
+    return method(**others), method(**others, **{name: value})
 
 
 def test_every_setting_is_known_to_change_the_result_or_not_to():
@@ -68,6 +74,10 @@ def test_an_adapter_is_trained_again_for_what_changes_the_result(name):
     default, other = changed(name, RESULT[name])
     assert result_settings(default) != result_settings(other)
     assert result_settings(other)[name] == to_dict(other)[name]
+
+
+def test_the_choice_of_a_step_is_no_setting_of_a_fine_tune_that_makes_none():
+    assert not {"select_every", *OF_A_CHOICE} & result_settings(LoraConfig(select_images=16)).keys()
 
 
 def test_the_method_is_a_result_setting():
@@ -103,6 +113,8 @@ def test_the_section_is_the_method_s_and_lora_s_by_default(section, expected):
         ({"method": "dream"}, "finetune.method: must be one of 'lora', 'dreambooth', got 'dream'"),
         ({"method": ["lora"]}, "finetune.method: must be one of 'lora', 'dreambooth'"),
         ({"batch_size": 6, "gradient_accumulation_steps": 4}, "finetune: gradient_accumulation_steps is 4, which does"),
+        ({"patience": 2}, "finetune: patience and select_shots need select_every"),
+        ({"select_shots": 4}, "finetune: patience and select_shots need select_every"),
         (None, "finetune: "),
         (3, "finetune: "),
     ],

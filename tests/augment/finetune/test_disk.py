@@ -61,6 +61,7 @@ def test_an_adapter_keeps_its_weights_a_row_a_step_and_a_strip_a_preview():
 
 def test_a_checkpoint_holds_the_parameters_and_two_moments_in_32_bits():
     assert checkpoint_bytes(1000) == 1000 * 4 * 3 + MIB
+    assert checkpoint_bytes(1000, selects=True) == 1000 * 4 * 4 + MIB  # and those of the kept step
 
 
 def test_the_last_step_saves_no_checkpoint():

@@ -2,17 +2,27 @@
 
 import dataclasses
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from augment import device
+from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
 from augment.finetune import loop
+from augment.finetune import trainer as trainer_module
 from augment.finetune.examples import ClassExamples
 from augment.finetune.loop import class_losses, train
+from augment.finetune.select import Selection, StepChoice
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.lora import LoraConfig, PeftLora
+from augment.methods.record import AdapterRecord
+from augment.prompts import PromptConfig
 from data.errors import TrainingError
+from data.manifest import COLUMNS, Manifest
+from data.pixels import PixelConfig
+from data.splits.provenance import Provenance
 
 CONFIG = LoraConfig(
     steps=5,
@@ -25,6 +35,14 @@ CONFIG = LoraConfig(
     caption_dropout=0.3,
 )
 LABELS = ("akiec", "df", "vasc")
+CONTEXT = Context(pixels=PixelConfig(size=32), prompts=PromptConfig(), seed=0)
+SELECTION = Selection(
+    features=lambda images: images,
+    features_name="drawn",
+    features_identity="",
+    held_out={"df": Manifest(pd.DataFrame(columns=COLUMNS, dtype=str), {})},
+    origin="other lesions",
+)
 
 
 def examples(label):
@@ -140,6 +158,34 @@ def test_a_class_that_is_done_is_yielded_before_the_others_are(pipe, trainable, 
     assert len(behind.losses) == 2
     running.close()
     assert len(behind.losses) == 2
+
+
+def test_a_class_that_stops_early_keeps_its_chosen_step_while_the_others_train_on(
+    pipe, trainable, tmp_path, monkeypatch
+):
+    expected = opened(pipe, tmp_path / "expected", trainable)
+    weights = []
+    learn(expected, on_step=lambda each: weights.append((each.examples.label, len(each.losses), vector(each).clone())))
+    first, stopping, last = opened(pipe, tmp_path / "found", trainable)
+    rng = np.random.default_rng(0)
+    sets = iter(
+        [rng.normal(3, 1, (8, 4)), rng.normal(0, 1, (8, 4)), rng.normal(4, 1, (8, 4)), rng.normal(4, 1, (8, 4))]
+    )
+    stopping.choice = StepChoice(rng.normal(size=(12, 4)), lambda _images: next(sets), every=1, patience=1)
+    monkeypatch.setattr(trainer_module, "choice_images", lambda _trainer: None if next_fails.pop(0) else np.zeros(1))
+    next_fails = [False, False, True, False]
+    done = [(each.examples.label, len(each.losses)) for each in train([first, stopping, last])]
+    assert done == [("df", 4), ("akiec", 5), ("vasc", 5)]
+    assert [point.step for point in stopping.choice.points] == [1, 2, 4]  # step 3 could not be drawn
+    same([first, last], [expected[0], expected[2]])
+    record = stopping.export(
+        base={}, context=CONTEXT, provenance=Provenance(), trained_with=LABELS, selection=SELECTION
+    )
+    assert (record.steps, record.chosen.step) == (4, 2)
+    assert record.final_loss == pytest.approx(sum(stopping.losses[:2]) / 2)
+    (kept,) = (vector for label, step, vector in weights if (label, step) == ("df", 2))
+    torch.testing.assert_close(vector(stopping), kept, atol=1e-6, rtol=0)
+    assert AdapterRecord.read(stopping.out) == record
 
 
 @pytest.mark.parametrize("max_classes", [1, 2])

@@ -2,6 +2,7 @@ import copy
 import csv
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
 from augment.finetune import loop
 from augment.finetune.run import finetune
+from augment.finetune.select import Selection
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD, AdapterRecord
@@ -19,6 +21,7 @@ from augment.prompts import PromptConfig
 from data.errors import ConfigError, DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig
+from data.splits.provenance import Provenance
 
 SETTINGS = {"steps": 5, "batch_size": 4, "lr_warmup_steps": 1, "checkpointing_steps": 1, "preview_every": 0}
 LORA = LoraConfig(rank=2, learning_rate=1e-2, **SETTINGS)
@@ -50,16 +53,16 @@ def stop_after(steps):
     return progress
 
 
-def run(base, shots, config, folder, labels=("df",), progress=None, **context):
+def run(base, shots, config, folder, labels=("df",), progress=None, selection=None, **context):
     out = {label: folder / label for label in labels}
     few = {label: shots[label] for label in labels}
     where = dataclasses.replace(CONTEXT, **context)
-    return finetune(base=base, shots=few, config=config, out=out, context=where, progress=progress)
+    return finetune(base=base, shots=few, config=config, out=out, context=where, selection=selection, progress=progress)
 
 
-def train(base, shots, config, folder, labels=("df",), progress=None, **context):
+def train(base, shots, config, folder, labels=("df",), progress=None, selection=None, **context):
     """The files of the adapters' weights."""
-    list(run(base, shots, config, folder, labels, progress, **context))
+    list(run(base, shots, config, folder, labels, progress, selection, **context))
     return [folder / label / AdapterRecord.read(folder / label).weights for label in labels]
 
 
@@ -186,6 +189,96 @@ def test_a_finished_class_stays_finished_if_the_caller_stops(base, shots, tmp_pa
     assert not (tmp_path / other / RECORD).exists()
     assert [label for label, _ in run(base, shots, config, tmp_path, ("df", "vasc"))] == [label, other]
     assert (tmp_path / label / RECORD).stat().st_mtime_ns == before
+
+
+def colours(pixels):
+    """Features that need no network: mean and spread of the colours in each quarter of an image."""
+    n, edge = len(pixels), pixels.shape[1] // 2
+    quarters = pixels.astype(np.float64).reshape(n, 2, edge, 2, edge, 3) / 255
+    return np.concatenate([quarters.mean(axis=(2, 4)).reshape(n, -1), quarters.std(axis=(2, 4)).reshape(n, -1)], axis=1)
+
+
+def selection(held_out, features=colours, **changes):
+    given = {"features_name": "colours", "features_identity": "1", "origin": "other lesions of the train part"}
+    return Selection(features=features, held_out=held_out, **{**given, **changes})
+
+
+CHOOSING = {"select_every": 2, "select_images": 8}
+
+
+@pytest.fixture
+def few_sampler_steps(monkeypatch):
+    monkeypatch.setattr("augment.finetune.select.SAMPLER", SamplerConfig(steps=2, batch_size=8))
+
+
+@pytest.mark.parametrize("config", [LORA, PEFT, DREAM], ids=["lora", "peft", "dreambooth"])
+@pytest.mark.usefixtures("few_sampler_steps")
+def test_a_resumed_choice_of_the_step_ends_in_the_same_bytes(base, shots, held_out, tmp_path, config):
+    config, chosen_by = dataclasses.replace(config, **CHOOSING), selection(held_out)
+    (whole,) = train(base, shots, config, tmp_path / "whole", selection=chosen_by)
+    with pytest.raises(StopError):
+        train(base, shots, config, tmp_path / "parts", progress=stop_after(3), selection=chosen_by)
+    (parts,) = train(base, shots, config, tmp_path / "parts", selection=chosen_by)
+    assert parts.read_bytes() == whole.read_bytes()
+    tables = [(tmp_path / name / "df" / "choice.csv").read_text() for name in ("whole", "parts")]
+    assert tables[0] == tables[1]
+    assert [row.split(",")[0] for row in tables[0].splitlines()[1:]] == ["2", "4", "5"]
+
+
+@pytest.mark.usefixtures("few_sampler_steps")
+def test_choosing_changes_no_step_of_the_training(base, shots, held_out, tmp_path):
+    farther = iter([np.zeros((8, 4)), *(np.full((8, 4), 10.0 / n) for n in range(1, 6))])
+
+    def always_nearer(_pixels):
+        return next(farther) + np.random.default_rng(0).normal(size=(8, 4)) / 100
+
+    config = dataclasses.replace(LORA, select_every=1, select_images=8)
+    (chosen,) = train(base, shots, config, tmp_path / "a", selection=selection(held_out, always_nearer))
+    (last,) = train(base, shots, LORA, tmp_path / "b")
+    assert AdapterRecord.read(tmp_path / "a" / "df").chosen.step == 5
+    assert chosen.read_bytes() == last.read_bytes()
+    tables = [(tmp_path / name / "df" / "loss.csv").read_text() for name in "ab"]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.usefixtures("few_sampler_steps")
+def test_the_record_names_the_kept_step_and_the_photographs_that_chose_it(base, shots, held_out, tmp_path):
+    config = dataclasses.replace(LORA, **CHOOSING)
+    train(base, shots, config, tmp_path, ("df", "vasc"), selection=selection({"df": held_out["df"]}, reasons={
+        "vasc": "there are no other lesions",
+    }))  # fmt: skip
+    record, without = (AdapterRecord.read(tmp_path / label) for label in ("df", "vasc"))
+    assert record.chosen.step in (2, 4, 5)
+    assert (record.chosen.images, record.chosen.features, record.chosen.held_out) == (8, "colours", 8)
+    assert record.chosen.chosen_by == Provenance.of(held_out["df"])
+    assert record.seen.group_ids == record.provenance.group_ids | set(held_out["df"].table["group_id"])
+    assert record.provenance == Provenance.of(shots["df"])
+    assert (without.chosen.step, without.chosen.reason) == (5, "there are no other lesions")
+    assert without.seen == without.provenance
+    assert not (tmp_path / "vasc" / "choice.csv").exists()
+
+
+@pytest.mark.usefixtures("few_sampler_steps")
+def test_other_photographs_choose_anew_and_without_a_choice_they_are_not_looked_at(base, shots, held_out, tmp_path):
+    def written():
+        return (tmp_path / "df" / RECORD).stat().st_mtime_ns
+
+    config = dataclasses.replace(LORA, steps=2, **CHOOSING)
+    fewer = {"df": held_out["df"].where(held_out["df"].table.index < 7)}
+    train(base, shots, config, tmp_path, selection=selection(held_out))
+    before = written()
+    train(base, shots, config, tmp_path, selection=selection(held_out, features_name="renamed"))
+    assert written() == before
+    train(base, shots, config, tmp_path, selection=selection(fewer))
+    assert written() != before
+    train(base, shots, LORA, tmp_path, selection=selection(held_out, features=None))
+    assert AdapterRecord.read(tmp_path / "df").chosen is None
+
+
+def test_photographs_that_train_and_choose_are_refused(base, shots, tmp_path):
+    config = dataclasses.replace(LORA, **CHOOSING)
+    with pytest.raises(DataError, match="would both train the adapter and choose its step"):
+        train(base, shots, config, tmp_path, selection=selection({"df": shots["df"]}))
 
 
 def test_progress_counts_the_steps_of_all_classes(base, shots, tmp_path):

@@ -6,8 +6,8 @@ import torch
 from augment import device
 from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
+from augment.finetune import drawn as module
 from augment.finetune import preview
-from augment.finetune import trainer as module
 from augment.finetune.examples import ClassExamples
 from augment.finetune.loop import class_losses, train
 from augment.finetune.trainer import ClassTrainer

@@ -1,9 +1,15 @@
 """Classes are fine-tuned in one piece of work, and an interrupted run continues with those that are missing."""
 
+import dataclasses
+
 import pytest
 
+from augment.methods.lora import LoraConfig
+from classify.features import KnownFeatures
+from data.errors import DataError
 from data.splits.split import SplitConfig
 from flows.execute import run_group
+from flows.stages import finetune as stage
 from flows.stages.table import make_plan
 from flows.study import StudyConfig
 
@@ -19,7 +25,7 @@ def plan(make_split, prepare_study, tmp_path):
 def test_an_interrupted_run_goes_on_with_the_classes_that_are_missing(plan, monkeypatch):
     asked, shown = [], []
 
-    def finetune(*, base, shots, config, out, context, progress):
+    def finetune(*, base, shots, config, out, context, selection, progress):
         asked.append(list(shots))
         for n, label in enumerate(shots, 1):
             progress(n, 2 * len(shots), f"loss {label} 0.500")
@@ -52,3 +58,54 @@ def test_one_class_alone_can_be_made(plan, monkeypatch):
     monkeypatch.setattr("flows.stages.finetune.finetune", finetune)
     done = run_group(plan, (plan.step("finetune", "mel"),), lambda *_: None)
     assert (done.what, done.reused) == ("mel", False)
+
+
+CHOOSING = LoraConfig(select_every=10)
+KNOWN = KnownFeatures(name="known", weights="none", architecture="test_efficientnet", identity="1")
+
+
+@pytest.fixture
+def selection_of(make_split, prepare_study, tmp_path, monkeypatch):
+    """The shots and the selection that a fine-tune of `df` is called with; df has 24 other lesions, mel none."""
+    split = make_split(drawn=False, nv=30, df=28, mel=4)
+
+    def called(known=KNOWN, **changes):
+        monkeypatch.setattr("flows.held_back.features_of", lambda _prepared: known)
+        asked = []
+        monkeypatch.setattr("flows.stages.finetune.finetune", lambda **given: asked.append(given) or iter(()))
+        rare = SplitConfig(rare=("df", "mel"), shots=4)
+        given = {"split": rare, "output_dir": str(tmp_path), "fill_to": 40, "finetune": CHOOSING, **changes}
+        plan = make_plan(prepare_study(StudyConfig(**given), split))
+        steps = plan.steps_of("fine-tune")
+        list(stage.make_group(plan, steps, {step.id: tmp_path for step in steps}, None))
+        return asked[0]["shots"], asked[0]["selection"], steps
+
+    return called
+
+
+def test_half_of_the_other_lesions_choose_a_step_and_a_class_without_them_says_why(selection_of):
+    shots, selection, _ = selection_of()
+    assert {label: len(found) for label, found in selection.held_out.items()} == {"df": 12}
+    assert selection.reasons["mel"].startswith("0 other lesions of its train part are too few")
+    assert (selection.features_name, selection.origin) == ("known", "other lesions of the train part")
+    assert len(shots["df"]) == 4
+
+
+def test_without_a_choice_or_a_network_the_last_step_is_kept(selection_of):
+    assert selection_of(finetune=LoraConfig())[1] is None
+    _, selection, _ = selection_of(known=None)
+    assert selection.held_out == {}
+    assert set(selection.reasons.values()) == {"no network is at hand whose features would compare its images"}
+
+
+def test_what_chooses_is_part_of_what_an_adapter_depends_on(selection_of):
+    plain, chosen = selection_of(finetune=LoraConfig())[2][0].inputs, selection_of()[2][0].inputs
+    assert chosen.keys() - plain.keys() == {"chosen_by", "features"}
+    other = selection_of(known=dataclasses.replace(KNOWN, identity="2"))[2][0].inputs
+    assert other != chosen
+
+
+def test_photographs_of_the_test_part_choose_nothing(selection_of, monkeypatch):
+    monkeypatch.setattr(stage.held_back, "choosing", lambda prepared, label: prepared.split.test.of(label))
+    with pytest.raises(DataError, match="the choice of the fine-tune of df has seen 28 leakage groups of the test"):
+        selection_of()

@@ -25,7 +25,8 @@ def split(make_split):
 @pytest.fixture
 def plan_of(prepare_study, split, tmp_path):
     def plan(contents=None, **changes):
-        study = StudyConfig(**{"split": RARE, "seeds": (0,), "output_dir": str(tmp_path / "runs"), **changes})
+        given = {"split": RARE, "seeds": (0,), "fidelity": False, "output_dir": str(tmp_path / "runs"), **changes}
+        study = StudyConfig(**given)
         return make_plan(prepare_study(study, split, contents))
 
     return plan
@@ -81,7 +82,7 @@ def test_each_stage_of_the_table_has_a_step_in_some_study_and_none_has_another(p
         for i in range(8):
             Image.new("RGB", (16, 16), (9 * i, 99, 9)).save(tmp_path / "theirs" / label / f"{i}.png")
     arms = ("real", "synthetic", "gated", "autoencoded", ExternalArm(folder=str(tmp_path / "theirs"), name="theirs"))
-    plan = plan_of(base=BaseConfig(source="pretrain"), arms=arms, random_split=True)
+    plan = plan_of(base=BaseConfig(source="pretrain"), arms=arms, random_split=True, fidelity=True)
     assert {step.stage for step in plan.steps} == STAGES.keys()
 
 
@@ -215,3 +216,13 @@ def test_a_column_that_prompts_cannot_tell_is_refused_before_anything_is_made(pl
     with pytest.raises(Exception, match="the table has no column 'years'"):
         plan_of(prompts=prompts)
     assert isinstance(plan_of(prompts=prompts, arms=("real",)).prepared.train.table, pd.DataFrame)
+
+
+def test_images_are_compared_with_photographs_in_one_piece_of_work_before_the_arms_which_do_not_need_it(plan_of):
+    plan = plan_of(fidelity=True)
+    compared = ["fidelity df", "fidelity vasc", "fidelity reconstruction by class"]
+    assert ids(plan) == ["fine-tune df", "fine-tune vasc", "images df", "images vasc", *compared, *ARMS]
+    assert compared in groups(plan)
+    assert plan.step("fidelity", "df").needs == ("images df",)
+    assert not changed(plan_of(), plan)
+    assert not set(compared) & set(plan.step("arm", "synthetic", "0").needs)

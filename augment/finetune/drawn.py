@@ -1,0 +1,84 @@
+"""What a class's present adapter draws while it is trained: previews, and the images that choose its step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from augment import device as devices
+from augment.diffusion.decode import decode
+from augment.diffusion.sample import PromptedSeeds
+from augment.finetune.examples import EMPTY, INSTANCE
+from augment.finetune.preview import preview_latents
+from augment.finetune.select import drawn_latents
+from data.errors import InputError
+from data.store import derive_seed
+
+if TYPE_CHECKING:
+    from augment.finetune.trainer import ClassTrainer
+
+log = logging.getLogger(__name__)
+
+
+def preview_images(trainer: ClassTrainer) -> UInt8[np.ndarray, "n H W 3"] | None:
+    """The images of a preview; None, with a warning, where they cannot be drawn."""
+
+    def latents() -> Float[Tensor, "n c h w"]:
+        embeds = torch.split(trainer.prompt_embeds(), 1)
+        config, size = trainer.config.preview, _size(trainer)
+        return preview_latents(trainer.trainable.pipe, embeds[INSTANCE], embeds[EMPTY], config, size)
+
+    return _drawn(trainer, latents, "preview")
+
+
+def choice_images(trainer: ClassTrainer) -> UInt8[np.ndarray, "n H W 3"] | None:
+    """The images of the choice's seeds, with the shots' prompts in turn; None, with a warning, where that fails."""
+    own = trainer.examples.prompt_index
+    prompts = [INSTANCE] if own is None else own.tolist()
+    seeds = [derive_seed(trainer.examples.seed, "select", index) for index in range(trainer.config.select_images)]
+
+    def latents() -> Float[Tensor, "n c h w"]:
+        embeds = trainer.prompt_embeds()
+        images = PromptedSeeds(
+            prompt_embeds=embeds,
+            negative_embeds=embeds[EMPTY : EMPTY + 1],
+            seeds=seeds,
+            prompt_index=[prompts[index % len(prompts)] for index in range(len(seeds))],
+        )
+        return drawn_latents(trainer.trainable.pipe, images, _size(trainer))
+
+    return _drawn(trainer, latents, "choice")
+
+
+def _drawn(
+    trainer: ClassTrainer, latents: Callable[[], Float[Tensor, "n c h w"]], what: str
+) -> UInt8[np.ndarray, "n H W 3"] | None:
+    config = trainer.config
+    try:
+        if config.cpu_offload:
+            devices.to_device_only(trainer.base, trainer.device, "vae", "text_encoder")
+        with torch.no_grad(), devices.autocast(trainer.device):
+            trainer.trainable.bind([trainer.parameters])
+            drawn = latents()
+        return decode(trainer.base, drawn, config.vae_batch_size)
+    except torch.OutOfMemoryError:
+        failure = "not even one image at a time fits the device's memory"
+    except InputError as error:
+        failure = str(error)
+    finally:
+        if config.cpu_offload:
+            devices.offload(trainer.base)
+    log.warning("%s: no %s of step %d: %s", trainer.examples.label, what, len(trainer.losses), failure)
+    devices.free_memory()
+    return None
+
+
+def _size(trainer: ClassTrainer) -> int:
+    """Edge length of the images, in pixels."""
+    return int(trainer.examples.means.shape[-1] * trainer.base.vae_scale_factor)
