@@ -12,16 +12,21 @@ REPOSITORY = Path(__file__).parents[2]
 SMALL = (
     "data.phantom.images=84",
     "data.phantom.balanced=true",
+    "data.phantom.test_lesions=0",
     "split.rare=[df]",
     "split.shots=4",
+    "split.limit_real_to_shots=false",
     "fill_to=12",
     "finetune.steps=2",
     "finetune.batch_size=2",
     "finetune.preview_every=2",
     "generate.steps=2",
+    "classifier.weights=none",
     "classifier.steps=2",
     "classifier.batch_size=8",
     "classifier.validate_every=2",
+    "arms=[real, oversampled, synthetic]",
+    "coding=none",
     "seeds=[0]",
 )
 

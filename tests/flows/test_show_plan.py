@@ -33,8 +33,8 @@ def test_a_plan_lists_steps_needs_counts_and_disk_and_makes_nothing(small_study,
     assert not list(tmp_path.iterdir())
     assert re.search(r"^84 images of 7 classes: train \d+, validation \d+, test \d+$", page, re.MULTILINE)
     assert re.search(r"^images df +fine-tune df +to be made", page, re.MULTILINE)
-    assert re.search(r"^arm synthetic 0 +images df +to be made", page, re.MULTILINE)
-    assert "7 steps, 7 to be made; disk: at most" in page
+    assert re.search(r"^arm synthetic 0 +images df, probe +to be made", page, re.MULTILINE)
+    assert "8 steps, 8 to be made; disk: at most" in page
 
 
 def test_after_a_run_the_plan_says_what_is_there_and_changes_nothing(small_study, tmp_path):
@@ -72,5 +72,5 @@ def test_what_repeats_share_is_listed_once(small_study, tmp_path):
     assert re.search(r"^seed 0, generator 1: train \d+", page, re.MULTILINE)
     assert page.count("arm real 0") == page.count("arm oversampled 0") == 1
     assert len(re.findall("^(?:arm synthetic 0|fine-tune df) ", page, re.MULTILINE)) == 4
-    assert "2 more as above: the same artefacts" in page
-    assert "8 steps of 2 repeats, 8 to be made; disk: at most" in page
+    assert "3 more as above: the same artefacts" in page
+    assert "9 steps of 2 repeats, 9 to be made; disk: at most" in page
