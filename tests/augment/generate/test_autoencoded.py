@@ -8,13 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.base.autoencoder import psnr, reconstruct
+from augment.base.autoencoder import psnr
 from augment.base.load import load_base
 from augment.base.provenance import BaseRecord
 from augment.device import default_device
 from augment.generate import autoencoded as module
 from augment.generate.autoencoded import autoencode, autoencoded_image_bytes, autoencoded_manifest, psnr_of, recoded
 from augment.generate.config import GenerateConfig
+from data import coding
+from data.coding import reconstruct
 from data.errors import DataError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
@@ -73,6 +75,14 @@ def test_images_are_written_in_the_format_of_the_synthetic_ones(base, part, tmp_
         sizes[quality] = sum(file.stat().st_size for file in files)
     assert sizes[60] < sizes[95]
     assert np.abs(images(tmp_path / "95") - images(tmp_path / "png")).mean() < 8
+
+
+def test_a_classifier_s_coder_gives_the_pixels_of_the_coded_files(base, part, tmp_path):
+    vae = load_base(base).vae.to(default_device())
+    for written, quality in ((JPEG, JPEG.jpeg_quality), (PNG, None)):
+        run(base, part, tmp_path / written.format, written=written)
+        coded = coding.Coder(vae, quality)(load_pixels(part, PIXELS)).astype(int)
+        assert np.abs(images(tmp_path / written.format) - coded).mean() < 0.05
 
 
 def test_the_metadata_say_whose_coding_an_image_is(base, part, tmp_path):
@@ -185,7 +195,7 @@ def test_where_memory_is_short_fewer_images_are_coded_at_a_time(base, part, tmp_
 
         return on_a_small_device
 
-    monkeypatch.setattr(module, "reconstruct", small(module.reconstruct))
+    monkeypatch.setattr(coding, "_reconstructed", small(coding._reconstructed))
     run(base, part, tmp_path / "small")
     assert np.abs(images(tmp_path / "small") - images(tmp_path / "large")).max() <= 1
     records = [read_json(tmp_path / name / "autoencoded.json") for name in ("small", "large")]

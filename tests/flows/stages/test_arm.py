@@ -8,14 +8,16 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from augment.generate.record import GeneratedImages
 from classify.arms import counts_by_source
 from classify.config import ClassifierConfig
-from classify.predict import Predictions, predict
+from classify.model import load, logits
+from classify.predict import Predictions
 from data.errors import DataError
-from data.pixels import PixelConfig
+from data.pixels import PixelConfig, load_pixels
 from data.splits.provenance import Provenance
 from data.splits.split import SplitConfig
 from data.store import building, read_json
@@ -153,19 +155,22 @@ def test_under_mixed_coding_validation_and_test_are_photographs(plan):
 
 def test_where_all_is_coded_every_part_shows_coded_images_under_the_photographs_ids(plan_of, monkeypatch):
     plan = plan_of(coding="all", arms=("real", "oversampled", "autoencoded"), fill_to=6)
-    shown = []
-    monkeypatch.setattr(arm, "predict", lambda model, part, **more: shown.append(part) or predict(model, part, **more))
     folder, table = trained(plan, "oversampled", monkeypatch)
-    split = plan.prepared.split
-    found = task(plan, "oversampled")
+    split, found = plan.prepared.split, task(plan, "oversampled")
     assert found.coded is None
-    for part, coded in ((split.validation, found.validation), (split.test, shown[0])):
-        assert coded.table["image_id"].tolist() == part.table["image_id"].tolist()
-        pairs = zip(part.paths(), coded.paths(), strict=True)
-        assert all((pixels(one) == 255 - pixels(other)).all() for one, other in pairs)
+    assert found.validation.table["image_id"].tolist() == split.validation.table["image_id"].tolist()
+    pairs = zip(split.validation.paths(), found.validation.paths(), strict=True)
+    assert all((pixels(one) == 255 - pixels(other)).all() for one, other in pairs)
     assert set(table.table["root"]) == {"autoencoded"}
     assert photographs(table) == set(split.train.table["image_id"])
-    assert Predictions.read(folder / "predictions.csv").image_ids == tuple(split.test.table["image_id"])
+
+    predictions, classifier = Predictions.read(folder / "predictions.csv"), load(folder / "model")
+    assert predictions.image_ids == tuple(split.test.table["image_id"])
+    images = load_pixels(split.test, PixelConfig(size=16))
+    coded = torch.as_tensor(logits(classifier.network, classifier.coder(images), 32)).softmax(dim=1).numpy()
+    assert predictions.probabilities == pytest.approx(coded, abs=1e-4)
+    plain = torch.as_tensor(logits(classifier.network, images, 32)).softmax(dim=1).numpy()
+    assert np.abs(plain - coded).max() > 1e-3
     assert not (folder / "probe.csv").exists()
     coded = task(plan, "autoencoded").train
     assert set(coded.of("df").table["lineage"]) - {""} == {f"autoencoded:train-df-{i}" for i in range(3)}
