@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data.errors import exit_code
 from data.store import write_text
-from reports import coding, figures, lineage, numbers, text
+from reports import coding, curve, figures, findings, lineage, numbers, text
 from reports.pictures import picture_uri
 from reports.pooled import pool
 from reports.run_folder import repeats_of
@@ -56,6 +56,8 @@ def render(summary: Summary, run_folder: Path) -> str:
     return template.render(
         s=summary,
         text=text,
+        findings=findings,
+        curve=curve,
         numbers=numbers,
         lineage=lineage,
         coding=coding,
