@@ -45,13 +45,14 @@ class Design:
     repeats: int = 1
     moves_split: bool = False  # study seeds: each repeat tests a third of the lesions, drawn anew
     permuted: bool = False  # labels that say nothing of the images
+    gains: tuple[float, ...] = GAINS  # planted in turn; 0 alone: twice the same arm
 
     @property
     def title(self) -> str:
         """The cell in words."""
         spread = "/".join(f"{100 * each:g}" for each in self.spread)
         repeats = f", {self.repeats} {'study' if self.moves_split else 'generator'} seeds" if self.repeats > 1 else ""
-        permuted = ", permuted labels" if self.permuted else ""
+        permuted = ", permuted labels" if self.permuted else ", twice the same arm" if self.gains == (0.0,) else ""
         return f"{self.lesions}, {self.seeds} seeds, spread {spread}, draw {100 * self.draw:g}{repeats}{permuted}"
 
 
@@ -77,7 +78,8 @@ def designs() -> list[Design]:
         for draw in (0.02, 0.03, 0.04)
         for n in (2, 3, 5)
     ]
-    return [*alone, *drawn, Design(permuted=True), Design(lesions="few", permuted=True)]
+    twice = [Design(lesions=part, seeds=n, gains=(0.0,)) for part in LESIONS for n in (2, 3)]
+    return [*alone, *drawn, *twice, *(replace(design, permuted=True) for design in twice)]
 
 
 def measure(design: Design, trials: int, seed: int = 0) -> Cell:
@@ -89,7 +91,7 @@ def measure(design: Design, trials: int, seed: int = 0) -> Cell:
     recalls: list[float] = []
     changes: list[float] = []
     for trial in range(trials):
-        gain = 0.0 if design.permuted else GAINS[trial % len(GAINS)]
+        gain = design.gains[trial % len(design.gains)]
         true = recalls_of(gain)
         comparison = Comparison(simulated(design, true, rng), len(RECALLS))
         found, arm = comparison.difference("synthetic", "real"), comparison.arm("synthetic")

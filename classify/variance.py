@@ -13,7 +13,7 @@ single images is counted in groups and in seeds, so intervals are rather too lon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -43,20 +43,20 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """The error of a figure: Student's t with the degrees of freedom of Welch and Satterthwaite."""
+    """The error of a figure, which has Student's t distribution."""
 
     parts: tuple[Part, ...]
+    freedom: float  # degrees of freedom of the whole
+
+    @staticmethod
+    def of(*parts: Part) -> Error:
+        """The error of parts that are estimated apart (Satterthwaite 1946)."""
+        return Error(parts=parts, freedom=_freedom(parts))
 
     @property
     def standard(self) -> float:
         """Standard error."""
         return float(sum(part.variance for part in self.parts) ** 0.5)
-
-    @property
-    def freedom(self) -> float:
-        """Degrees of freedom (Satterthwaite 1946)."""
-        squares = sum(part.variance**2 / part.freedom for part in self.parts)
-        return self.standard**4 / squares if squares > 0 else 1.0
 
     @property
     def shares(self) -> dict[str, float]:
@@ -79,31 +79,23 @@ class Error:
         return float(2 * student_t.sf(abs(value) / self.standard, self.freedom))
 
 
-@dataclass(frozen=True)
-class _SeedPart:
-    variance: float
-    freedom: float
-    is_drawn: bool  # whether the arm's images differ by draw, so that the variance between draws holds this one
-
-
 def error_of(
     arms: Sequence[tuple[float, ArmFigures]], figure: int, layout: Layout, *, seeds_vary: bool = True
 ) -> Error:
     """Error of a sum of arms' figures, each times its sign. `seeds_vary`: False leaves out seeds and draws."""
     lesions = _lesions(arms, figure, layout)
     if not seeds_vary:
-        return Error(parts=(lesions,))
+        return Error.of(lesions)
     prior = RECALL_SEED_PRIOR if figure >= FIRST_RECALL else SEED_PRIOR
-    drawn = [not arm.is_one_draw for _, arm in arms]
-    seeds = [
-        _SeedPart(*_of_seeds(arm, figure, prior), is_drawn)
-        for (_, arm), is_drawn in zip(arms, drawn, strict=True)
-        if arm.values.shape[1] > 1
-    ]
-    parts = [lesions, *_sum("classifier seeds", seeds)]
-    if layout.n_clusters > 1 and any(drawn):
-        parts += _draws(arms, figure, layout, [part for part in seeds if part.is_drawn])
-    return Error(parts=tuple(parts))
+    several = [arm for _, arm in arms if arm.values.shape[1] > 1]
+    seeds = [_of_seeds(arm, figure, prior) for arm in several]
+    if layout.n_clusters == 1 or all(arm.is_one_draw for _, arm in arms):
+        return Error.of(lesions, *_sum(seeds))
+    fixed, drawn = ([part for part, arm in zip(seeds, several, strict=True) if arm.is_one_draw is is_one] for is_one in
+                    (True, False))  # fmt: skip
+    draw = _draws(arms, figure, layout, drawn)
+    whole = replace(draw, variance=draw.variance + sum(part.variance for part in drawn))  # estimated as one
+    return Error(parts=(lesions, *_sum(seeds), draw), freedom=_freedom([lesions, *fixed, whole]))
 
 
 def _lesions(arms: Sequence[tuple[float, ArmFigures]], figure: int, layout: Layout) -> Part:
@@ -118,19 +110,18 @@ def _lesions(arms: Sequence[tuple[float, ArmFigures]], figure: int, layout: Layo
     return Part(name="test lesions", variance=float(np.square(influence).sum()), freedom=freedom)
 
 
-def _of_seeds(arm: ArmFigures, figure: int, prior: float) -> tuple[float, float]:
-    """Variance of an arm's mean by its seeds, and the estimate's degrees of freedom."""
+def _of_seeds(arm: ArmFigures, figure: int, prior: float) -> Part:
+    """Variance of an arm's mean by its seeds."""
     values = np.nan_to_num(arm.values[:1, :, figure] if arm.is_one_draw else arm.values[:, :, figure])
     draws, seeds = values.shape
     freedom = draws * (seeds - 1)
     variance = float(np.square(values - values.mean(axis=1, keepdims=True)).sum() / freedom)
-    return _shrunk(variance, freedom, prior**2) / (draws * seeds), freedom + PRIOR_FREEDOM
+    shrunk = _shrunk(variance, freedom, prior**2) / (draws * seeds)
+    return Part(name="classifier seeds", variance=shrunk, freedom=freedom + PRIOR_FREEDOM)
 
 
-def _draws(
-    arms: Sequence[tuple[float, ArmFigures]], figure: int, layout: Layout, seeds: Sequence[_SeedPart]
-) -> list[Part]:
-    """What the variance between draws has beyond the seeds' part of it."""
+def _draws(arms: Sequence[tuple[float, ArmFigures]], figure: int, layout: Layout, seeds: Sequence[Part]) -> Part:
+    """What the variance between draws has beyond the part of the seeds of the arms that are drawn."""
     deviations = np.zeros(layout.n_clusters)
     for sign, arm in arms:
         if not arm.is_one_draw:
@@ -139,15 +130,20 @@ def _draws(
     variance = float(n / (n - 1) * np.square(deviations - deviations.mean()).sum())
     of_seeds = sum(part.variance for part in seeds)
     whole = _shrunk(variance, n - 1, of_seeds + DRAW_PRIOR**2 / n)
-    return [Part(name="draw", variance=max(whole - of_seeds, 0.0), freedom=n - 1 + PRIOR_FREEDOM)]
+    return Part(name="draw", variance=max(whole - of_seeds, 0.0), freedom=n - 1 + PRIOR_FREEDOM)
 
 
 def _shrunk(variance: float, freedom: float, prior: float) -> float:
     return (PRIOR_FREEDOM * prior + freedom * variance) / (PRIOR_FREEDOM + freedom)
 
 
-def _sum(name: PartName, parts: Sequence[_SeedPart]) -> list[Part]:
+def _sum(parts: Sequence[Part]) -> list[Part]:
     """The parts of several arms as one; none for none."""
     variance = sum(part.variance for part in parts)
+    return [replace(parts[0], variance=variance, freedom=_freedom(parts))] if variance > 0 else []
+
+
+def _freedom(parts: Sequence[Part]) -> float:
+    """Degrees of freedom of a sum of variances that are estimated apart (Satterthwaite 1946)."""
     squares = sum(part.variance**2 / part.freedom for part in parts)
-    return [Part(name=name, variance=variance, freedom=variance**2 / squares)] if squares > 0 else []
+    return sum(part.variance for part in parts) ** 2 / squares if squares > 0 else 1.0

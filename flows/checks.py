@@ -9,6 +9,7 @@ from augment.base.provenance import base_provenance
 from data.splits.split import Split
 from flows.disk import check_disk
 from flows.plan import Plan
+from flows.power import power
 from flows.steps import Runner
 
 
@@ -19,6 +20,7 @@ def check(plans: Sequence[Plan], run: Runner) -> None:
     """
     for plan in plans:
         refuse_used_base(plan)
+    run("power", "", lambda _: power(plans))
     run("disk", "", lambda _: check_disk(*plans))
 
 

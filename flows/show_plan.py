@@ -23,6 +23,7 @@ from data.store import RECORD, write_json
 from flows.checks import refuse_used_base
 from flows.disk import estimate
 from flows.plan import Plan, own_steps
+from flows.power import power_in_words
 from flows.prepare import prepare_repeats
 from flows.record import write_repeats
 from flows.stages.table import make_plan
@@ -76,6 +77,7 @@ def show_plans(plans: Sequence[Plan], console: Console) -> None:
     """
     first, own = plans[0].prepared, own_steps(plans)
     images = f"{len(first.images.manifest):,} images of {len(first.split.train.labels)} classes"
+    console.print(power_in_words(plans), soft_wrap=True)
     console.print(images, end="\n" if plans[1:] else "")
     for plan, steps in zip(plans, own, strict=True):
         _show_repeat(plan, steps, console)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from classify.arms import Arm, Mark
-    from reports.schema import Curve, Difference, Interval, Score, Worth
+    from reports.schema import Difference, Interval
 
 _EDGE = 3.0  # percent left free on both sides, so that marks at the ends are not cut
-_CURVE_HEIGHT = 200  # pixels
 _NESTED_WIDTHS = (9, 5.5)  # of the shortest bar and the next
-_SHAPES: dict[Mark, Markup] = {
+SHAPES: dict[Mark, Markup] = {
     "circle": Markup('<circle r="5.5"/>'),
     "square": Markup('<rect x="-5" y="-5" width="10" height="10"/>'),
     "diamond": Markup('<path d="M0-7.2 7.2 0 0 7.2-7.2 0Z"/>'),
@@ -93,7 +91,7 @@ def key(glyph: Glyph) -> Markup:
     return Markup(
         '<svg class="key {}" width="14" height="14" viewBox="-8 -8 16 16" aria-hidden="true">'
         '<g class="mark">{}</g></svg>'
-    ).format(glyph.tone, _SHAPES[glyph.shape])
+    ).format(glyph.tone, SHAPES[glyph.shape])
 
 
 def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
@@ -102,7 +100,7 @@ def axis_labels(axis: Axis, written: Sequence[str]) -> Markup:
         Markup('<text x="{:.2f}%" y="11" text-anchor="middle">{}</text>').format(axis.place(tick), text)
         for tick, text in zip(axis.ticks, written, strict=True)
     ]
-    return Markup('<svg class="ticks" width="100%" height="14" aria-hidden="true">{}</svg>').format(_join(texts))
+    return Markup('<svg class="ticks" width="100%" height="14" aria-hidden="true">{}</svg>').format(join(texts))
 
 
 def strip(
@@ -143,11 +141,11 @@ def strip(
         parts.append(
             Markup(
                 '<svg x="{:.2f}%" y="{}" overflow="visible" width="1" height="1"><g class="mark">{}</g></svg>'
-            ).format(axis.place(interval.mean), middle, _SHAPES[glyph.shape])
+            ).format(axis.place(interval.mean), middle, SHAPES[glyph.shape])
         )
     return Markup(
         '<svg class="strip {}" width="100%" height="30" role="img" aria-label="{}"><title>{}</title>{}</svg>'
-    ).format(glyph.tone, title, title, _join(parts))
+    ).format(glyph.tone, title, title, join(parts))
 
 
 def nested(difference: Difference) -> list[tuple[float, float]]:
@@ -172,84 +170,6 @@ def nested_key() -> Markup:
         '<line class="nested" stroke-width="5.5" x1="-21" x2="21" y1="0" y2="0"/>'
         '<line class="nested" stroke-width="9" x1="-11" x2="11" y1="0" y2="0"/></svg>'
     )
-
-
-def photograph_curve(curve: Curve, scores: Mapping[str, Score], glyphs: Mapping[str, Glyph]) -> Markup:
-    """Balanced accuracy over photographs of a rare class (log2): real arms, the rising curve, and arms placed on it."""
-    worths = {each.arm: each for each in curve.worths}
-    shown = [scores[arm] for arm in (*curve.photographs, *worths)]
-    side = axis_round([value for score in shown for value in (score.low, score.mean, score.high)], whole=(0.0, 1.0))
-    numbers = [*curve.photographs.values(), *(each.photographs for each in worths.values())]
-    low, high = (math.log2(max(number, 0.5)) for number in (min(numbers), max(numbers)))
-    below = Axis(low - 0.25, high + 0.25, tuple(sorted({math.log2(n) for n in curve.photographs.values() if n > 0})))
-    parts = [_level(side, tick) for tick in side.ticks]
-    parts += [_below(below, tick) for tick in below.ticks]
-    points = [(below.place(math.log2(curve.photographs[arm])), _height(side, risen)) for arm, risen in
-              curve.risen.items() if curve.photographs[arm] > 0]  # fmt: skip
-    parts += [
-        Markup('<line class="risen" x1="{:.2f}%" y1="{:.1f}" x2="{:.2f}%" y2="{:.1f}"/>').format(*one, *other)
-        for one, other in pairwise(points)
-    ]
-    for each in worths.values():
-        parts += _placed(below, side, each, scores[each.arm])
-    photographs = curve.photographs | {arm: each.photographs for arm, each in worths.items()}
-    parts += [
-        _point(below.place(math.log2(number)), side, scores[arm], glyphs[arm])
-        for arm, number in photographs.items()
-        if number > 0
-    ]
-    title = "Balanced accuracy by photographs of a rare class: " + ", ".join(
-        f"{arm} {scores[arm].mean or 0:.3f} with {number:.0f}" for arm, number in photographs.items()
-    )
-    return Markup(
-        '<svg class="photographs" width="100%" height="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>'
-    ).format(_CURVE_HEIGHT + 26, title, title, _join(parts))
-
-
-def _height(side: Axis, value: float) -> float:
-    """Pixels from the top."""
-    return 8 + (_CURVE_HEIGHT - 16) * (1 - (value - side.low) / (side.high - side.low))
-
-
-def _level(side: Axis, tick: float) -> Markup:
-    y = _height(side, tick)
-    return Markup(
-        '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="0" y="{1:.1f}">{2:g}</text>'
-    ).format(y, y - 3, tick)
-
-
-def _below(below: Axis, tick: float) -> Markup:
-    return Markup('<text x="{:.2f}%" y="{}" text-anchor="middle">{:.0f}</text>').format(
-        below.place(tick), _CURVE_HEIGHT + 18, 2**tick
-    )
-
-
-def _placed(below: Axis, side: Axis, each: Worth, score: Score) -> list[Markup]:
-    """A dotted way from the arm's mark to its place on the curve and down to its number."""
-    if each.place.value is None or score.mean is None or each.photographs <= 0:
-        return []
-    x, own = below.place(math.log2(each.place.value)), below.place(math.log2(each.photographs))
-    y = _height(side, score.mean)
-    line = Markup('<line class="smallest" x1="{:.2f}%" x2="{:.2f}%" y1="{:.1f}" y2="{:.1f}"/>')
-    number = Markup('<text class="placed" x="{:.2f}%" y="{}" text-anchor="middle">{:.0f}</text>')
-    return [
-        line.format(own, x, y, y),
-        line.format(x, x, y, _CURVE_HEIGHT),
-        number.format(x, _CURVE_HEIGHT + 4, each.place.value),
-    ]
-
-
-def _point(x: float, side: Axis, score: Score, glyph: Glyph) -> Markup:
-    """An arm's mark with its interval."""
-    if score.mean is None or score.low is None or score.high is None:
-        return Markup("")
-    return Markup(
-        '<g class="{}"><line class="interval" x1="{:.2f}%" x2="{:.2f}%" y1="{:.1f}" y2="{:.1f}"/>'
-        '<svg x="{:.2f}%" y="{:.1f}" overflow="visible" width="1" height="1"><g class="mark">{}</g></svg></g>'
-    ).format(
-        glyph.tone, x, x, _height(side, score.low), _height(side, score.high), x, _height(side, score.mean),
-        _SHAPES[glyph.shape],
-    )  # fmt: skip
 
 
 def loss_curve(losses: Sequence[tuple[int, float]], title: str) -> Markup:
@@ -285,7 +205,7 @@ def _bar(start: float, end: float, y: int) -> Markup:
         for x in (start, end)
     ]
     bar = Markup('<line class="interval" x1="{0:.2f}%" x2="{1:.2f}%" y1="{2}" y2="{2}"/>')
-    return bar.format(start, end, y) + _join(caps)
+    return bar.format(start, end, y) + join(caps)
 
 
 def _round_step(rough: float) -> float:
@@ -293,5 +213,6 @@ def _round_step(rough: float) -> float:
     return next(power * step for step in (1, 2, 2.5, 5, 10) if power * step >= rough * 0.999)
 
 
-def _join(parts: Iterable[Markup]) -> Markup:
+def join(parts: Iterable[Markup]) -> Markup:
+    """The parts as one."""
     return Markup("").join(parts)

@@ -86,6 +86,14 @@ def hundred_interval(difference: Interval) -> str:
     return f"[{per_hundred(difference.low)}, {per_hundred(difference.high)}]"
 
 
+def smallest_effect(value: float | None) -> str:
+    """The smallest effect that a study could see, in points, e.g. 6.2 or 21."""
+    if value is None:
+        return UNDEFINED
+    points = 100 * value
+    return f"{points:.0f}" if points >= 9.95 else f"{points:.1f}"  # noqa: PLR2004 - tenths while they matter
+
+
 def p_value(value: float | None) -> str:
     """A p value, e.g. 0.03 or < 0.001."""
     if value is None:

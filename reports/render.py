@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from data.errors import exit_code
 from data.store import write_text
-from reports import coding, fidelity, figures, gate, lineage, numbers, text
+from reports import coding, curve, fidelity, figures, findings, gate, lineage, numbers, text
 from reports.cards import cards, download_links, write_cards
 from reports.pictures import picture_uri
 from reports.pooled import pool
@@ -57,6 +57,8 @@ def render(summary: Summary, run_folder: Path) -> str:
     return template.render(
         s=summary,
         text=text,
+        findings=findings,
+        curve=curve,
         numbers=numbers,
         lineage=lineage,
         gate=gate,

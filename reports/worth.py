@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from classify.arms import ARMS
 from classify.tested import BALANCED, FIRST_RECALL
 from classify.worth import worth
 from reports.arms import arms_of
@@ -12,6 +13,7 @@ from reports.schema import Curve, Place, Worth
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from classify.arms import Arm
     from classify.worth import Worth as Found
     from reports.evaluation import Evaluation
     from reports.schema import ArmTraining
@@ -27,7 +29,7 @@ def curve_of(
     None where fewer than two numbers of photographs were trained on, or a class has no test image.
     """
     arms = arms_of(evaluation.arms, external)
-    photographs = {name: photographs_of(training[name], rare) for name in arms if is_on_curve(name)}
+    photographs = {name: photographs_of(training[name], rare) for name, arm in arms.items() if is_on_curve(arm)}
     generated = [name for name, arm in arms.items() if arm.is_generated]
     if len(set(photographs.values())) < _LEAST or not generated or evaluation.without_images:
         return None
@@ -52,9 +54,9 @@ def curve_of(
     )
 
 
-def is_on_curve(arm: str) -> bool:
+def is_on_curve(arm: Arm) -> bool:
     """Whether the arm has real images alone and differs from *real* in their number only."""
-    return arm.partition("@")[0] == "real"
+    return arm.photographs is not None or arm == ARMS["real"]
 
 
 def photographs_of(training: ArmTraining, rare: Sequence[str]) -> float:

@@ -13,7 +13,7 @@ def part(name, variance, freedom):
 
 
 def test_degrees_of_freedom_are_welchs_for_two_samples():
-    error = Error(parts=(part("test lesions", 4 / 10, 9), part("classifier seeds", 9 / 5, 4)))
+    error = Error.of(part("test lesions", 4 / 10, 9), part("classifier seeds", 9 / 5, 4))
     welch = (4 / 10 + 9 / 5) ** 2 / ((4 / 10) ** 2 / 9 + (9 / 5) ** 2 / 4)
     assert error.freedom == pytest.approx(welch)
     assert error.half_width(0.95) == pytest.approx(2.2**0.5 * student_t.ppf(0.975, welch))
@@ -21,13 +21,13 @@ def test_degrees_of_freedom_are_welchs_for_two_samples():
 
 
 def test_an_effect_at_the_intervals_end_has_p_of_five_percent_and_the_smallest_seen_is_larger():
-    error = Error(parts=(part("test lesions", 0.01, 30),))
+    error = Error.of(part("test lesions", 0.01, 30))
     assert error.p_value(error.half_width(0.95)) == pytest.approx(0.05)
     assert error.smallest_seen(0.95) == pytest.approx(0.1 * (student_t.ppf(0.975, 30) + student_t.ppf(0.8, 30)))
 
 
 def test_the_smallest_effect_is_seen_by_four_in_five_studies():
-    rng, error = np.random.default_rng(0), Error(parts=(part("test lesions", 1.0, 400),))
+    rng, error = np.random.default_rng(0), Error.of(part("test lesions", 1.0, 400))
     seen = rng.normal(error.smallest_seen(0.95), 1, 20_000) > error.half_width(0.95)
     assert seen.mean() == pytest.approx(0.8, abs=0.01)
 

@@ -62,4 +62,4 @@ def test_a_plan_is_checked_for_its_base_or_what_that_is_continued_from(
         make_step(plan, plan.steps[0].id, plain_runner)
     unused = make_plan(dataclasses.replace(plan.prepared, study=dataclasses.replace(study, arms=("real",))))
     check([unused], plain_runner)
-    assert plain_runner.stages == ["disk"]
+    assert plain_runner.stages == ["power", "disk"]

@@ -186,6 +186,6 @@ def test_a_run_reads_divides_checks_makes_and_reports(small_study, tmp_path, pla
     expected = []
     plain_runner.expect = expected.append
     found = run_study(study, plain_runner)
-    assert plain_runner.stages == ["read images", "split", "disk", "arm", "random split", "report"]
+    assert plain_runner.stages == ["read images", "split", "power", "disk", "arm", "random split", "report"]
     assert expected == [3]
     assert found.report.is_file()

@@ -2,8 +2,9 @@
 
 import pytest
 
-from classify.arms import ARMS, Arm
-from reports.figures import Glyph, photograph_curve
+from reports.arms import arms_of
+from reports.curve import photograph_curve
+from reports.figures import Glyph
 from reports.run_folder import RunFolder
 from reports.schema import ArmTraining
 from reports.summary import evaluation_of
@@ -14,10 +15,7 @@ PHOTOGRAPHS = {"real": 64, "real@16": 16, "real@32": 32, "oversampled": 16, "syn
 
 
 @pytest.fixture
-def evaluation(make_run, monkeypatch):
-    for number in (16, 32):
-        row = {**vars(ARMS["real"]), "name": f"real@{number}"}
-        monkeypatch.setitem(ARMS, f"real@{number}", Arm(**row))
+def evaluation(make_run):
     skill = {"real@16": 0.5, "real@32": 1.5, "real": 2.5, "synthetic": 1.4}
     return evaluation_of(RunFolder.open(make_run(arms=tuple(PHOTOGRAPHS), skill=skill)))
 
@@ -41,7 +39,8 @@ def test_one_number_of_photographs_makes_no_curve(evaluation):
 
 
 def test_arms_that_are_filled_up_are_not_on_the_curve():
-    assert [arm for arm in PHOTOGRAPHS if is_on_curve(arm)] == ["real", "real@16", "real@32"]
+    names = (*PHOTOGRAPHS, "balanced", "autoencoded")
+    assert [name for name, arm in arms_of(names, ()).items() if is_on_curve(arm)] == ["real", "real@16", "real@32"]
 
 
 def test_the_figure_has_every_arm_of_the_curve_and_the_place_of_the_others(evaluation):

@@ -110,9 +110,7 @@ def test_under_mixed_coding_train_images_of_a_class_are_coded_up_to_a_number(pla
     assert set(part.table["image_id"]) < set(plan.prepared.split.train.table["image_id"])
 
 
-def test_where_all_is_coded_the_test_part_is_left_to_the_classifier_s_own_coder(
-    plan_of, tmp_path, monkeypatch
-):
+def test_where_all_is_coded_the_test_part_is_left_to_the_classifier_s_own_coder(plan_of, tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "_MOST", 1)
     part = coded_part(plan_of(coding="all"), "nv", tmp_path, monkeypatch)
     names = part.table["image_id"].str.partition("-")[0].value_counts().to_dict()
