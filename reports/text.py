@@ -10,7 +10,7 @@ from reports.arms import arms_of
 from reports.numbers import count, listing, point_interval, points, share, smallest_effect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from classify.arms import Arm
     from reports.schema import Difference, Summary
