@@ -27,6 +27,7 @@ SMALL = (
     "classifier.validate_every=2",
     "arms=[real, oversampled, synthetic]",
     "coding=none",
+    "malignant=[]",
     "seeds=[0]",
 )
 

@@ -72,5 +72,5 @@ def test_what_repeats_share_is_listed_once(small_study, tmp_path):
     assert re.search(r"^seed 0, generator 1: train \d+", page, re.MULTILINE)
     assert page.count("arm real 0") == page.count("arm oversampled 0") == 1
     assert len(re.findall("^(?:arm synthetic 0|fine-tune df) ", page, re.MULTILINE)) == 4
-    assert "3 more as above: the same artefacts" in page
-    assert "9 steps of 2 repeats, 9 to be made; disk: at most" in page
+    assert "4 more as above: the same artefacts" in page
+    assert "12 steps of 2 repeats, 12 to be made; disk: at most" in page
