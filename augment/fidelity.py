@@ -105,6 +105,15 @@ def compare_distance(
     return _measured(kernel_distance, pair, [pair.half(rng) for _ in range(halves)])
 
 
+def scale_of(features: Float[np.ndarray, "n width"]) -> float:
+    """Root mean square of the features, by which sets are divided before their kernel distance is taken.
+
+    The kernel has a scale of its own, chosen for Inception's features: with larger ones its cube follows the few
+    images of the largest norm.
+    """
+    return float(np.sqrt(np.square(features.astype(np.float64)).sum() / max(1, features.size))) or 1.0
+
+
 def mean(figures: Sequence[Figure]) -> Figure:
     """The mean over classes, each with halves of its own."""
     halves = np.mean([figure.halves for figure in figures], axis=0)

@@ -24,6 +24,7 @@ from augment.fidelity import (
     kernel_distance,
     precision,
     recall,
+    scale_of,
 )
 
 CONTROL = "real"  # one half of the real images against the other
@@ -66,8 +67,10 @@ def fidelity_table(
     seed: int = 0,
 ) -> FidelityTable:
     """Compare each set's features with those of `real`, whose images are independent; the last row is `CONTROL`."""
-    rng = np.random.default_rng(seed)
-    compared = {name: features for name, features in sets.items() if min(len(real), len(features)) >= FEWEST_DISTANCE}
+    rng, scale = np.random.default_rng(seed), scale_of(real)
+    real = real / scale
+    enough = {name: features for name, features in sets.items() if min(len(real), len(features)) >= FEWEST_DISTANCE}
+    compared = {name: features / scale for name, features in enough.items()}
     figures: dict[str, dict[str, Interval]] = {name: {} for name in (*sets, CONTROL)}
     for name, features in compared.items():
         figures[name][DISTANCE] = _interval(compare_distance(real, features, draws, seed))

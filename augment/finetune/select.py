@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from augment.diffusion.sample import PromptedSeeds, SamplerConfig, sample_batch
-from augment.fidelity import FEWEST_DISTANCE, Figure, compare_distance
+from augment.fidelity import FEWEST_DISTANCE, Figure, compare_distance, scale_of
 from data.errors import DataError
 from data.manifest import Manifest
 from data.oom import with_oom_backoff
@@ -81,7 +81,9 @@ class StepChoice:
         self, real: Float[np.ndarray, "n width"], features: Features, every: int, patience: int | None = None
     ) -> None:
         """`real` are the features of the held-out photographs."""
-        self.features, self._real, self._every, self._patience = features, real, every, patience
+        self.features, self._every, self._patience = features, every, patience
+        self._scale = scale_of(real)
+        self._real = real / self._scale
         self.points: list[Point] = []
         self.parameters: dict[str, Tensor] = {}  # of the kept step, on the CPU
         self._kept: Figure | None = None
@@ -103,7 +105,7 @@ class StepChoice:
 
     def add(self, step: int, images: UInt8[np.ndarray, "n h w 3"], parameters: Mapping[str, Tensor]) -> None:
         """Measure the images of a step, and keep its parameters if they are better by more than the noise."""
-        figure = compare_distance(self._real, self.features(images))
+        figure = compare_distance(self._real, self.features(images) / self._scale)
         less = figure if self._kept is None else figure.less(self._kept)
         kept = self._kept is None or less.value < -less.error
         known = self._kept is not None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from augment.fidelity import compare_distance
+from augment.fidelity import compare_distance, scale_of
 from augment.fidelity_table import CONTROL, fidelity_table
 
 RNG = np.random.default_rng(3)
@@ -28,7 +28,9 @@ def test_the_rows_are_the_sets_and_then_the_real_images():
 
 
 def test_the_distance_is_that_of_all_images_with_its_jackknife():
-    figure, found = compare_distance(REAL, SETS["synthetic"]), TABLE.rows["synthetic"].figures["kernel_distance"]
+    scale = scale_of(REAL)
+    figure = compare_distance(REAL / scale, SETS["synthetic"] / scale)
+    found = TABLE.rows["synthetic"].figures["kernel_distance"]
     assert found.value == figure.value
     assert found.high - found.low == pytest.approx(2 * 1.96 * figure.error)
 
@@ -80,3 +82,10 @@ def test_too_few_images_have_the_figures_that_they_allow(real, shots, expected):
 
 def test_the_same_images_give_the_same_table():
     assert fidelity_table(REAL, SETS) == TABLE
+
+
+def test_the_unit_of_the_features_does_not_matter():
+    larger = fidelity_table(7 * REAL, {name: 7 * features for name, features in SETS.items()})
+    for name, row in TABLE.rows.items():
+        for figure, found in row.figures.items():
+            assert larger.rows[name].figures[figure].value == pytest.approx(found.value)
