@@ -155,7 +155,7 @@ def _limit(excess: Float[np.ndarray, " n"]) -> float:
 
 
 def _lowest(excess: Float[np.ndarray, " n"]) -> float:
-    """The excess that at least _CAUGHT of copies changed in one way pass, with _CONFIDENCE; all that are known pass it."""
+    """The excess that at least _CAUGHT of the copies changed in one way pass, with _CONFIDENCE, and all known ones."""
     below = float(excess.min()) - _LEAST_EXCESS
     return below if len(excess) < _FEW_COPIES else min(below, _tolerance(excess, 1 - _CAUGHT, -1))
 
