@@ -10,7 +10,7 @@ memorised one would carry it into training. Nothing is chosen by them, and no li
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ COPY, LOOK_ALIKE, OFF_CLASS, REPEATED = "copy of train", "like validation or tes
 FALSE_ALARMS = 0.01  # share of photographs of other lesions that pass a limit, at most; both parts make it 2 %
 _CONFIDENCE = 0.95  # that they are no more
 _LEAST_EXCESS = 1e-3  # of which a logarithm is taken
+_FEW_COPIES = 8  # of which the spread says nothing
 _CAUGHT = 0.99  # share of planted copies that lie above the limit, at least; this comes first
 _STRANGERS, _TWINS = 250, 60  # photographs and pairs that a class's limit and control are measured on, at most
 _REPEATED = 0.9  # similarity of two synthetic images of which one says all; planted copies have 0.8 to 1
@@ -100,9 +101,7 @@ def copy_control(photographs: Photographs, label: str, planted: Mapping[str, Pix
     strangers = nearest(pixels[rows], pixels, groups, apart=(groups[rows], groups)).excess
     found = {change: nearest(copies, pixels, groups).excess for change, copies in planted.items()}
     limit = max(_limit(strangers), _limit(strangers[:own]) if own > 1 else 0.0)
-    changed = np.concatenate(list(found.values())) if found else np.empty(0)
-    if len(changed):
-        limit = min(limit, float(np.quantile(changed, 1 - _CAUGHT, method="lower")) - 1e-6)
+    limit = min([limit, *(_lowest(each) for each in found.values() if len(each))])
     return CopyControl(
         limit=limit, strangers=strangers, own=own, twins=_twin_excess(photographs, label, seed), planted=found
     )
@@ -110,7 +109,7 @@ def copy_control(photographs: Photographs, label: str, planted: Mapping[str, Pix
 
 def select(
     *,
-    files: Sequence[NDArray[np.generic]],
+    files: Iterable[NDArray[np.generic]],
     images: Pixels,
     train: Photographs,
     evaluation: Photographs,
@@ -151,11 +150,21 @@ def _limit(excess: Float[np.ndarray, " n"]) -> float:
     n = len(compared)
     if n < 2:  # noqa: PLR2004 - a standard deviation needs two
         return 1.0
-    logs = np.log(np.maximum(compared, _LEAST_EXCESS))
-    shift = float(norm.ppf(1 - FALSE_ALARMS)) * np.sqrt(n)
-    factor = float(nct.ppf(_CONFIDENCE, n - 1, shift) / np.sqrt(n))
     rank = min(n, int(np.ceil((1 - FALSE_ALARMS) * (n + 1))))
-    return float(min(1.0, max(compared[rank - 1], np.exp(logs.mean() + factor * logs.std(ddof=1)))))
+    return float(min(1.0, max(compared[rank - 1], _tolerance(compared, FALSE_ALARMS, 1))))
+
+
+def _lowest(excess: Float[np.ndarray, " n"]) -> float:
+    """The excess that at least _CAUGHT of the copies changed in one way pass, with _CONFIDENCE, and all known ones."""
+    below = float(excess.min()) - _LEAST_EXCESS
+    return below if len(excess) < _FEW_COPIES else min(below, _tolerance(excess, 1 - _CAUGHT, -1))
+
+
+def _tolerance(excess: Float[np.ndarray, " n"], share: float, side: int) -> float:
+    """The level beyond which at most a share lies, upwards (side 1) or downwards (-1), with _CONFIDENCE."""
+    n, logs = len(excess), np.log(np.maximum(excess, _LEAST_EXCESS))
+    factor = nct.ppf(_CONFIDENCE, n - 1, norm.ppf(1 - share) * np.sqrt(n)) / np.sqrt(n)
+    return float(np.exp(logs.mean() + side * factor * logs.std(ddof=1)))
 
 
 def _strangers(photographs: Photographs, label: str, rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:

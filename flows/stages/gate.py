@@ -168,7 +168,7 @@ def _judge(parts: _Parts, label: str, folder: Path) -> None:
     own = None if classifier is None else parts.extractor(made, study.cache)
     limits = Limits.of(load_pixels(prepared.train.of(label), study.pixels, study.cache))
     found = gate.select(
-        files=[np.asarray(read_rgb(path, study.pixels.size)) for path in made.paths()],
+        files=(np.asarray(read_rgb(path, study.pixels.size)) for path in made.paths()),
         images=parts.pixels(made),
         train=parts.train,
         evaluation=parts.held_out,
