@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import isotonic_regression
 
 from classify.comparison import LEVEL, Comparison
@@ -37,17 +37,17 @@ class Worth:
 def worth(comparison: Comparison, photographs: Mapping[str, float], arm: str, figure: int, *, seed: int = 0) -> Worth:
     """Place of an arm's figure on the curve of the arms in `photographs`. Raises ValueError for fewer than two."""
     names = sorted(photographs, key=lambda name: photographs[name])
-    if len({photographs[name] for name in names}) < 2:  # noqa: PLR2004 - a curve has two ends
+    numbers, at = np.unique([photographs[name] for name in names], return_inverse=True)
+    if len(numbers) < 2:  # noqa: PLR2004 - a curve has two ends
         raise ValueError(f"{len(names)} arms make no curve; give two or more numbers of photographs")
-    numbers = np.array([photographs[name] for name in names])
     members = [*names, arm]
     values = np.array([comparison.figures(name).means[figure] for name in members])
     covariance = _covariance(comparison, members, figure)
     weights = 1 / np.maximum(np.diag(covariance)[:-1], 1e-8)
-    curve = isotonic_regression(values[:-1], weights=weights).x
+    curve = _rising(values[:-1], weights, at)
     rng = np.random.default_rng(seed)
     drawn = values + _errors(comparison, members, figure, covariance, rng)
-    places = np.array([_place(row[-1], numbers, isotonic_regression(row[:-1], weights=weights).x) for row in drawn])
+    places = np.array([_place(row[-1], numbers, _rising(row[:-1], weights, at)) for row in drawn])
     low, high = np.quantile(places, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
     value = _place(values[-1], numbers, curve)
     return Worth(
@@ -59,6 +59,17 @@ def worth(comparison: Comparison, photographs: Mapping[str, float], arm: str, fi
         high_is_below=bool(high == -np.inf),
         curve=tuple(zip(numbers.tolist(), curve.tolist(), strict=True)),
     )
+
+
+def _rising(
+    values: Float[np.ndarray, " arms"], weights: Float[np.ndarray, " arms"], at: Int[np.ndarray, " arms"]
+) -> Float[np.ndarray, " numbers"]:
+    """The curve that rises; arms with the same number of photographs are one point of it."""
+    whole = np.bincount(at, weights)
+    risen: Float[np.ndarray, " numbers"] = isotonic_regression(
+        np.bincount(at, weights * values) / whole, weights=whole
+    ).x
+    return risen
 
 
 def _covariance(comparison: Comparison, members: Sequence[str], figure: int) -> Float[np.ndarray, "arms arms"]:

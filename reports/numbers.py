@@ -129,4 +129,4 @@ def listing(names: tuple[str, ...]) -> str:
 
 def unbroken(text: str) -> str:
     """The text with every interval, and every number and its unit, kept on one line."""
-    return re.sub(r" (?=[^\[]*\])|(?<=\d) (?=points|%)|(?<=\]) (?=\()", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r" (?=[^\[]*\])|(?<=\d) (?=points|%|→)|(?<=→) |(?<=\]) (?=\()", "\N{NO-BREAK SPACE}", text)

@@ -36,10 +36,10 @@ def curve_of(
     comparison, numbers = evaluation.comparison, {label: k for k, label in enumerate(evaluation.classes)}
     found = {name: worth(comparison, photographs, name, BALANCED) for name in generated}
     ordered = dict(sorted(photographs.items(), key=lambda each: each[1]))
-    risen = [figure for _, figure in found[generated[0]].curve]
+    risen = dict(found[generated[0]].curve)
     return Curve(
         photographs=ordered,
-        risen=dict(zip(ordered, risen, strict=True)),
+        risen={name: risen[number] for name, number in ordered.items()},
         worths=tuple(
             Worth(
                 arm=name,

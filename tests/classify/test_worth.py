@@ -49,6 +49,14 @@ def test_an_arm_outside_the_curve_is_said_to_be_outside_it_and_on_which_side(sha
     assert (found.low if below else found.high) is None
 
 
+def test_arms_with_the_same_number_of_photographs_are_one_point():
+    comparison = study(np.random.default_rng(5), CURVE | {"real": on_curve(16), "synthetic": 0.45}, lesions=2000)
+    found = worth(comparison, NUMBERS | {"real": 16.0}, "synthetic", BALANCED)
+    means = [comparison.figures(arm).means[BALANCED] for arm in ("real", "real@16")]
+    assert [number for number, _ in found.curve] == [16, 32, 64]
+    assert min(means) <= found.curve[0][1] <= max(means)
+
+
 def test_points_that_fall_by_chance_make_a_flat_curve_and_one_number_none():
     comparison = study(np.random.default_rng(3), {"real@16": 0.6, "real@32": 0.5, "synthetic": 0.55})
     found = worth(comparison, {"real@16": 16.0, "real@32": 32.0}, "synthetic", BALANCED)
