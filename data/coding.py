@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from data.errors import InputError
+from data.files.archives import FORMATS
 from data.oom import with_oom_backoff
 from data.store import read_json, write_json
 
@@ -74,5 +75,5 @@ def _reconstructed(vae: AutoencoderKL, images: UInt8[np.ndarray, "n h w 3"]) -> 
 def _through_jpeg(image: UInt8[np.ndarray, "h w 3"], quality: int) -> UInt8[np.ndarray, "h w 3"]:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)  # as synthetic images are written
-    with Image.open(buffer, formats=("JPEG",)) as written:
+    with Image.open(buffer, formats=FORMATS) as written:
         return np.asarray(written.convert("RGB"))

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from data.files.archives import FORMATS
+
 NOISE = 4.0  # standard deviation, grey levels of 255
 CROP = 0.1  # of the side cut off
 QUALITY = 75  # of JPEG
@@ -49,7 +51,7 @@ def jpeg(image: Photograph, rng: np.random.Generator) -> Photograph:
     del rng
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY)
-    return np.asarray(Image.open(buffer, formats=("JPEG",)))
+    return np.asarray(Image.open(buffer, formats=FORMATS))
 
 
 def relit(image: Photograph, rng: np.random.Generator) -> Photograph:

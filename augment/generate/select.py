@@ -176,8 +176,8 @@ def _strangers(photographs: Photographs, label: str, rng: np.random.Generator) -
     for other in set(photographs.labels[others].tolist()):
         of = photographs.labels[others] == other
         place[of] = np.arange(of.sum())
-    filling = others[np.argsort(place, kind="stable")][: max(0, _STRANGERS - len(own))]
-    return np.concatenate([own, filling]), len(own)
+    further = others[np.argsort(place, kind="stable")][: max(0, _STRANGERS - len(own))]
+    return np.concatenate([own, further]), len(own)
 
 
 def _twin_excess(photographs: Photographs, label: str, seed: int) -> Float[np.ndarray, " n"]:

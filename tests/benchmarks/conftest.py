@@ -18,6 +18,7 @@ SMALL = (
     "finetune.batch_size=2",
     "finetune.preview_every=2",
     "classifier.model=test_efficientnet",
+    "classifier.weights=none",
     "classifier.steps=2",
     "classifier.batch_size=8",
     "classifier.validate_every=2",

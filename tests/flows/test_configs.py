@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from augment.base.pretrain import PretrainConfig
+from classify.embedded import PHANTOMS
 from classify.lite0 import LITE0_PACKAGE
 from data.config import load, parse
 from flows.study import StudyConfig
@@ -26,7 +27,7 @@ SHOWN = [
 def test_a_shipped_config_can_be_read(path):
     config = load(PretrainConfig if path.name in PRETRAINING else StudyConfig, path)
     if isinstance(config, StudyConfig):
-        assert config.classifier.weights in ("none", "pretrained", LITE0_PACKAGE)
+        assert config.classifier.weights in ("none", "pretrained", PHANTOMS, LITE0_PACKAGE)
 
 
 @pytest.mark.parametrize(("page", "n", "block"), SHOWN, ids=[f"{page}-{n}" for page, n, _ in SHOWN])

@@ -147,7 +147,7 @@ def test_folds_of_two_study_seeds_are_four_repeats_of_one_run(small_study, tmp_p
     plain_runner.expect = expected.append
     found = run_study(study, plain_runner)
     assert plain_runner.stages == [
-        "read images", *["split"] * 4, "disk", *["arm", "arm", "report"] * 4, "report"
+        "read images", *["split"] * 4, "power", "disk", *["arm", "arm", "report"] * 4, "report"
     ]  # fmt: skip
     assert expected == [4 * 3 + 1]
     summary = Summary.read(found.summary)
