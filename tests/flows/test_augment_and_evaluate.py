@@ -22,7 +22,7 @@ ARTIFACTS = {"split", "finetune", "images", "autoencoded", "probe", "arm"}
 @pytest.fixture(scope="module")
 def first_run(small_study, tmp_path_factory):
     """One true run, from drawing the images to the report."""
-    assert main([*small_study, "name=whole"]) == 0
+    assert main([*small_study, "name=whole", "coding=mixed"]) == 0
     return _run_folder(small_study)
 
 
@@ -51,13 +51,13 @@ def test_no_image_of_the_test_part_was_seen_by_the_generator(first_run):
 
 @pytest.mark.slow
 def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(first_run, small_study, capsys):
-    assert main([*small_study, "name=whole"]) == 0
+    assert main([*small_study, "name=whole", "coding=mixed"]) == 0
     lines = capsys.readouterr().out.splitlines()
     steps = [line for line in lines if "/17 " in line and "report" not in line]
     assert len(steps) == 13  # seven classes are coded, and the probe
     assert all("kept from before" in line for line in steps), lines
     assert sum(" 3 disk: at most " in line and " free in " in line for line in lines) == 1
-    assert main([*small_study, "name=whole", "classifier.learning_rate=0.002"]) == 0
+    assert main([*small_study, "name=whole", "coding=mixed", "classifier.learning_rate=0.002"]) == 0
     lines = capsys.readouterr().out.splitlines()
     again = {line.split(":")[0][6:] for line in lines if "/17 " in line and "kept" not in line}
     assert again == {"arm real 0", "arm oversampled 0", "arm synthetic 0", "report"}
@@ -129,7 +129,7 @@ def test_under_prefect_the_steps_are_tasks_and_the_answer_is_the_state(first_run
         "    progress._every = 0; progress(1, 4); progress(2, 4); progress(4, 4); broken()\n"
         "flows.pipeline.run_study = long; run()"
     )
-    command = [sys.executable, "-c", program, *small_study, "name=whole"]
+    command = [sys.executable, "-c", program, *small_study, "name=whole", "coding=mixed"]
     ran = subprocess.run(command, cwd=REPOSITORY, env=server, capture_output=True, text=True, check=False)
     assert "Completed Synthetic images" in ran.stdout, ran.stdout + ran.stderr
     assert "Finished in state Reused" in ran.stderr
@@ -168,4 +168,4 @@ def _assert_shown(api, run):
 def _run_folder(small_study):
     from flows.study import load_study
 
-    return load_study(small_study[0], [*small_study[1:], "name=whole"]).folder
+    return load_study(small_study[0], [*small_study[1:], "name=whole", "coding=mixed"]).folder

@@ -27,6 +27,7 @@ def own_study(small_study, tmp_path_factory):
         *small_study,
         f"output_dir={tmp_path_factory.mktemp('runs')}",
         "name=own",
+        "coding=mixed",
         "arms=[real, autoencoded, synthetic]",
         "base.source=pretrain",
         f"base.pretrain.init_from={start}",
