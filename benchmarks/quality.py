@@ -65,7 +65,7 @@ class Sweep:
     def __init__(self, data: QualityData, images: int) -> None:
         self.data, self.images, self.plan = data, images, make_plan(data.prepared)
         self.features = {label: data.extractor(part, data.cache) for label, part in data.real.items()}
-        check(self.plan, StderrRunner())
+        check([self.plan], StderrRunner())
         make_stage(self.plan, "base")
         for step in self.plan.steps_of("fine-tune"):  # one by one: in one batch they differ by rounding
             run_group(self.plan, (step,), print_progress)

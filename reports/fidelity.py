@@ -94,7 +94,8 @@ def share(interval: Interval | None) -> str:
 
 def verdict(found: ClassFidelity) -> str:
     """What the kernel distance says of synthetic images, beside the range of real ones; "" where it says nothing."""
-    made, real = (found.rows[name].figures.get("kernel_distance") for name in ("synthetic", "real"))
+    rows = [found.rows.get(name) for name in ("synthetic", "real")]  # a class without enough images has none
+    made, real = (row.figures.get("kernel_distance") if row else None for row in rows)
     if made is None or real is None or None in (made.low, real.high):
         return ""
     apart = made.low > real.high  # type: ignore[operator]
