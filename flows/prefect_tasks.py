@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+import numpy as np
 from PIL import Image
 from prefect import get_run_logger, task
 from prefect.artifacts import (
@@ -27,6 +28,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from augment.generate.mark import metadata, stamped
 from data.errors import InputError, TrainingError
 from data.files.archives import FORMATS
 from data.progress import LogProgress, Progress
@@ -137,11 +139,12 @@ def _key(*words: str) -> str:
 
 
 def _sheet(paths: list[Path]) -> str:
-    """The data URI of one JPEG with the images side by side."""
+    """The data URI of one JPEG with the images side by side, each with the mark of a synthetic one."""
     sheet = Image.new("RGB", (SHEET[0] * TILE, SHEET[1] * TILE), "white")
     for i, path in enumerate(paths):
         with Image.open(path, formats=FORMATS) as image:
-            sheet.paste(image.convert("RGB").resize((TILE, TILE)), (i % SHEET[0] * TILE, i // SHEET[0] * TILE))
+            tile = stamped(np.asarray(image.convert("RGB").resize((TILE, TILE))))
+            sheet.paste(Image.fromarray(tile), (i % SHEET[0] * TILE, i // SHEET[0] * TILE))
     buffer = BytesIO()
-    sheet.save(buffer, "JPEG", quality=88)
+    sheet.save(buffer, "JPEG", quality=88, **metadata("JPEG"))
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

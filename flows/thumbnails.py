@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from augment.generate.mark import metadata, stamped
@@ -71,17 +73,21 @@ def _write_pairs(folder: Path, pairs: Sequence[gate.Pair]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, pair in enumerate(pairs):
         for name, path in (("synthetic", pair.synthetic), ("real", pair.real)):
-            Image.fromarray(read_image(path, small)).save(folder / f"pair-{i}-{name}.jpg", quality=90)
+            _write_one(folder / f"pair-{i}-{name}.jpg", read_image(path, small), made=name == "synthetic")
 
 
 def _write(folder: Path, manifest: Manifest, source: str) -> None:
-    """A few images of each class, of distinct groups; those that no camera took bear the mark in their pixels."""
+    """A few images of each class, of distinct groups."""
     small = PixelConfig(size=_EDGE)
     for label in manifest.labels:
         few = manifest.of(label)
         few = few.where(~few.table["group_id"].duplicated())
         (folder / label).mkdir(parents=True, exist_ok=True)
         for i, path in enumerate(few.paths()[:_MOST]):
-            pixels, made = read_image(path, small), source != "real"
-            picture = Image.fromarray(stamped(pixels) if made else pixels)
-            picture.save(folder / label / f"{source}-{i}.jpg", "JPEG", quality=90, **(metadata("JPEG") if made else {}))
+            _write_one(folder / label / f"{source}-{i}.jpg", read_image(path, small), made=source != "real")
+
+
+def _write_one(path: Path, pixels: UInt8[np.ndarray, "size size 3"], *, made: bool) -> None:
+    """Write a thumbnail; one that no camera took bears the mark in its pixels and its metadata."""
+    more = metadata("JPEG") if made else {}
+    Image.fromarray(stamped(pixels) if made else pixels).save(path, "JPEG", quality=90, **more)

@@ -41,6 +41,11 @@ def test_a_sheet_is_one_jpeg_with_the_images_in_rows_and_white_where_there_is_no
     pixels = np.asarray(sheet.convert("RGB"))
     middles = [(48 + 96 * (i // 8), 48 + 96 * (i % 8)) for i in range(10)]
     np.testing.assert_allclose([pixels[at] for at in middles], [*COLOURS, (255, 255, 255)], atol=6)
+    for row, column in middles[:9]:
+        corner = pixels[row + 38 : row + 48, column - 48 : column]
+        assert (corner.max(axis=2) < 60).any(), "each bears the mark of a synthetic image: white on black"
+        assert (corner.min(axis=2) > 200).any()
+    assert pixels[112:, 112:].min() > 240
 
 
 @pytest.mark.parametrize(

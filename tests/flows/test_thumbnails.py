@@ -109,6 +109,10 @@ def test_a_synthetic_image_and_its_nearest_photograph_stay_out_where_real_images
         return [name for name in gallery(stages=("gate",), arm="df", **settings) if "/pair-" in name]
 
     assert len(kept()) == 12
+    for name, path in gallery(stages=("gate",), arm="df").items():
+        if "/pair-" in name:
+            with Image.open(path) as picture:
+                assert origin_of(picture) == (SYNTHETIC if name.endswith("synthetic.jpg") else ""), name
     assert kept(embed_real_images=False) == []
     gallery(stages=("gate",), arm="df")
     remove_real_images(tmp_path / "one")
