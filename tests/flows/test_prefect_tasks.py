@@ -45,7 +45,7 @@ def test_a_sheet_is_one_jpeg_with_the_images_in_rows_and_white_where_there_is_no
         corner = pixels[row + 38 : row + 48, column - 48 : column]
         assert (corner.max(axis=2) < 60).any(), "each bears the mark of a synthetic image: white on black"
         assert (corner.min(axis=2) > 200).any()
-    assert pixels[96:, 104:].min() > 240
+    assert pixels[112:, 112:].min() > 240
 
 
 @pytest.mark.parametrize(
