@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from data.errors import InputError
+from reports.numbers import MINUS, UNDEFINED
 from reports.schema import Choice, ClassFidelity, Fidelity, FidelityRow, Interval, Reconstruction, StepFigure
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SHARES = ("precision", "recall", "density", "coverage")
 ROW_NAMES = {"synthetic": "synthetic", "shots": "the shots", "real": "half against half"}
-_THOUSAND = 1000  # kernel distances are written so many times as large, as is usual
 
 
 def fidelity(run: RunFolder) -> Fidelity | None:
@@ -79,17 +79,21 @@ def choice(run: RunFolder, folder: Path, chosen: ChosenStep) -> Choice:
 
 
 def distance(interval: Interval | None) -> str:
-    """A kernel distance times 1000 with its interval, e.g. 12.3 [8.0, 16.6]; a dash where there is none."""
+    """A kernel distance with its interval, e.g. 1.23 [0.80, 1.66]; a dash where there is none."""
     if interval is None or interval.mean is None or interval.low is None or interval.high is None:
-        return "–"
-    mean, low, high = (_THOUSAND * value for value in (interval.mean, interval.low, interval.high))
-    digits = 0 if abs(mean) >= 100 or high - low >= 100 else 1  # noqa: PLR2004 - three figures
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]".replace("-", "−").replace("−0.0 ", "0.0 ")
+        return UNDEFINED
+    mean, low, high = (_signed(value) for value in (interval.mean, interval.low, interval.high))
+    return f"{mean} [{low}, {high}]"
+
+
+def _signed(value: float) -> str:
+    text = f"{abs(value):.2f}"
+    return f"{MINUS}{text}" if value < 0 and float(text) else text
 
 
 def share(interval: Interval | None) -> str:
     """Precision, recall, density or coverage with two decimals; a dash where there is none."""
-    return "–" if interval is None or interval.mean is None else f"{interval.mean:.2f}"
+    return UNDEFINED if interval is None or interval.mean is None else f"{interval.mean:.2f}"
 
 
 def verdict(found: ClassFidelity) -> str:

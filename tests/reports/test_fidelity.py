@@ -17,14 +17,14 @@ FEATURES = "EfficientNet-Lite0, trained on ImageNet"
 
 
 def figures(distance, shares=(0.8, 0.4, 1.1, 0.7)):
-    found = {"kernel_distance": {"value": distance, "low": distance - 0.002, "high": distance + 0.002}}
+    found = {"kernel_distance": {"value": distance, "low": distance - 0.2, "high": distance + 0.2}}
     for name, value in zip(module.SHARES, shares, strict=True):
         found[name] = {"value": value, "low": value - 0.1, "high": value + 0.1}
     return found
 
 
 def rows(synthetic):
-    sets = {"synthetic": (60, synthetic), "shots": (16, 0.001), "real": (33, 0.0)}
+    sets = {"synthetic": (60, synthetic), "shots": (16, 0.1), "real": (33, 0.0)}
     return {name: {"images": n, "figures": figures(distance)} for name, (n, distance) in sets.items()}
 
 
@@ -32,7 +32,7 @@ def rows(synthetic):
 def run(make_run):
     """A run with fidelity records of two classes, the second with too few photographs."""
     folder = make_run()
-    write(folder, "akiec", {"photographs": 33, "features": FEATURES, "drawn": [16, 8], "rows": rows(0.012)})
+    write(folder, "akiec", {"photographs": 33, "features": FEATURES, "drawn": [16, 8], "rows": rows(1.2)})
     few = {"synthetic": {"images": 60, "figures": {}}, "shots": {"images": 16, "figures": {}}}
     few["real"] = {"images": 3, "figures": {}}
     write(folder, "df", {"photographs": 3, "features": FEATURES, "drawn": [0, 0], "rows": few})
@@ -73,9 +73,7 @@ def test_the_summary_has_every_figure_and_reads_back(run, tmp_path):
     summary = summarise(run)
     found = summary.fidelity
     assert found.features == FEATURES
-    assert found.classes["akiec"].rows["synthetic"].figures["kernel_distance"] == Interval(
-        mean=0.012, low=0.010, high=0.014
-    )
+    assert found.classes["akiec"].rows["synthetic"].figures["kernel_distance"] == Interval(mean=1.2, low=1.0, high=1.4)
     assert (found.classes["akiec"].photographs, found.classes["akiec"].drawn) == (33, (16, 8))
     assert found.reconstruction["akiec"].images == 32
     summary.write(tmp_path / "summary.json")
@@ -85,7 +83,7 @@ def test_the_summary_has_every_figure_and_reads_back(run, tmp_path):
 def test_the_page_names_the_features_the_figures_and_what_they_say(run):
     page = section(run)
     assert FEATURES in page
-    assert "12.0 [10.0,\N{NO-BREAK SPACE}14.0]" in page
+    assert "1.20 [1.00,\N{NO-BREAK SPACE}1.40]" in page
     assert "synthetic images are farther from the photographs than these are from each other" in page
     assert "3 unseen photographs: too few to compare with" in " ".join(page.split())
     assert "38.1" in page
@@ -93,7 +91,7 @@ def test_the_page_names_the_features_the_figures_and_what_they_say(run):
 
 
 def test_images_within_the_range_of_real_ones_are_not_told_from_them(run):
-    write(run, "akiec", {"photographs": 33, "features": FEATURES, "drawn": [16, 8], "rows": rows(0.003)})
+    write(run, "akiec", {"photographs": 33, "features": FEATURES, "drawn": [16, 8], "rows": rows(0.3)})
     assert "synthetic images are not distinguishable from photographs by the kernel distance" in section(run)
 
 
@@ -114,19 +112,17 @@ def test_where_the_classifier_is_limited_the_photographs_are_said_to_measure_onl
 
 
 def test_few_photographs_leave_the_kernel_distance_alone(run):
-    some = {
-        name: {"images": 9, "figures": {"kernel_distance": figures(0.02)["kernel_distance"]}} for name in rows(0.02)
-    }
+    some = {name: {"images": 9, "figures": {"kernel_distance": figures(2.0)["kernel_distance"]}} for name in rows(2.0)}
     write(run, "df", {"photographs": 9, "features": FEATURES, "drawn": [0, 0], "rows": some})
     assert "9 unseen photographs: too few for all but the kernel distance" in " ".join(section(run).split())
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.0123, "12.3 [10.3, 14.3]"), (-0.0001, "−0.1 [−2.1, 1.9]"), (0.5, "500 [498, 502]")],
+    [(1.234, "1.23 [1.03, 1.43]"), (-0.001, "0.00 [−0.20, 0.20]"), (-0.3, "−0.30 [−0.50, −0.10]")],
 )
-def test_distances_are_written_times_a_thousand(value, expected):
-    assert module.distance(Interval(mean=value, low=value - 0.002, high=value + 0.002)) == expected
+def test_distances_have_two_decimals_and_a_minus_where_they_are_below_zero(value, expected):
+    assert module.distance(Interval(mean=value, low=value - 0.2, high=value + 0.2)) == expected
     assert module.distance(None) == module.share(None) == "–"
 
 
@@ -173,14 +169,14 @@ def test_a_broken_record_of_the_choice_is_refused(run, row):
 
 def test_repeats_are_pooled_by_means_and_a_figure_that_one_lacks_is_left_out(run):
     first = summarise(run).fidelity
-    write(run, "akiec", {"photographs": 20, "features": FEATURES, "drawn": [10, 8], "rows": rows(0.032)})
+    write(run, "akiec", {"photographs": 20, "features": FEATURES, "drawn": [10, 8], "rows": rows(3.2)})
     second = summarise(run).fidelity
     pooled = module.pooled_fidelity([first, second])
     found = pooled.classes["akiec"].rows["synthetic"].figures["kernel_distance"]
-    assert (found.mean, found.low, found.high) == pytest.approx((0.022, 0.020, 0.024))
+    assert (found.mean, found.low, found.high) == pytest.approx((2.2, 2.0, 2.4))
     assert (pooled.repeats, pooled.classes["akiec"].photographs) == (2, 20)
     assert pooled.reconstruction == first.reconstruction
-    few = {name: {"images": 9, "figures": {}} for name in rows(0.02)}
+    few = {name: {"images": 9, "figures": {}} for name in rows(2.0)}
     write(run, "akiec", {"photographs": 3, "features": FEATURES, "drawn": [0, 0], "rows": few})
     third = summarise(run).fidelity
     assert module.pooled_fidelity([first, third]).classes["akiec"].rows["synthetic"].figures == {}
