@@ -59,7 +59,7 @@ def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(firs
     assert {"fine-tune df", "images df", "autoencoded df", "autoencoded nv", "probe", *arms} <= steps.keys()
     assert all("kept from before" in line for line in steps.values()), lines
     assert sum(" disk: at most " in line and " free in " in line for line in lines) == 1
-    assert main([*small_study, "name=whole", "coding=mixed", "classifier.learning_rate=0.002"]) == 0
+    assert main([*small_study, "name=whole", "coding=mixed", "classifier.learning_rate=0.004"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {step for step, line in steps_of(lines).items() if "kept" not in line} == arms
 
