@@ -3,7 +3,8 @@
 Generated images come out of an autoencoder's decoder, whose trace a classifier can tell from a photograph's detail. If
 only rare classes held decoded images, the trace would be a sign of a rare class. With `coding: mixed` photographs of
 every class are therefore shown as they are or passed through the same autoencoder ("coded"), so often that the share
-of decoded images is the same in every class and in every arm: the trace tells nothing of the class.
+of decoded images is the same in every class: the trace tells nothing of the class. It is the same in every arm too, but
+for one that shows rare classes as synthetic images alone.
 """
 
 from __future__ import annotations
