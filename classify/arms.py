@@ -169,7 +169,7 @@ ARMS: dict[str, Arm] = {
             mark="hourglass",
             note="rare classes filled up with synthetic images taken at random, as many as the gate keeps",
             subject="Synthetic images taken at random",
-            questions={"oversampled": _CONTENT},
+            questions={"oversampled": "what the content of as many images as the gate keeps brings"},
             gate="random",
             rows=at_most,
         ),
@@ -180,9 +180,9 @@ ARMS: dict[str, Arm] = {
             note="rare classes filled up with the synthetic images that the gate keeps",
             subject="Synthetic images that pass the gate",
             questions={
-                "oversampled": _CONTENT,
+                "oversampled": "what the content of the images that the gate keeps brings",
                 "random": "what choosing images brings over as many taken at random",
-                "synthetic": "what choosing images brings",
+                "synthetic": "what choosing images brings; fewer may be left",
             },
             gate="kept",
             rows=at_most,
@@ -257,7 +257,9 @@ def _dose(name: str, dose: float) -> Arm:
         mark="diamond",
         note=f"{dose:g} times as many synthetic images as photographs in each rare class",
         subject=f"{dose:g} times as many synthetic images as photographs",
-        questions={"synthetic": "what another number of different synthetic images brings"},
+        questions={
+            "synthetic": "what another number of synthetic images brings, and drawing their classes more or less often"
+        },
         dose=dose,
     )
 

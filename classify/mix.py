@@ -82,7 +82,7 @@ def shares(
     within = np.array([_within(row, own, decoded) for row, own in zip(counts, made, strict=True)])
     weights = np.repeat(loss_weights(of_class)[:, None], KINDS, axis=1)
     if loss is not None:
-        weights = weights * np.array([_reweighted(row, loss) for row in within])
+        weights = weights * np.array([_reweighted(row, loss, drawn, decoded) for row in within])
     return Shares(chance=(of_class[:, None] * within).ravel(), weights=weights.ravel())
 
 
@@ -100,9 +100,17 @@ def _within(counts: Int[np.ndarray, " kinds"], made: float, decoded: float) -> F
     return np.array([1.0 - made - recoded, recoded, made])
 
 
-def _reweighted(within: Float[np.ndarray, " kinds"], loss: float) -> Float[np.ndarray, " kinds"]:
-    """Factors that give synthetic images this share of their class's loss, and leave the class's sum as it is."""
-    made = within[SYNTHETIC]
-    if not 0 < made < 1:
+def _reweighted(
+    within: Float[np.ndarray, " kinds"], loss: float, drawn: float | None, decoded: float
+) -> Float[np.ndarray, " kinds"]:
+    """Factors that give synthetic images this share of their class's loss, and leave the class's sum as it is.
+
+    Decoded images of classes without synthetic ones get the share that those of the others then have.
+    """
+    _, recoded, made = within.tolist()
+    if 0 < made < 1:
+        return np.array([(1 - loss) / (1 - made)] * 2 + [loss / made])
+    if made or drawn is None or not 0 < recoded < 1:
         return np.ones(KINDS)
-    return np.array([(1 - loss) / (1 - made)] * 2 + [loss / made])
+    share = loss + (1 - loss) * max(0.0, decoded - drawn) / (1 - drawn)
+    return np.array([(1 - share) / (1 - recoded), share / recoded, 1.0])

@@ -107,6 +107,7 @@ def predict(
         raise InputError(f"{model_folder}: was trained on {classifier.pixels}, not {pixels}; set pixels to the same")
     images = load_pixels(manifest, classifier.pixels, cache)
     if classifier.coder is not None:
+        classifier.coder.vae.to(default_device())
         images = classifier.coder(images)
     outputs = view_logits(classifier.network.to(default_device()), images, classifier.test_views, batch_size)
     return Predictions(

@@ -89,6 +89,7 @@ class ArmFigures:
     influences: Float[np.ndarray, "figures repeats seeds groups"]  # on a value; each row sums to 0
     of_classes: Float[np.ndarray, "classes groups"]  # influences on balanced accuracy through each class's recall
     by_cluster: Float[np.ndarray, "clusters figures"]  # contributions of the draws; they sum to the figures' means
+    distinct: tuple[int, ...]  # repeats whose classifiers no earlier repeat has
     is_one_draw: bool  # the same classifiers in all repeats, as of an arm without a generator's images
 
     @property
@@ -125,6 +126,7 @@ def arm_figures(repeats: Sequence[Tested], arm: str, layout: Layout) -> ArmFigur
                 )
         of_classes[there] += influences[FIRST_RECALL + there, r].mean(axis=1) / len(there) / len(repeats)
         influences[BALANCED, r] = influences[FIRST_RECALL:, r].sum(axis=0) / max(len(there), 1)
+    distinct = _distinct(repeats, arm)
     by_cluster = _by_cluster(values, influences, layout)
     factor = np.sqrt(layout.holders / np.maximum(layout.holders - 1, 1))
     influences[WEIGHTED:] *= factor[WEIGHTED:, None, None, None]
@@ -136,7 +138,8 @@ def arm_figures(repeats: Sequence[Tested], arm: str, layout: Layout) -> ArmFigur
         influences=influences,
         of_classes=of_classes * factor[FIRST_RECALL:, None],
         by_cluster=by_cluster,
-        is_one_draw=_is_one_draw(repeats, arm),
+        distinct=distinct,
+        is_one_draw=len(distinct) == 1 and repeats[0].folds is None,
     )
 
 
@@ -158,11 +161,14 @@ def _by_cluster(
     return contributions
 
 
-def _is_one_draw(repeats: Sequence[Tested], arm: str) -> bool:
-    first = repeats[0]
-    if first.folds is not None:
-        return False
-    return all(np.array_equal(each.probabilities[arm], first.probabilities[arm]) for each in repeats[1:])
+def _distinct(repeats: Sequence[Tested], arm: str) -> tuple[int, ...]:
+    """Repeats whose classifiers no earlier one has; generator seeds change those of generated images alone."""
+    found: list[int] = []
+    for r, each in enumerate(repeats):
+        own = each.probabilities[arm]
+        if not any(np.array_equal(own, repeats[earlier].probabilities[arm]) for earlier in found):
+            found.append(r)
+    return tuple(found)
 
 
 def _nanmean(values: Float[np.ndarray, "repeats figures"]) -> Float[np.ndarray, " figures"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ class ArmTask:
     seed: int
     train: Manifest  # the arm's table
     validation: Manifest
+    is_external: bool = False  # synthetic rows are another program's, which this autoencoder has not decoded
     coded: Manifest | None = None  # photographs of the table passed through the autoencoder, under mixed coding
     coding: Coding = "none"
     coder: Coder | None = None  # of the kept classifier, where all of its images were coded
@@ -62,6 +64,8 @@ def train_arm(
         raise DataError(f"the validation part has {unknown[0]!r}, which the train part of arm {task.arm!r} lacks")
     out.mkdir(parents=True, exist_ok=True)
     train = _labelled(task.train, labels, pixels, cache, task.coded)
+    if task.is_external and task.coding == "mixed":  # as photographs are, beside which coded ones stand
+        train = dataclasses.replace(train, kinds=np.where(train.kinds == CODED, CODED, PHOTOGRAPH))
     validation = _labelled(task.validation, labels, pixels, cache)
     try:
         fitted = fit(

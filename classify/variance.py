@@ -93,6 +93,9 @@ def error_of(
         return Error.of(lesions, *_sum(seeds))
     fixed, drawn = ([part for part, arm in zip(seeds, several, strict=True) if arm.is_one_draw is is_one] for is_one in
                     (True, False))  # fmt: skip
+    lone = [arm for _, arm in arms if arm.is_one_draw and arm.values.shape[1] == 1]  # of one seed: the prior alone
+    fixed += [Part(name="classifier seeds", variance=prior**2, freedom=PRIOR_FREEDOM) for _ in lone]
+    seeds += fixed[len(fixed) - len(lone) :]
     draw = _draws(arms, figure, layout, drawn)
     whole = replace(draw, variance=draw.variance + sum(part.variance for part in drawn))  # estimated as one
     return Error(parts=(lesions, *_sum(seeds), draw), freedom=_freedom([lesions, *fixed, whole]))
@@ -112,7 +115,7 @@ def _lesions(arms: Sequence[tuple[float, ArmFigures]], figure: int, layout: Layo
 
 def _of_seeds(arm: ArmFigures, figure: int, prior: float) -> Part:
     """Variance of an arm's mean by its seeds."""
-    values = np.nan_to_num(arm.values[:1, :, figure] if arm.is_one_draw else arm.values[:, :, figure])
+    values = np.nan_to_num(arm.values[list(arm.distinct)][:, :, figure])
     draws, seeds = values.shape
     freedom = draws * (seeds - 1)
     variance = float(np.square(values - values.mean(axis=1, keepdims=True)).sum() / freedom)

@@ -83,6 +83,11 @@ class StudyConfig:
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must name at least one, each once, not {list(values)}")
         self._refuse_repeats()
+        if self.coding == "all" and self.external_arms:
+            raise ValueError(
+                "coding: all is for images that have passed the base's autoencoder, and those of a folder have not; "
+                "set coding: mixed, or leave the folder out"
+            )
         if len(set(self.malignant)) != len(self.malignant):
             raise ValueError(f"malignant must name each class once, not {list(self.malignant)}")
         if self.arms[0] != "real":

@@ -18,7 +18,7 @@ def mode(summary: Summary) -> str:
         case "mixed":
             return (
                 "In this study photographs of every class were also shown passed through the same autoencoder, so that "
-                "decoded images have the same share in every class and every arm."
+                "decoded images have the same share in every class of an arm."
             )
         case "all":
             return (

@@ -88,7 +88,8 @@ def random_split(summary: Summary) -> str:
     return (
         "The same images, as many of each class in each part, but divided at random, image by image: "
         f"{leaked:.0%} of its {count(summary.random_split.images, 'test image')} have another image of their leakage "
-        "group in its train part, so it measures in part what the classifier remembers. Its distance from the honest "
+        "group in its train part, so it measures in part what the classifier remembers. It is trained on photographs "
+        "as they are. Its distance from the honest "
         f"figure{gap} is partly chance, since its test part has other images; it is in no comparison of this report."
     ).replace("%", " %")
 
@@ -110,6 +111,8 @@ def classifier(summary: Summary) -> str:
     match weights:
         case "none":
             return f"{network}, from scratch"
+        case "phantoms":
+            return f"{network}, initialised from the embedded weights, which were trained on drawings of common classes"
         case "pretrained":
             return f"{network}, initialised from timm’s pretrained weights"
         case "lite0-package":
@@ -211,7 +214,8 @@ def _of_interval(summary: Summary, first: Difference) -> str:
 def _classifiers(summary: Summary) -> int:
     """Classifiers of an arm."""
     name = summary.differences[0].first
-    return len(summary.balanced_accuracy[name].per_seed) * max(1, len(summary.repeats))
+    folds = {repeat.fold for repeat in summary.repeats}  # figures by seed are by draw and seed, over all folds
+    return len(summary.balanced_accuracy[name].per_seed) * max(1, len(folds))
 
 
 def _of_parts(first: Difference) -> str:

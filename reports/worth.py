@@ -11,7 +11,7 @@ from reports.arms import arms_of
 from reports.schema import Curve, Place, Worth
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from classify.arms import Arm
     from classify.worth import Worth as Found
@@ -46,7 +46,10 @@ def curve_of(
                 photographs=photographs_of(training[name], rare),
                 place=_place(found[name]),
                 by_class={
-                    label: _place(worth(comparison, photographs, name, FIRST_RECALL + numbers[label])) for label in rare
+                    label: _place(
+                        worth(comparison, _of_class(training, photographs, label), name, FIRST_RECALL + numbers[label])
+                    )
+                    for label in rare
                 },
             )
             for name in generated
@@ -62,6 +65,11 @@ def is_on_curve(arm: Arm) -> bool:
 def photographs_of(training: ArmTraining, rare: Sequence[str]) -> float:
     """Photographs of a rare class that the arm trains on, on average over the rare classes."""
     return sum(training.counts[label]["real"] for label in rare) / max(1, len(rare))
+
+
+def _of_class(training: Mapping[str, ArmTraining], arms: Iterable[str], label: str) -> dict[str, float]:
+    """Photographs of this class in each arm of the curve."""
+    return {name: float(training[name].counts[label]["real"]) for name in arms}
 
 
 def _place(found: Found) -> Place:

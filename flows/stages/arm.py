@@ -129,6 +129,7 @@ def task_of(plan: Plan, arm: Arm, seed: int) -> ArmTask:
         seed=seed,
         train=table,
         validation=_as_shown(plan, prepared.split.validation),
+        is_external=arm.source == "external",
         coded=autoencoded.twins(plan, left, prepared.coding),
         coding=prepared.coding,
         coder=_coder(plan) if prepared.coding == "all" else None,

@@ -63,7 +63,7 @@ def _step(prepared: Prepared, of: Step) -> Step:
         train=prepared.images.identity_of(prepared.train),
         compared={name: prepared.images.identity_of(part) for name, part in _held_out(prepared).items()},
         pixels=settings(study.pixels),
-        network=weights_identity(_network(study)[0]),
+        network=[weights_identity(_network(study)[0]), study.classifier.model],
         seed=study.study_seed,
     )
     return Step(

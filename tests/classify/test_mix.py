@@ -81,7 +81,12 @@ def test_synthetic_images_carry_the_share_of_their_class_s_loss_that_is_asked_fo
     loss = loss_of(of(ARMS["synthetic"], loss=share))
     assert loss[2, SYNTHETIC] / loss[2].sum() == pytest.approx(share)
     plain = loss_of(of(ARMS["synthetic"]))
-    assert loss[:2] == pytest.approx(plain[:2])
+    assert loss.sum(axis=1) == pytest.approx(plain.sum(axis=1))
+    decoded = (loss[:, CODED] + loss[:, SYNTHETIC]) / loss.sum(axis=1)
+    assert decoded == pytest.approx([share] * 3), "else the trace would be a sign of a class again"
+    assert loss_of(of(ARMS["synthetic"], loss=share, decoded=0.0))[:2] == pytest.approx(
+        loss_of(of(ARMS["synthetic"], decoded=0.0))[:2]
+    )
     assert plain[2, SYNTHETIC] / plain[2].sum() == pytest.approx(0.5)  # as they are drawn
 
 

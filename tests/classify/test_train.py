@@ -132,3 +132,16 @@ def test_a_class_that_cannot_be_learnt_is_refused(manifest, tmp_path):
     only = manifest.of("nv")
     with pytest.raises(DataError, match="validation part has 'df', which the train part of arm 'real' lacks"):
         train(manifest, tmp_path / "arm", train=only)
+
+
+def test_images_of_another_program_are_no_decoded_ones_under_mixed_coding(manifest, tmp_path, monkeypatch):
+    given = []
+    fit = classify.train.fit
+    monkeypatch.setattr(classify.train, "fit", lambda *data, **more: given.append(data) or fit(*data, **more))
+    table = part(manifest, 0, 16)
+    table.table.loc[14:, "source"] = "synthetic"
+    twins = Manifest(manifest.table.iloc[:3].assign(image_id=["c0", "c1", "c2"]), manifest.roots)
+    train(manifest, tmp_path / "mixed", train=table, coded=twins, coding="mixed", is_external=True)
+    train(manifest, tmp_path / "none", train=table, coding="none", is_external=True)
+    assert given[0][0].kinds.tolist() == [PHOTOGRAPH] * 16 + [CODED] * 3
+    assert given[1][0].kinds.tolist() == [PHOTOGRAPH] * 14 + [SYNTHETIC] * 2

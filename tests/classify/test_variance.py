@@ -81,3 +81,30 @@ def test_an_arm_that_is_not_drawn_anew_keeps_its_seeds_error():
     fixed = error_between(study(rng, [0.7] * 9, fixed=True))
     anew = error_between(study(rng, [0.7] * 9))
     assert fixed.parts[1].variance > 1.5 * anew.parts[1].variance
+
+
+def grid(rng, *, seeds=2):
+    """Two study seeds with two generator seeds each: the classifiers of real images are the same for both of these."""
+    truth, groups, repeats = np.arange(300) % 3, np.arange(300), []
+    for draw in ("a", "b"):
+        real = named(rng, truth, seeds, 0.7)
+        for _ in range(2):
+            arms = {"real": real, "synthetic": named(rng, truth, seeds, 0.7)}
+            probabilities = Tested.of_classes(truth, groups, arms, 3).probabilities
+            repeats.append(Tested(truth=truth, groups=groups, probabilities=probabilities, draw=draw))
+    return tuple(repeats)
+
+
+def test_classifiers_that_generator_seeds_share_are_counted_once():
+    repeats = grid(np.random.default_rng(3))
+    layout = Layout.of(repeats, 3)
+    real, synthetic = (arm_figures(repeats, arm, layout) for arm in ("real", "synthetic"))
+    assert (real.distinct, synthetic.distinct) == ((0, 2), (0, 1, 2, 3))
+    of_seeds = [error_of([(1.0, arm)], BALANCED, layout).parts[1] for arm in (real, synthetic)]
+    assert [part.freedom for part in of_seeds] == [2 * 1 + 1, 4 * 1 + 1]
+
+
+def test_an_arm_of_one_seed_and_one_draw_has_the_usual_variance_of_seeds_beside_a_drawn_one():
+    error = error_between(study(np.random.default_rng(4), [0.6, 0.7, 0.8], fixed=True, seeds=1))
+    assert list(error.shares) == ["test lesions", "classifier seeds", "draw"]
+    assert error.parts[1].variance == pytest.approx(SEED_PRIOR**2)

@@ -8,6 +8,7 @@ from classify.arms import FULL
 from data.config import load_part
 from data.doctor.__main__ import DoctorConfig
 from data.errors import ConfigError
+from data.sources.external import ExternalArm
 from flows.study import StudyConfig, load_study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -139,3 +140,8 @@ def test_generator_seeds_that_would_change_nothing_and_repeats_of_a_repeat_are_r
         repeated(generator_seeds=(1, 2), arms=("real", "oversampled"))
     with pytest.raises(ValueError, match="is_repeat is set, so give one study seed, one generator seed and one fold"):
         repeated(study_seeds=(1, 2), is_repeat=True)
+
+
+def test_images_of_a_folder_cannot_stand_where_everything_is_coded():
+    with pytest.raises(ValueError, match="coding: all is for images that have passed the base's autoencoder"):
+        StudyConfig(coding="all", arms=("real", ExternalArm(folder="drawn", name="mine")))
