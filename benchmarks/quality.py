@@ -136,6 +136,8 @@ def train_arms(
         for name, arm in arms.items():
             step = arm.step(seed)
             if time.monotonic() < deadline or step.is_finished:
+                for stage in ("autoencoded", "probe"):  # made once, whatever the setting
+                    make_stage(arm.plan, stage)
                 run_group(arm.plan, (step,), print_progress)
                 predictions[name].append(Predictions.read(step.target / "predictions.csv"))
     return {name: found for name, found in predictions.items() if found}
