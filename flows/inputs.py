@@ -23,7 +23,7 @@ STAGE_VERSIONS = {
     "external": 1,
     "autoencoded": 2,
     "probe": 1,
-    "gate": 1,
+    "gate": 2,
     "arm": 2,
     "random split": 2,
 }

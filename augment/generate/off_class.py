@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 LOST = 0.05  # share of a class's own photographs that lie below its limit, at most, or one of them
 _FOLDS = 5  # at most; a class with fewer leakage groups has as many
 _WIDTH = 64  # principal components of the features, at most
+_FEWEST = 10  # photographs of a class, for a limit
 _FEWEST_GROUPS = 2  # of each class, for two folds
 
 
@@ -61,9 +62,14 @@ class OutOfFold:
         return found
 
     def limit(self, label: str) -> float:
-        """The probability of its class below which an image counts as off it."""
+        """The probability of its class below which an image counts as off it; 0 where photographs show no limit.
+
+        That is so for few photographs, and for a class that the classifiers find no more often than by chance.
+        """
         own = np.sort(self.own(label))
-        return float(own[max(0, int(LOST * (len(own) + 1)) - 1)]) if len(own) else 0.0
+        if len(own) < _FEWEST or self.recalls()[label] <= 1 / len(self.classes):
+            return 0.0
+        return float(own[max(0, int(LOST * (len(own) + 1)) - 1)])
 
     def recalls(self) -> dict[str, float]:
         """Share of each class's photographs whose class it predicts, out of fold."""

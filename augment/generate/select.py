@@ -27,7 +27,7 @@ COPY, LOOK_ALIKE, OFF_CLASS, REPEATED = "copy of train", "like validation or tes
 FALSE_ALARMS = 0.01  # share of photographs of other lesions that pass a limit, at most; both parts make it 2 %
 _CONFIDENCE = 0.95  # that they are no more
 _LEAST_EXCESS = 1e-3  # of which a logarithm is taken
-_FEW_COPIES = 8  # of which the spread says nothing
+_FEW = 20  # photographs whose spread says little
 _CAUGHT = 0.99  # share of planted copies that lie above the limit, at least; this comes first
 _STRANGERS, _TWINS = 250, 60  # photographs and pairs that a class's limit and control are measured on, at most
 _REPEATED = 0.9  # similarity of two synthetic images of which one says all; planted copies have 0.8 to 1
@@ -93,14 +93,14 @@ class Selection:
 def copy_control(photographs: Photographs, label: str, planted: Mapping[str, Pixels], seed: int = 0) -> CopyControl:
     """The limit of a class: above the excess of photographs of other lesions, and below that of planted copies.
 
-    A class with few photographs borrows those of the others; its own still count by themselves. `planted` are changed
-    photographs of the class, by change.
+    A class with few photographs borrows those of the others; of its own none passes, and of many few. `planted` are
+    changed photographs of the class, by change.
     """
     rows, own = _strangers(photographs, label, np.random.default_rng(seed))
     pixels, groups = photographs.pixels, photographs.groups
     strangers = nearest(pixels[rows], pixels, groups, apart=(groups[rows], groups)).excess
     found = {change: nearest(copies, pixels, groups).excess for change, copies in planted.items()}
-    limit = max(_limit(strangers), _limit(strangers[:own]) if own > 1 else 0.0)
+    limit = max(_limit(strangers), _limit(strangers[:own]) if own >= _FEW else max(strangers[:own], default=0.0))
     limit = min([limit, *(_lowest(each) for each in found.values() if len(each))])
     return CopyControl(
         limit=limit, strangers=strangers, own=own, twins=_twin_excess(photographs, label, seed), planted=found
@@ -157,7 +157,7 @@ def _limit(excess: Float[np.ndarray, " n"]) -> float:
 def _lowest(excess: Float[np.ndarray, " n"]) -> float:
     """The excess that at least _CAUGHT of the copies changed in one way pass, with _CONFIDENCE, and all known ones."""
     below = float(excess.min()) - _LEAST_EXCESS
-    return below if len(excess) < _FEW_COPIES else min(below, _tolerance(excess, 1 - _CAUGHT, -1))
+    return below if len(excess) < _FEW else min(below, _tolerance(excess, 1 - _CAUGHT, -1))
 
 
 def _tolerance(excess: Float[np.ndarray, " n"], share: float, side: int) -> float:

@@ -83,6 +83,14 @@ def test_the_page_says_what_is_refused_and_which_class_is_left_short(gated):
     assert "Too few leakage groups to tell classes apart" in text
 
 
+def test_the_page_says_where_a_class_is_not_told_apart(gated):
+    run = gated()
+    record = json.loads((run / "gate/df-99/gate.json").read_text())
+    record["classifier"] |= {"least_probability": 0.0, "recalls": {"df": 0.125}}
+    (run / "gate/df-99/gate.json").write_text(json.dumps(record))
+    assert "finds 12.5 % of the class’s photographs that it was not fitted on: too few of them" in page(run)
+
+
 def test_a_run_without_a_gate_has_no_section_of_it(make_run):
     run = make_run()
     assert summarise(run).gate == {}

@@ -37,6 +37,17 @@ def test_probabilities_are_those_of_classifiers_that_have_not_seen_the_group(rng
     assert found.probabilities[own].mean() < 0.6 < found.predict(features)[own].mean()
 
 
+def test_a_class_of_few_photographs_or_one_that_is_not_found_has_no_limit(clusters, rng):
+    features, labels, groups = clusters
+    few = np.r_[0:8, 16:166]
+    assert OutOfFold.fit(features[few], labels[few], groups[few]).limit("df") == 0
+    features = features.copy()
+    features[labels == "df"] = rng.permutation(features[labels != "df"])[:16]  # as the others look
+    found = OutOfFold.fit(features, labels, groups)
+    assert found.recalls()["df"] <= 1 / 3
+    assert (found.limit("df"), found.limit("mel") > 0) == (0, True)
+
+
 def test_every_row_sums_to_one_and_recalls_are_of_each_class(clusters):
     found = OutOfFold.fit(*clusters)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
