@@ -2,8 +2,9 @@
 
     python -m classify.pretrain [--out classify/start]
 
-It needs no hub and holds nothing of any patient or licence. It has seen neither a rare class nor a phantom of any
-study: its phantoms have seeds of their own. Weights are kept in 16 bits, without the last layer.
+It needs no hub and holds nothing of any patient or licence. It has seen no rare class, and no phantom of a study:
+its phantoms have a seed from 1,000,000 on, which a study should not take. Weights are kept in 16 bits, without the last
+layer.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class StartConfig:
     """How the start is trained. The defaults take about 20 minutes on two cores."""
 
     images: Annotated[int, Field(ge=80)] = 24_000  # phantoms, as many of each class
-    seed: Annotated[int, Field(ge=STUDY_SEEDS)] = 8_000_000  # of the phantoms; no study has such a seed
+    seed: Annotated[int, Field(ge=STUDY_SEEDS)] = (
+        8_000_000  # of the phantoms; a study should have none from 1,000,000 on
+    )
     pixels: PixelConfig = PixelConfig()
     classifier: ClassifierConfig = ClassifierConfig(
         steps=4000,

@@ -121,7 +121,8 @@ def _initial(s: Summary) -> str:
 def _training(s: Summary) -> str:
     settings = {name: value for name, value in s.config["classifier"].items() if value is not None}
     listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-    return f"The same for every arm: {listed}. Added images: model-card.md, datasheet.md."
+    same = f"The same for every arm, but for what an arm is there to change: {listed}."
+    return f"{same} Added images: model-card.md, datasheet.md."
 
 
 def _selection(s: Summary) -> str:

@@ -31,15 +31,12 @@ def points(value: float | None) -> str:
     """A difference in percentage points with its sign, e.g. +2.2."""
     if value is None:
         return UNDEFINED
-    text = f"{abs(100 * value):.1f}"
-    sign = "" if text == "0.0" else "+" if value > 0 else MINUS
-    return sign + text
+    return _signed(f"{abs(100 * value):.1f}", value)
 
 
 def whole_points(value: float) -> str:
     """A tick in points, with no more decimals than it needs, e.g. +5."""
-    text = f"{abs(100 * value):g}"
-    return text if text == "0" else ("+" if value > 0 else MINUS) + text
+    return _signed(f"{abs(100 * value):g}", value)
 
 
 def point_interval(difference: Interval) -> str:
@@ -53,8 +50,7 @@ def change(value: float | None) -> str:
     """A difference between two figures that are no shares, with its sign, e.g. +0.012."""
     if value is None:
         return UNDEFINED
-    text = f"{abs(value):.3f}"
-    return text if text == "0.000" else ("+" if value > 0 else MINUS) + text
+    return _signed(f"{abs(value):.3f}", value)
 
 
 def change_interval(difference: Interval) -> str:
@@ -75,8 +71,7 @@ def per_hundred(value: float | None) -> str:
     """A difference of shares as whole ones of a hundred with its sign, e.g. +8."""
     if value is None:
         return UNDEFINED
-    text = f"{abs(100 * value):.0f}"
-    return text if text == "0" else ("+" if value > 0 else MINUS) + text
+    return _signed(f"{abs(100 * value):.0f}", value)
 
 
 def hundred_interval(difference: Interval) -> str:
@@ -130,3 +125,8 @@ def listing(names: tuple[str, ...]) -> str:
 def unbroken(text: str) -> str:
     """The text with every interval, and every number and its unit, kept on one line."""
     return re.sub(r" (?=[^\[]*\])|(?<=\d) (?=points|%|→)|(?<=→) |(?<=\]) (?=\()", "\N{NO-BREAK SPACE}", text)
+
+
+def _signed(text: str, value: float) -> str:
+    """The digits of a value's size with its sign; none where they are all zero."""
+    return text if not float(text) else ("+" if value > 0 else MINUS) + text

@@ -152,7 +152,7 @@ class ArmTraining:
 
     counts: dict[str, dict[str, int]]  # label -> source -> images
     steps: int
-    best_steps: dict[str, int]  # seed -> the step chosen on the validation part
+    best_steps: dict[str, int]  # seed -> the step whose network is kept
     seconds: float  # over all seeds
     temperatures: dict[str, float] = field(default_factory=dict)  # by seed; none where none was fitted
 
