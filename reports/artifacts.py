@@ -39,6 +39,7 @@ def arm_training(run: RunFolder, arm: str, seeds: tuple[str, ...]) -> ArmTrainin
         temperatures={seed: record.temperature for seed, record in zip(seeds, records, strict=True)}
         if run.record["config"]["classifier"].get("calibrate")
         else {},
+        validation={seed: record.validation_balanced_accuracy for seed, record in zip(seeds, records, strict=True)},
     )
 
 

@@ -10,7 +10,7 @@ from reports.text import arms, class_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.schema import Difference, Found, Place, Summary
+    from reports.schema import Difference, Found, Place, Summary, Worth
 
 _MOST_CLASSES = 3  # that the first sentence on classes names
 _ONE_CLASS = 0.95  # share of an arm's predictions in one class from which it is said to name that class alone
@@ -35,6 +35,28 @@ def photographs_in_words(place: Place, numbers: Sequence[float]) -> str:
     low = f"{place.low:.0f}" if place.low is not None else most if place.low_is_above else fewest
     high = f"{place.high:.0f}" if place.high is not None else fewest if place.high_is_below else most
     return f"{value} photographs" if low == high else f"{value} photographs [{low}, {high}]"
+
+
+def worth_of_class(summary: Summary, of: Worth, label: str) -> str:
+    """The same for one class's recall, on the curve of the class's own photographs; a dash where it has no curve."""
+    if label not in of.by_class:
+        return "–"
+    names = summary.curve.photographs if summary.curve else {}
+    numbers = sorted({float(summary.training[name].counts[label]["real"]) for name in names})
+    return photographs_in_words(of.by_class[label], numbers)
+
+
+def doses(summary: Summary) -> str:
+    """Which dose the validation part chooses, and the scores that it does so by."""
+    found = summary.doses
+    if not found:
+        return ""
+    scores = listing(tuple(f"{arm} {share(score)}" for arm, score in found.validation.items()))
+    none = "no synthetic images" if found.chosen == "real" else found.chosen
+    return (
+        f"Dose by the validation part: {none}, the smallest whose balanced accuracy there is within one standard error "
+        f"of the best ({scores}). Its figure on the test part stands below."
+    )
 
 
 def own_photographs(summary: Summary) -> str:

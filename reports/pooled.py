@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from classify.tested import Tested
+from reports.doses import doses_of
 from reports.evaluation import Evaluation
 from reports.fidelity import pooled_fidelity
 from reports.gate import pooled_gate
@@ -50,6 +51,7 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
         study_seeds=tuple(dict.fromkeys(one.seeds[0] for one in repeats)),
         generator_seeds=tuple(dict.fromkeys(one.seeds[1] for one in repeats)),
         training=training,
+        doses=doses_of(training, first.external),
         curve=curve_of(whole, training, first.rare, first.external),
         finetunes={},
         gallery={
@@ -130,6 +132,7 @@ def _mean_training(repeats: Mapping[str, ArmTraining]) -> ArmTraining:
         best_steps=steps,
         seconds=sum(one.seconds for one in found),
         temperatures={f"{title}, seed {s}": t for title, one in repeats.items() for s, t in one.temperatures.items()},
+        validation={f"{title}, seed {s}": v for title, one in repeats.items() for s, v in one.validation.items()},
     )
 
 

@@ -103,7 +103,7 @@ class Worth:
     arm: str
     photographs: float  # that a rare class really has in the arm, on average over the rare classes
     place: Place  # of its balanced accuracy
-    by_class: dict[str, Place]  # rare label -> of its recall
+    by_class: dict[str, Place]  # rare label -> of its recall; without classes that have all photographs in every arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +113,14 @@ class Curve:
     photographs: dict[str, float]  # arm -> of a rare class, on average, in rising order
     risen: dict[str, float]  # arm -> balanced accuracy of the curve that rises
     worths: tuple[Worth, ...]  # of the arms with generated images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doses:
+    """Numbers of synthetic images that were tried, and which of them the validation part chooses."""
+
+    validation: dict[str, float]  # arm -> balanced accuracy of the validation part, in rising dose, from none
+    chosen: str  # arm: the smallest dose within one standard error of the best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +163,7 @@ class ArmTraining:
     best_steps: dict[str, int]  # seed -> the step whose network is kept
     seconds: float  # over all seeds
     temperatures: dict[str, float] = field(default_factory=dict)  # by seed; none where none was fitted
+    validation: dict[str, float] = field(default_factory=dict)  # by seed: balanced accuracy of the validation part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,6 +426,7 @@ class Summary(Results):
     probe: dict[str, ProbeScore] = field(default_factory=dict)  # arm ->; empty where the study had no probe
     gate: dict[str, GateClass] = field(default_factory=dict)  # label ->; empty where no arm asks for the gate
     repeats: tuple[Repeat, ...] = ()  # pooled; none for one run
+    doses: Doses | None = None  # None where fewer than two were tried
     curve: Curve | None = None  # None where fewer than two arms differ in their photographs alone
     fidelity: Fidelity | None = None  # None: not asked for, or no arm's images come from a base
 

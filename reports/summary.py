@@ -11,6 +11,7 @@ from data.errors import InputError
 from reports.arms import arms_of, comparisons
 from reports.artifacts import arm_training, external_images, finetune, random_split_score
 from reports.discrimination import discrimination_of
+from reports.doses import doses_of
 from reports.evaluation import Evaluation
 from reports.fidelity import fidelity
 from reports.gate import gate_classes
@@ -53,6 +54,7 @@ def _summarise(run: RunFolder) -> Summary:
         generator_seeds=(record["seeds"].get("generator_seed", record["seeds"]["study_seed"]),),
         **vars(results_of(evaluation, run.names("external"), record["config"].get("malignant", ()))),
         training=training,
+        doses=doses_of(training, run.names("external")),
         curve=curve_of(evaluation, training, rare, run.names("external")),
         finetunes={label: finetune(run, label) for label in run.names("finetune")},
         gallery={label: thumbnails(run, label) for label in evaluation.classes},

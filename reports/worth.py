@@ -31,10 +31,11 @@ def curve_of(
     arms = arms_of(evaluation.arms, external)
     photographs = {name: photographs_of(training[name], rare) for name, arm in arms.items() if is_on_curve(arm)}
     generated = [name for name, arm in arms.items() if arm.is_generated]
-    if len(set(photographs.values())) < _LEAST or not generated or evaluation.without_images:
+    if not _makes_curve(photographs) or not generated or evaluation.without_images:
         return None
     comparison, numbers = evaluation.comparison, {label: k for k, label in enumerate(evaluation.classes)}
     found = {name: worth(comparison, photographs, name, BALANCED) for name in generated}
+    of_class = {label: own for label in rare if _makes_curve(own := _of_class(training, photographs, label))}
     ordered = dict(sorted(photographs.items(), key=lambda each: each[1]))
     risen = dict(found[generated[0]].curve)
     return Curve(
@@ -46,10 +47,8 @@ def curve_of(
                 photographs=photographs_of(training[name], rare),
                 place=_place(found[name]),
                 by_class={
-                    label: _place(
-                        worth(comparison, _of_class(training, photographs, label), name, FIRST_RECALL + numbers[label])
-                    )
-                    for label in rare
+                    label: _place(worth(comparison, own, name, FIRST_RECALL + numbers[label]))
+                    for label, own in of_class.items()
                 },
             )
             for name in generated
@@ -65,6 +64,10 @@ def is_on_curve(arm: Arm) -> bool:
 def photographs_of(training: ArmTraining, rare: Sequence[str]) -> float:
     """Photographs of a rare class that the arm trains on, on average over the rare classes."""
     return sum(training.counts[label]["real"] for label in rare) / max(1, len(rare))
+
+
+def _makes_curve(photographs: Mapping[str, float]) -> bool:
+    return len(set(photographs.values())) >= _LEAST
 
 
 def _of_class(training: Mapping[str, ArmTraining], arms: Iterable[str], label: str) -> dict[str, float]:

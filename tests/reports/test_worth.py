@@ -51,3 +51,11 @@ def test_the_figure_has_every_arm_of_the_curve_and_the_place_of_the_others(evalu
     assert [f">{n}</text>" in figure for n in (16, 32, 64)] == [True] * 3
     assert 'class="placed"' in figure
     assert f">{curve.worths[0].place.value:.0f}</text>" in figure
+
+
+def test_a_class_with_the_same_photographs_in_every_arm_has_no_curve_of_its_own(evaluation):
+    counts = {arm: training(n) for arm, n in PHOTOGRAPHS.items()}
+    for each in counts.values():
+        each.counts[RARE[0]]["real"] = 14
+    curve = curve_of(evaluation, counts, RARE, ())
+    assert set(curve.worths[0].by_class) == set(RARE[1:])
