@@ -19,6 +19,7 @@ from augment.prompts import PromptConfig
 from classify.arms import ARMS, FULL, Arm, arm_of, external_arm
 from classify.config import ClassifierConfig
 from classify.mix import Coding
+from classify.oracle import STUDY_SEEDS
 from data import config as configs
 from data.config import STRICT, Seed
 from data.pixels import PixelConfig
@@ -97,6 +98,11 @@ class StudyConfig:
         taken = sorted({arm.name for arm in self.external_arms} & {*ARMS, "random-split"})
         if taken:
             raise ValueError(f"arms: a folder cannot be called {taken[0]!r}, which is another arm; give it a name")
+        if self.data.source == "phantom" and self.data.phantom.seed >= STUDY_SEEDS:
+            raise ValueError(
+                f"data.phantom.seed is {self.data.phantom.seed}; from {STUDY_SEEDS} on, phantoms are those that the "
+                "embedded classifiers were trained on; take a smaller seed"
+            )
         own = self.base.own
         if own is not None and own.init_from == "scratch" and own.model.image_size != self.pixels.size:
             raise ValueError(

@@ -130,8 +130,8 @@ def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = r
         on_fault(Fault("", missing, f"labels: {', '.join(manifest.labels)}"))
     official = PART in manifest.table
     if official and config.n_splits:
-        both = f"split.n_splits is {config.n_splits}, but `data.test` is the test part"
-        on_fault(Fault("", (both,), "take one of the two out of the config"))
+        both = f"split.n_splits is {config.n_splits}, but the test part is given"
+        on_fault(Fault("", (both,), "leave it out, or data.test (of phantoms: data.phantom.test_lesions)"))
     divided, parts = (_unrelated_to_test(manifest), PARTS[:2]) if official else (manifest, PARTS)
     folds = 0 if official else config.n_splits or 0
     groups = divided.table.groupby("label")["group_id"].nunique().reindex(manifest.labels, fill_value=0)

@@ -51,6 +51,7 @@ def test_every_config_of_the_repository_loads(path):
         ("study_seeds=[1, 1]", "study_seeds must name at least one, each once"),
         ("generator_seeds=[1, 1]", "generator_seeds must name each once"),
         ("split.fold=1", "there is no fold 1: `n_splits` is not set"),
+        ("data.phantom.seed=1000000", "from 1000000 on, phantoms are those that the embedded classifiers were trained"),
         ("study_seed=1", "study_seed: unknown key; it is called study_seeds now"),
         ("photographs=false", "photographs: unknown key; it is called embed_real_images now"),
         ("runs=x", "runs: unknown key; it is called output_dir now"),

@@ -293,7 +293,7 @@ def test_an_official_test_set_and_folds_exclude_each_other():
     official = drawn({"nv": 9, "df": 9})
     official = Manifest(official.table.assign(part=["test" if n % 6 < 2 else "" for n in range(36)]), official.roots)
     assert make_split(official, SplitConfig(rare=("df",)), 0).test.table["part"].eq("test").all()
-    with pytest.raises(DataError, match=r"split.n_splits is 3, but `data.test` is the test part; take one of the two"):
+    with pytest.raises(DataError, match=r"split.n_splits is 3, but the test part is given; leave it out, or data.test"):
         make_split(official, SplitConfig(rare=("df",), n_splits=3), 0)
 
 
