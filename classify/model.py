@@ -33,8 +33,9 @@ from data.store import read_json, write_json
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CROP_MODES: dict[str, Literal["center", "border", "squash"]] = {"crop": "center", "pad": "border", "squash": "squash"}
 _IMAGENET_ALONE = re.compile(r"([a-z]+\d*_)?in1k")  # timm's tags: a recipe, then the data sets
-_MOST_AT_ONCE = 128  # images in one batch of evaluation
-_PIXELS_AT_ONCE = 2**22  # of it; EfficientNet-B0 takes 1 GB for so many by count, in float32: not measured
+# Images in one batch of evaluation, and pixels of all of them together.
+_AT_ONCE = (128, 2**22)  # EfficientNet-B0 takes 1 GB for so many pixels by count, in float32: not measured
+_AT_ONCE_CPU = (32, 2**20)  # larger batches leave a core's cache: 128 of 64 pixels take 1.1 to 1.8 times as long each
 _WRAPPERS = ("state_dict", "model_ema", "model")  # under which torch files keep the weights
 
 
@@ -193,7 +194,7 @@ def in_batches(
 
     A batch that does not fit the device's memory is halved; None starts with few large images or many small ones.
     """
-    was_training, start = network.training, batch_size or _at_once(*pixels.shape[1:3])
+    was_training, start = network.training, batch_size or _at_once(network, *pixels.shape[1:3])
     network.eval()
     try:
         with torch.inference_mode():
@@ -205,8 +206,9 @@ def in_batches(
     return torch.cat(parts)
 
 
-def _at_once(height: int, width: int) -> int:
-    return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
+def _at_once(network: nn.Module, height: int, width: int) -> int:
+    images, pixels = _AT_ONCE_CPU if next(network.parameters()).device.type == "cpu" else _AT_ONCE
+    return max(1, min(images, pixels // (height * width)))
 
 
 def _create(architecture: str, n_classes: int, drop_rate: float, **how: Any) -> nn.Module:  # noqa: ANN401 - timm's
