@@ -9,12 +9,10 @@ dropout) follow from the seed and the block's first step, so a run that resumes 
 import copy
 import logging
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +31,7 @@ from classify.model import build, logits
 from classify.sampling import draws, learning_rate_share
 from data.errors import TrainingError
 from data.progress import Progress
+from data.training_state import load_state, save_state
 
 CHECKPOINT = "checkpoint.pt"
 PHASES = 1_000_003  # by which the seeds of a training's phases differ
@@ -96,9 +95,7 @@ def fit(
         batches = augmented_batches(
             train.pixels, run.network, config.augment_device, config.augmentation, compiled=run.compiled
         )
-        best, history = _Best(), list[Validation]()
-        if working is not None and (working / CHECKPOINT).exists():
-            best, history = run.resume(working / CHECKPOINT)
+        best, history = (_Best(), []) if working is None else run.resume(working / CHECKPOINT)
         schedule = schedule_of(train, n_classes, config, coding, seed)
         while run.step < config.steps:
             block = range(run.step, min(config.steps, run.step + config.validate_every))
@@ -193,7 +190,7 @@ class Run:
         return balanced_accuracy(validation.classes, outputs.argmax(dim=1).numpy(), n_classes)
 
     def keep(self, path: Path, best: _Best, history: list[Validation]) -> None:
-        """Write the checkpoint atomically."""
+        """Write the checkpoint."""
         state = {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -202,16 +199,13 @@ class Run:
             "best": vars(best),
             "history": [asdict(row) for row in history],
         }
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        save_state(path, state)
 
     def resume(self, path: Path) -> tuple[_Best, list[Validation]]:
-        """Load a checkpoint; returns the best state so far and the history."""
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        """Load a checkpoint, if a whole one is there; returns the best state so far and the history."""
+        state = load_state(path, self.device)
+        if state is None:
+            return _Best(), []
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])

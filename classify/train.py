@@ -25,6 +25,7 @@ from data.manifest import Manifest
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.store import write_text
+from data.training_state import forget_state
 
 _MIB = 2**20
 
@@ -106,7 +107,7 @@ def train_arm(
         config=to_dict(config),
         temperature=temperature,
     ).write(out)
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    forget_state(out / CHECKPOINT)
 
 
 def arm_bytes(weights: int) -> int:

@@ -7,7 +7,9 @@ kept in a cache that grows: an image is decoded once, whichever manifests and ar
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,7 +28,10 @@ from data.manifest import Manifest
 from data.progress import Progress
 
 _FLUSH = 256  # images decoded between two records of the cache
-_KEY = 64 + 1  # bytes of one line of its index: a SHA-256 in hex and a newline
+_INDEX = "index-2.txt"  # a line an image: the SHA-256 of its file's version, and the CRC-32 of its pixels, in hex
+_LINE = 64 + 1 + 8 + 1  # bytes of one line
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -55,8 +60,8 @@ def load_pixels(
 ) -> UInt8[np.ndarray, "n size size 3"]:
     """Read the manifest's images, in row order; a private copy, so writing to it changes no file.
 
-    With a cache, images that were decoded into it before are not decoded again, unless the file has changed. A crash
-    loses at most the last few hundred.
+    With a cache, images that were decoded into it before are not decoded again, unless the file has changed, or the
+    cache has been damaged. A crash loses at most the last few hundred.
     """
     paths = manifest.paths()
     if cache is None:
@@ -80,7 +85,7 @@ def cache_folder(cache: Path, config: PixelConfig) -> Path:
 
 def cache_bytes(n: int, config: PixelConfig) -> int:
     """Bytes that n decoded images take in the cache."""
-    return n * (_image_bytes(config) + _KEY)
+    return n * (_image_bytes(config) + _LINE)
 
 
 def _fit(image: Image.Image, config: PixelConfig) -> Image.Image:
@@ -102,42 +107,70 @@ def _fit(image: Image.Image, config: PixelConfig) -> Image.Image:
 
 
 def _cache_rows(folder: Path, paths: list[Path], config: PixelConfig, progress: Progress | None) -> list[int]:
-    """The cache's row of each path, after decoding the images that it lacks."""
+    """The cache's row of each path, after decoding the images that it lacks, or whose pixels are damaged in it."""
     known = _recover(folder, config)
     keys = [hashlib.sha256(version_of(path).encode()).hexdigest() for path in paths]
-    missing = {key: path for key, path in zip(keys, paths, strict=True) if key not in known}
-    total = len(set(keys))
-    done = total - len(missing)
-    with (folder / "pixels.bin").open("ab") as pixels, (folder / "index.txt").open("a", encoding="ascii") as index:
+    sound = _sound(folder, {key: known[key] for key in keys if key in known}, config)
+    missing = {key: path for key, path in zip(keys, paths, strict=True) if key not in sound}
+    total, written = len(set(keys)), len(sound)
+    rows, next_row = {key: row for key, (row, _) in sound.items()}, _n_rows(folder, config)
+    with (folder / "pixels.bin").open("ab") as pixels, (folder / _INDEX).open("a", encoding="ascii") as index:
         for batch in _batches(list(missing.items())):
-            pixels.write(b"".join(read_image(path, config).tobytes() for _, path in batch))
+            decoded = [read_image(path, config).tobytes() for _, path in batch]
+            pixels.write(b"".join(decoded))
             _to_disk(pixels.fileno(), pixels.flush)
-            index.write("".join(f"{key}\n" for key, _ in batch))
+            index.write("".join(f"{key} {_checksum(each)}\n" for (key, _), each in zip(batch, decoded, strict=True)))
             _to_disk(index.fileno(), index.flush)
-            for key, _ in batch:
-                known[key] = len(known)
-            done += len(batch)
+            rows |= {key: row for row, (key, _) in enumerate(batch, next_row)}
+            next_row, written = next_row + len(batch), written + len(batch)
             if progress is not None:
-                progress(done, total)
-    return [known[key] for key in keys]
+                progress(written, total)
+    return [rows[key] for key in keys]
 
 
-def _recover(folder: Path, config: PixelConfig) -> dict[str, int]:
-    """Read the cache's index, after cutting off what a crash left half written."""
-    pixels, index = folder / "pixels.bin", folder / "index.txt"
+def _recover(folder: Path, config: PixelConfig) -> dict[str, tuple[int, str]]:
+    """Row and checksum by key, from the cache's index, after cutting off what a crash left half written."""
+    pixels, index = folder / "pixels.bin", folder / _INDEX
+    (folder / "index.txt").unlink(missing_ok=True)  # an earlier version's, without checksums: its pixels go below
     pixels.touch()
     index.touch()
-    whole = min(pixels.stat().st_size // _image_bytes(config), index.stat().st_size // _KEY)
+    whole = min(pixels.stat().st_size // _image_bytes(config), index.stat().st_size // _LINE)
     os.truncate(pixels, whole * _image_bytes(config))
-    os.truncate(index, whole * _KEY)
-    return {key: row for row, key in enumerate(index.read_text(encoding="ascii").split())}
+    os.truncate(index, whole * _LINE)
+    lines = index.read_text(encoding="ascii", errors="replace").splitlines()
+    return {line[:64]: (row, line[65:]) for row, line in enumerate(lines)}
+
+
+def _sound(folder: Path, known: dict[str, tuple[int, str]], config: PixelConfig) -> dict[str, tuple[int, str]]:
+    """Those of these rows whose pixels are as they were written."""
+    if not known:
+        return {}
+    pixels = _mapped(folder / "pixels.bin", _n_rows(folder, config), config.size)
+    sound = {key: (row, crc) for key, (row, crc) in known.items() if _checksum(pixels[row]) == crc}
+    if len(sound) < len(known):
+        _log.warning("%s: pixels of %d images are damaged; they are decoded anew", folder, len(known) - len(sound))
+    return sound
+
+
+def _checksum(pixels: bytes | UInt8[np.ndarray, "size size 3"]) -> str:
+    """CRC-32 in hex: against damage, not against malice."""
+    return f"{zlib.crc32(pixels):08x}"
+
+
+def _n_rows(folder: Path, config: PixelConfig) -> int:
+    return (folder / "pixels.bin").stat().st_size // _image_bytes(config)
+
+
+def _mapped(file: Path, rows: int, size: int) -> UInt8[np.ndarray, "rows size size 3"]:
+    """A copy-on-write map of the cache's first rows; others may append."""
+    return np.memmap(file, np.uint8, mode="c", shape=(rows, size, size, 3))
 
 
 def _gather(file: Path, rows: list[int], size: int) -> UInt8[np.ndarray, "n size size 3"]:
     """Rows of the cache; if they are consecutive, a copy-on-write map of the file itself."""
     if not rows:
         return np.empty((0, size, size, 3), np.uint8)
-    pixels = np.memmap(file, np.uint8, mode="c", shape=(max(rows) + 1, size, size, 3))  # others may append
+    pixels = _mapped(file, max(rows) + 1, size)
     first, n = rows[0], len(rows)
     if rows == list(range(first, first + n)):
         return pixels[first : first + n]

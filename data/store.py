@@ -10,17 +10,19 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 
+from data.durable import remove_unfinished, replacing, sync, sync_all
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 RECORD = "artifact.json"
+_INPUTS = ".inputs"  # in a working folder: the digest of what it is made from
 
 
 def digest(*parts: object) -> str:
@@ -43,8 +45,15 @@ def file_sha256(path: Path) -> str:
 def finished(folder: Path, inputs: Mapping[str, Any]) -> bool:
     """Whether the folder holds the finished artifact of these inputs.
 
-    A file with its recorded size and mtime is trusted; one with another mtime is read and its SHA-256 compared.
+    A file with its recorded size and mtime is trusted; one with another mtime is read and its SHA-256 compared. A
+    working folder that is complete, and that a kill kept from its name, is moved into place.
     """
+    if not folder.exists() and _is_finished(partial_of(folder), inputs):
+        _move_complete(folder, inputs)
+    return _is_finished(folder, inputs)
+
+
+def _is_finished(folder: Path, inputs: Mapping[str, Any]) -> bool:
     try:
         record = read_json(folder / RECORD)
         return record["digest"] == digest(inputs) and all(
@@ -52,6 +61,14 @@ def finished(folder: Path, inputs: Mapping[str, Any]) -> bool:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _move_complete(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Finish the work of a process that was killed before its last step; one that is alive does that itself."""
+    with contextlib.suppress(filelock.Timeout), _lock(folder).acquire(timeout=0):
+        partial = partial_of(folder)
+        if not folder.exists() and _is_finished(partial, inputs):
+            _put_in_place(partial, folder)
 
 
 @contextlib.contextmanager
@@ -63,15 +80,28 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
     """
     partial = partial_of(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+    with _lock(folder):
         _claim(partial, digest(inputs))
         yield partial
-        (partial / ".inputs").unlink()
+        remove_unfinished(partial)
+        sync_all(partial)
         files = {p.relative_to(partial).as_posix(): _entry(p) for p in sorted(partial.rglob("*")) if p.is_file()}
+        del files[_INPUTS]
         write_json(partial / RECORD, {"digest": digest(inputs), "inputs": dict(inputs), "files": files})
         if folder.exists():
             shutil.rmtree(folder)
-        partial.replace(folder)
+        _put_in_place(partial, folder)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Give a complete working folder its name."""
+    (partial / _INPUTS).unlink(missing_ok=True)
+    partial.replace(folder)
+    sync(folder.parent)
+
+
+def _lock(folder: Path) -> filelock.FileLock:
+    return filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
 
 
 def partial_of(folder: Path) -> Path:
@@ -81,21 +111,8 @@ def partial_of(folder: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_of(path, os.getpid())
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def temporary_of(path: Path, process: int | str) -> Path:
-    """The name under which a process writes a file until it is complete; "*": a pattern for those of all processes."""
-    return path.with_name(f".{path.name}.{process}.tmp")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -109,7 +126,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def _claim(partial: Path, key: str) -> None:
-    mark = partial / ".inputs"
+    mark = partial / _INPUTS
     if partial.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == key):
         shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)

@@ -11,10 +11,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from augment.generate.mark import metadata, stamped
+from data.durable import temporary_of
 from data.errors import InputError
 from data.manifest import Manifest
 from data.pixels import PixelConfig, read_image
-from data.store import temporary_of
 from flows.plan import Plan
 from flows.stages import external, gate, images
 from flows.study import REPEATS

@@ -25,6 +25,7 @@ from augment.device import cast, default_device
 from augment.prompts import Attributes, PromptConfig, attributes_of, class_prompt, prompt_for
 from augment.training.checkpoint import Checkpoint
 from data.store import read_json, write_json
+from data.training_state import load_state, save_state
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -171,17 +172,14 @@ def _latents(
     pipe: StableDiffusionPipeline, pixels: UInt8[np.ndarray, "n size size 3"], path: Path, progress: Progress
 ) -> tuple[Float[Tensor, "twice_n channels h w"], Float[Tensor, "twice_n channels h w"]]:
     """Posterior mean and standard deviation of each image, then of each mirror image; kept in a file."""
-    if path.is_file():
-        mean, std = torch.load(path, weights_only=True)
-        return mean, std
+    kept = load_state(path)
+    if kept is not None:
+        return kept["mean"], kept["std"]
     parts = []
     for start in range(0, len(pixels), 64):
         batch = pixels[start : start + 64]
         parts += [moments(pipe.vae, batch), moments(pipe.vae, batch[:, :, ::-1])]
         progress(start + len(batch), len(pixels))
     mean, std = (torch.cat([part[i] for part in parts[::2]] + [part[i] for part in parts[1::2]]) for i in (0, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save((mean, std), temporary)
-    temporary.replace(path)
+    save_state(path, {"mean": mean, "std": std})
     return mean, std

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from augment.diffusion.sample import SamplerConfig, sample_latents
 from augment.generate.mark import metadata, stamped
+from data.durable import replacing
 from data.oom import with_oom_backoff
 from data.store import derive_seed
 
@@ -49,8 +50,8 @@ def write_strip(images: UInt8[np.ndarray, "n H W 3"], path: Path) -> None:
     buffer = io.BytesIO()
     strip = np.concatenate([stamped(np.asarray(i)) for i in small], axis=1)
     Image.fromarray(strip).save(buffer, "JPEG", quality=92, **metadata("JPEG"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(buffer.getvalue())
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def preview_bytes(config: SamplerConfig, size: int) -> int:

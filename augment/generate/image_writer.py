@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from augment.generate.mark import SYNTHETIC, Origin, metadata
+from data.durable import replacing
 
 _THREADS = 4  # compressing releases the lock
 
@@ -46,13 +47,12 @@ class ImageWriter(contextlib.AbstractContextManager["ImageWriter"]):
                     pending.result()
 
     def _write(self, path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Write under another name and rename, so that no file of this name is ever incomplete."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        if self._format == "jpg":
-            quality = self._jpeg_quality
-            Image.fromarray(image).save(
-                temporary, "JPEG", quality=quality, subsampling=0, **metadata("JPEG", self._origin)
-            )
-        else:
-            Image.fromarray(image).save(temporary, "PNG", **metadata("PNG", self._origin))
-        temporary.replace(path)
+        """Write an image; no file of this name is ever incomplete."""
+        with replacing(path, on_disk=False) as temporary:
+            if self._format == "jpg":
+                quality = self._jpeg_quality
+                Image.fromarray(image).save(
+                    temporary, "JPEG", quality=quality, subsampling=0, **metadata("JPEG", self._origin)
+                )
+            else:
+                Image.fromarray(image).save(temporary, "PNG", **metadata("PNG", self._origin))

@@ -29,6 +29,7 @@ from augment.generate.record import GeneratedImages
 from augment.methods.record import AdapterRecord
 from augment.prompts import Attributes
 from data.errors import DataError
+from data.files.images import is_whole
 from data.manifest import COLUMNS, Manifest, read_table
 from data.progress import Progress
 from data.splits.provenance import Provenance
@@ -69,7 +70,7 @@ def generate(
     images = plan_images(record, request.count, request.attributes, config.format)
     for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - {i.name for i in images}:
         (out / surplus).unlink()
-    missing = [image for image in images if not (out / image.name).is_file()]
+    missing = [image for image in images if not is_whole(out / image.name)]
     if missing:
         pipe = pipeline.load_adapter(request.adapter, config, len(missing))
         require_size(pipe, request.size)

@@ -1,4 +1,4 @@
-"""A training's checkpoint: written to a temporary file, then moved, and read with `weights_only`."""
+"""A training's checkpoint: the states of modules, optimizers and schedulers after a step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import torch
+from data.training_state import load_state, save_state
 
 
 @runtime_checkable
@@ -28,17 +28,14 @@ class Checkpoint:
     path: Path
 
     def restore(self, parts: Mapping[str, Stateful]) -> int:
-        """Load the saved states into `parts` and return the number of steps done; 0 if nothing was saved."""
-        if not self.path.is_file():
+        """Load the saved states into `parts` and return the number of steps done; 0 if nothing whole was saved."""
+        state = load_state(self.path)
+        if state is None:
             return 0
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return int(state["step"])
 
     def save(self, step: int, parts: Mapping[str, Stateful]) -> None:
         """Save the states after this many steps."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
-        temporary.replace(self.path)
+        save_state(self.path, {"step": step, **{name: part.state_dict() for name, part in parts.items()}})

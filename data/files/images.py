@@ -42,6 +42,16 @@ def read_header(path: Path) -> tuple[tuple[int, int], str]:
         return image.size[::-1] if swapped else image.size, image.mode
 
 
+def is_whole(path: Path) -> bool:
+    """Whether the image can be read to its end."""
+    try:
+        with _opened(path) as image:
+            image.load()
+    except DataError:
+        return False
+    return True
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image, which Pillow decodes later and pydicom at once; every error in the block is a DataError."""

@@ -15,10 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.config import Seed
+from data.durable import remove_unfinished, replacing, sync_all
 from data.phantoms import ham10000
 from data.phantoms.draw import draw
 from data.phantoms.ham10000 import AGES, DX_TYPES, FEMALE, NO_AGE, SITE_WEIGHTS, SITES
 from data.progress import Progress
+from data.store import write_text
 
 CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "patient_id"]
@@ -69,6 +71,7 @@ def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Progress | 
     table = folder / "metadata.csv"
     table.unlink(missing_ok=True)
     (folder / "images").mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     plan = _plan(config)
     rows = zip(plan.image_id, plan.dx, plan.lesion, plan.photo, plan.copy_of_another, strict=True)
     for done, (image_id, dx, lesion, photo, copy) in enumerate(rows, start=1):
@@ -76,7 +79,8 @@ def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Progress | 
         _write(folder / "images" / f"{image_id}.jpg", _jpeg(image))
         if progress is not None:
             progress(done, len(plan))
-    _write(table, plan[_columns(config)].to_csv(index=False, lineterminator="\n").encode())
+    sync_all(folder)
+    write_text(table, plan[_columns(config)].to_csv(index=False, lineterminator="\n"))
     return table
 
 
@@ -212,6 +216,5 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(path)
+    with replacing(path, on_disk=False) as temporary:
+        temporary.write_bytes(content)

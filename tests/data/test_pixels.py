@@ -134,12 +134,35 @@ def test_decoding_goes_on_after_a_crash_where_it_stopped(folder, tmp_path, monke
     with pytest.raises(DataError, match=r"3\.png"):
         load_pixels(manifest, config, tmp_path / "cache")
     (folder / "hidden.png").replace(folder / "3.png")
-    for file, torn in (("pixels.bin", b"half an image"), ("index.txt", b"half a line")):
+    for file, torn in (("pixels.bin", b"half an image"), ("index-2.txt", b"half a line")):
         with (tmp_path / "cache" / "pixels-16-crop" / file).open("ab") as out:
             out.write(torn)
     decoded.clear()
     assert (load_pixels(manifest, config, tmp_path / "cache") == load_pixels(manifest, config)).all()
     assert decoded[:3] == ["2.png", "3.png", "4.png"]
+
+
+def test_damaged_pixels_are_decoded_anew_with_a_warning(folder, tmp_path, decoded, caplog):
+    manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
+    load_pixels(manifest, config, tmp_path / "cache")
+    pixels = tmp_path / "cache" / "pixels-16-crop" / "pixels.bin"
+    content = bytearray(pixels.read_bytes())
+    content[2 * 16 * 16 * 3 + 5] ^= 1
+    pixels.write_bytes(content)
+    decoded.clear()
+    for _ in range(2):
+        assert (load_pixels(manifest, config, tmp_path / "cache") == load_pixels(manifest, config)).all()
+    assert decoded.count("2.png") == 3  # once for the cache, and twice to compare
+    assert len(decoded) == 11
+    assert caplog.text.count("pixels of 1 images are damaged") == 1
+
+
+def test_a_shifted_index_gives_no_images_pixels_to_another(folder, tmp_path):
+    manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
+    load_pixels(manifest, config, tmp_path / "cache")
+    index = tmp_path / "cache" / "pixels-16-crop" / "index-2.txt"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[1:]))
+    assert (load_pixels(manifest, config, tmp_path / "cache") == load_pixels(manifest, config)).all()
 
 
 def test_writing_to_the_pixels_changes_no_cache(folder, tmp_path):

@@ -89,3 +89,31 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
 def test_a_seed_depends_on_every_part_and_is_the_same_everywhere():
     assert derive_seed("step", 3, "mel") == int(digest("step", 3, "mel")[:12], 16) == 57174599254998
     assert len({derive_seed("step", 3), derive_seed("step", 4), derive_seed(3, "step"), derive_seed("step")}) == 4
+
+
+def test_half_written_files_of_a_killed_process_are_no_part_of_the_artifact(tmp_path: Path):
+    with building(tmp_path / "a", INPUTS) as partial:
+        (partial / "x.png").write_bytes(b"x")
+        (partial / ".y.png.17.tmp").write_bytes(b"half")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [RECORD, "x.png"]
+
+
+def test_a_kill_between_record_and_rename_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("data.store._put_in_place", killed)
+        with pytest.raises(KeyboardInterrupt):
+            built(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    assert not finished(tmp_path / "a", {**INPUTS, "steps": 4})
+    assert finished(tmp_path / "a", INPUTS)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [RECORD, "deep"]
+
+
+def test_a_working_folder_that_another_process_is_finishing_is_left_to_it(tmp_path: Path):
+    with building(tmp_path / "a", INPUTS) as partial:
+        (partial / "x").write_text("x")
+        assert not finished(tmp_path / "a", INPUTS)
+    assert finished(tmp_path / "a", INPUTS)

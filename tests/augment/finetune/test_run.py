@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_finite_names_class_and_step_and_ends_that_class_alon
         written.extend(label for label, _ in run(base, shots, config, tmp_path, ("df", "vasc")))
     assert (tmp_path / "vasc" / RECORD).is_file()
     assert not (tmp_path / "df" / RECORD).exists()
-    (kept,) = (tmp_path / "df" / "checkpoint").iterdir()
+    (kept,) = (tmp_path / "df" / "checkpoint").glob("*.pt")
     state = torch.load(kept, weights_only=True)
     assert state["step"] == 2
     assert all(torch.isfinite(value).all() for value in state["weights"]["parameters"].values())
