@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, le=2**32 - 2)]  # scikit-learn takes 32 bits; a split uses seed + 1 too
 _UNKNOWN = "unexpected_keyword_argument"
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # PyYAML's own for 2024-13-01, 0x_ and [[[[...
 _NO_MEMBER = {"union_tag_invalid", "union_tag_not_found"}
 STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -107,8 +108,10 @@ def _read(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({_reason(fault)}); give the path of a YAML config") from fault
     try:
         mapping = yaml.safe_load(text) or {}
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"{path}: is not YAML ({' '.join(str(fault).split())})") from fault
+    except _NOT_YAML as fault:
+        raise ConfigError(
+            f"{path}: is not YAML ({_yaml_fault(fault)}); correct it, or put the value in quotes"
+        ) from fault
     if not isinstance(mapping, dict):
         raise ConfigError(f"{path}: must be a mapping of settings, not {type(mapping).__name__}")
     for override in overrides:
@@ -128,8 +131,12 @@ def _lay_over(mapping: dict[str, Any], override: str) -> None:
         mapping = inner
     try:
         mapping[last] = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"override {override!r}: the value is not YAML") from fault
+    except _NOT_YAML as fault:
+        raise ConfigError(f"override {override[:200]!r}: the value is not YAML; put it in quotes") from fault
+
+
+def _yaml_fault(fault: Exception) -> str:
+    return "brackets within brackets, too many" if isinstance(fault, RecursionError) else " ".join(str(fault).split())
 
 
 def _message(cls: type, error: dict[str, Any]) -> str:

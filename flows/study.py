@@ -53,7 +53,7 @@ ArmEntry = Annotated[
 class StudyConfig:
     """Which data, base and models a study compares, and how."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "study"  # folder under output_dir
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)] = "study"  # folder under output_dir
     study_seeds: tuple[Seed, ...] = (0,)  # of the split and the few-shot images; the study is repeated for each
     generator_seeds: tuple[Seed, ...] = ()  # of adapters and synthetic images, for each study seed; (): the study's own
     is_repeat: bool = False  # one of several repeats, whose records have a folder of their own; set by `repeats`

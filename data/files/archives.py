@@ -48,10 +48,14 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
 def open_file(path: Path) -> io.BytesIO | io.BufferedReader:
     """Open a file or a zip's member for reading.
 
-    Raises FileNotFoundError if it does not exist, DataError for a broken zip.
+    Raises FileNotFoundError if it does not exist, DataError for a broken zip, and for what is no file.
     """
     inside = _inside(path)
-    return io.BytesIO(_read(*inside)) if inside else path.open("rb")
+    if inside:
+        return io.BytesIO(_read(*inside))
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is a folder, a pipe or a device; put a file there")  # a pipe would be waited for
+    return path.open("rb")
 
 
 def is_file(path: Path) -> bool:

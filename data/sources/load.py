@@ -26,7 +26,7 @@ from data.progress import Progress
 from data.sources.folders import read_folders
 from data.sources.official_test import OfficialTest, hold_out
 from data.sources.published import LAYOUTS, Layout, form_of_test, places_in, table_in, table_named
-from data.sources.row_checks import check_rows, exclude_images, find_images
+from data.sources.row_checks import check_labels, check_rows, exclude_images, find_images
 from data.sources.tables import Columns, read_rows, report
 from data.store import building, digest, file_sha256, finished
 
@@ -85,7 +85,7 @@ def numbered_manifest(config: DataConfig, workdir: Path, progress: Progress | No
     folder = _folder(str(config.folder))
     if config.source == "folders":
         rows = _relabelled(config, str(folder), read_folders(folder, config.source, on_fault), on_fault)
-        manifest, columns = _manifest(config, rows, folder), config.columns
+        manifest, columns = _manifest(config, rows, folder, on_fault), config.columns
     else:
         path, places, layout = _published(config, folder)
         manifest, columns = _from_table(config, path, places, layout, on_fault, folder), layout.columns
@@ -139,7 +139,7 @@ def _from_table(
     rows = check_rows(path, rows, on_fault)
     found = find_images(path, rows, folder, places, on_fault)
     rows = rows.loc[found.index].assign(root=config.source, path=found)
-    return _manifest(config, rows.drop(columns="file"), folder)
+    return _manifest(config, rows.drop(columns="file"), folder, on_fault)
 
 
 def _with_test(
@@ -175,7 +175,8 @@ def _relabelled(config: DataConfig, where: str, rows: pd.DataFrame, on_fault: On
     return rows[rows["label"].isin(config.labels)] if config.labels else rows
 
 
-def _manifest(config: DataConfig, rows: pd.DataFrame, folder: Path) -> Manifest:
+def _manifest(config: DataConfig, rows: pd.DataFrame, folder: Path, on_fault: OnFault) -> Manifest:
+    rows = check_labels(folder, rows, on_fault)
     others = [name for name in rows.columns if name not in COLUMNS]
     manifest = Manifest(rows[[*COLUMNS, *others]].reset_index(drop=True), {config.source: folder})
     if len(manifest.labels) < 2:  # noqa: PLR2004 - nothing to classify

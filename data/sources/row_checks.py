@@ -16,6 +16,9 @@ from data.files.archives import image_files, same_bytes, without_suffix
 from data.manifest import Manifest
 from data.sources.tables import report
 
+_LONGEST = 100  # bytes of a label, to which a folder's name adds a digest and more
+_FORBIDDEN = frozenset('/\\:*?"<>|')
+
 
 def check_rows(path: Path, rows: pd.DataFrame, on_fault: OnFault = refuse) -> pd.DataFrame:
     """The rows without faults: repeated images, empty labels, labels that differ in case, a lesion with two labels."""
@@ -27,6 +30,26 @@ def check_rows(path: Path, rows: pd.DataFrame, on_fault: OnFault = refuse) -> pd
     report(on_fault, path, _half_equal(named["label"]), "give both one name in `label_map`")
     report(on_fault, path, _lesions_with_two_labels(named), "give it one label, or each its own lesion")
     return named[~named["image_id"].duplicated()]
+
+
+def check_labels(where: object, rows: pd.DataFrame, on_fault: OnFault = refuse) -> pd.DataFrame:
+    """The rows whose labels can be names of folders and of columns."""
+    wrong = {label: fault for label in sorted(set(rows["label"])) if (fault := _label_fault(label))}
+    examples = (f"the label {label[:40]!r} {fault}" for label, fault in wrong.items())
+    report(on_fault, where, examples, "give it another name in `label_map`")
+    return rows[~rows["label"].isin(wrong)]
+
+
+def _label_fault(label: str) -> str:
+    """Why a label cannot be a class's name; empty if it can."""
+    if label == "image":
+        return "is the name of a column of every table of predictions"
+    if len(label.encode()) > _LONGEST:
+        return f"has more than {_LONGEST} bytes, which is too long for a folder's name"
+    found = next((character for character in label if character in _FORBIDDEN or not character.isprintable()), "")
+    if found:
+        return f"holds {found!r}, which a folder's name cannot have"
+    return "begins or ends with a dot" if label.startswith(".") or label.endswith(".") else ""
 
 
 def exclude_images(

@@ -10,8 +10,10 @@ import io
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
@@ -21,6 +23,9 @@ from data.manifest import COLUMNS, PART, numbered_table
 
 UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not recorded", "null", "unknown"})  # in lower case
 
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+
 log = logging.getLogger(__name__)
 
 
@@ -28,12 +33,12 @@ log = logging.getLogger(__name__)
 class Columns:
     """Names of a table's columns."""
 
-    image: str = "image_id"  # file name or path below the folder, with or without its suffix
-    label: str | tuple[str, ...] = "label"  # or several: the first one that exists and is not empty
-    one_hot: tuple[str, ...] = ()  # one column per label, one of them 1 and the others 0, instead of `label`
-    lesion: str | None = None  # None = lesion_id, if that column exists
-    patient: str | None = None  # None = patient_id, if that column exists
-    group: str | None = None  # anything else whose images a split must keep together
+    image: Name = "image_id"  # file name or path below the folder, with or without its suffix
+    label: Name | Names = "label"  # or several: the first one that exists and is not empty
+    one_hot: tuple[Name, ...] = ()  # one column per label, one of them 1 and the others 0, instead of `label`
+    lesion: Name | None = None  # None = lesion_id, if that column exists
+    patient: Name | None = None  # None = patient_id, if that column exists
+    group: Name | None = None  # anything else whose images a split must keep together
 
 
 def read_rows(path: Path, extra_tables: Sequence[Path], columns: Columns, on_fault: OnFault = refuse) -> pd.DataFrame:
@@ -109,7 +114,8 @@ def _require(path: Path, table: pd.DataFrame, needed: Sequence[str]) -> None:
     lacking = [repr(name) for name in needed if name not in table.columns]
     if lacking:
         raise DataError(
-            f"{path}: no column {', '.join(lacking)}; it has {', '.join(table.columns)}: name one under `columns`"
+            f"{path}: no column {', '.join(lacking)}; it has {' '.join(', '.join(table.columns).split())}: "
+            "name one under `columns`"
         )
 
 

@@ -60,6 +60,10 @@ def test_a_config_survives_plain_types_and_back():
         ("inner: {rate: .inf}", ["inner.rate", "finite"]),
         ("- a list", ["must be a mapping"]),
         ("a: [", ["is not YAML"]),
+        ("seeds: 2024-13-01", ["is not YAML", "month must be in 1..12", "put the value in quotes"]),
+        ("seeds: 0x_", ["is not YAML"]),
+        ("seeds: !!int abc", ["is not YAML"]),
+        ("seeds: " + 3000 * "[", ["is not YAML (brackets within brackets, too many)"]),
     ],
 )
 def test_an_invalid_config_is_refused_in_one_line(tmp_path: Path, text: str, words: list[str]):

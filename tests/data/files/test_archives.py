@@ -1,5 +1,6 @@
 """A zip is read as the folder that it would unpack to, and refused in one line if it is broken."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -150,3 +151,12 @@ def test_a_zip_that_python_cannot_unpack_says_so(folder):
     archive.write_bytes(content)
     with pytest.raises(DataError, match=r"part\.zip: 0\.png cannot be read in place .*password.*; unpack to part"):
         read_image(archive / "0.png", PixelConfig(size=16))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_folder_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("pipe.jpg", "folder.jpg"):
+        with pytest.raises(DataError, match=f"{name}: is a folder, a pipe or a device"):
+            open_file(tmp_path / name)

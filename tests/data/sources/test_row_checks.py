@@ -4,7 +4,7 @@ from PIL import Image
 
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
-from data.sources.row_checks import check_rows, exclude_images, find_images, unused_images
+from data.sources.row_checks import check_labels, check_rows, exclude_images, find_images, unused_images
 
 
 def faults_of(work):
@@ -69,3 +69,25 @@ def test_images_without_a_row_are_listed_by_folder(tmp_path):
     table = pd.DataFrame({**columns, "root": "r", "source": "real"})
     assert unused_images(Manifest(table, {"r": tmp_path})) == {tmp_path: ["c.png", "deep/b.png"]}
     assert unused_images(Manifest(table, {"r": tmp_path / "deep"})) == {tmp_path / "deep": ["b.png"]}
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        ("image", "is the name of a column of every table of predictions"),
+        ("a\0b", "holds '\\x00', which a folder's name cannot have"),
+        ("a\u200bb", "holds '\\u200b'"),
+        ("a/b", "holds '/'"),
+        ("Effusion|Mass", "holds '|'"),
+        ("..", "begins or ends with a dot"),
+        ("ä" * 51, "has more than 100 bytes"),
+    ],
+)
+def test_a_label_that_no_folder_or_column_can_have_is_refused_before_anything_is_made(label, why):
+    rows = pd.DataFrame({"label": [label, "melanoma in situ", "no", "ä" * 50]})
+    with pytest.raises(DataError, match="give it another name in `label_map`") as refused:
+        check_labels("table.csv", rows)
+    assert why in str(refused.value)
+    faults = []
+    assert check_labels("table.csv", rows, faults.append)["label"].tolist() == ["melanoma in situ", "no", "ä" * 50]
+    assert len(faults) == 1

@@ -2,6 +2,8 @@
 
 import pytest
 
+from data.config import parse
+from data.errors import ConfigError
 from data.sources.tables import Columns, header_of, read_rows
 
 
@@ -49,3 +51,9 @@ def test_a_one_hot_row_that_is_not_one_hot_is_a_fault_and_left_out(table, values
     rows, faults = faults_of(lambda on_fault: read_rows(path, [], Columns(one_hot=("nv", "mel")), on_fault))
     assert rows["label"].to_dict() == {2: "nv", 3: "mel"}
     assert faults == [f"{path}: row 4 has {values.replace(',', ', ')} for nv, mel; one must be 1"]
+
+
+@pytest.mark.parametrize("columns", [{"label": []}, {"label": ""}, {"lesion": ""}, {"one_hot": [""]}, {"image": ""}])
+def test_a_column_without_a_name_is_refused_with_the_config(columns):
+    with pytest.raises(ConfigError, match=r"study.yaml: (label|lesion|one_hot\.0|image): .*(at least 1|valid string)"):
+        parse(Columns, columns, "study.yaml")
