@@ -36,7 +36,7 @@ from data.manifest import Manifest
 from data.store import write_json
 from flows.checks import check
 from flows.execute import run_group
-from flows.full_disk import disk_full_as_input_error
+from flows.machine_faults import machine_faults_in_one_line
 from flows.plan import Plan
 from flows.stages import images as images_stage
 from flows.stages.table import make_plan
@@ -182,7 +182,7 @@ def _run(options: argparse.Namespace, deadline: float) -> int:
     if options.images < MIN_IMAGES:
         raise ConfigError(f"--images {options.images}: too few to compare; ask for {MIN_IMAGES} or more")
     study = load_study(options.config, options.overrides)
-    with disk_full_as_input_error(study.output_dir):
+    with machine_faults_in_one_line(study.output_dir):
         print(sweep(study, options.images, deadline))
     return 0
 

@@ -15,7 +15,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from data.errors import InputError, TrainingError, exit_code
+from data.errors import InputError, MachineError, TrainingError, exit_code
 
 USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g. configs/demo.yaml 'study_seeds=[1]'"
 
@@ -35,7 +35,7 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
 
     try:
         found = run_study(load_study(config, overrides or ()), PrefectRunner())
-    except (InputError, TrainingError) as fault:
+    except (InputError, TrainingError, MachineError) as fault:
         return unfinished(fault)
     get_run_logger().info(found.answer)
     show_report(found)
@@ -43,7 +43,7 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
 
 
 def main(arguments: list[str]) -> int:
-    """Run by hand. Exit code: 0, 1 for a failure of the program, 2 for bad input, 130 after Ctrl-C."""
+    """Run by hand. Exit code: 0, 1 failed training, 2 bad input, 3 a fault of the machine, 130 after Ctrl-C."""
     if not arguments or arguments[0].startswith("-"):
         wants_help = arguments in (["-h"], ["--help"])
         print(USAGE, file=sys.stdout if wants_help else sys.stderr)

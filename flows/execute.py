@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from augment import device as devices
 from data.progress import Progress
 from data.store import building, read_json, write_json
-from flows.full_disk import disk_full_as_input_error
+from flows.machine_faults import machine_faults_in_one_line
 from flows.plan import Plan
 from flows.stages.table import STAGES
 from flows.steps import GroupResult, Step, StepResult
@@ -37,7 +37,7 @@ def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupRes
     A step that is written stays finished if the work on the others is interrupted. Raises InputError, TrainingError.
     """
     missing = [step for step in steps if not step.is_finished]
-    with disk_full_as_input_error(plan.prepared.study.output_dir):
+    with machine_faults_in_one_line(plan.prepared.study.output_dir):
         if len(missing) > 1:
             _make_group(plan, missing, progress)
         elif missing:

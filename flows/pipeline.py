@@ -15,7 +15,7 @@ import filelock
 from data.errors import InputError
 from flows.checks import check
 from flows.execute import run_group, set_up_libraries
-from flows.full_disk import disk_full_as_input_error
+from flows.machine_faults import machine_faults_in_one_line
 from flows.plan import Plan
 from flows.prepare import prepare_repeats
 from flows.provenance import write_provenance
@@ -42,11 +42,12 @@ class RunResult(StepResult):
 def run_study(study: StudyConfig, run: Runner) -> RunResult:
     """Run the study, each of its repeats in turn, keeping what is finished from an earlier run.
 
-    Raises InputError for what a user can fix, TrainingError for training that failed.
+    Raises InputError for what a user can fix, TrainingError for training that failed, MachineError
+    for rights, disks and memory.
     """
     started = datetime.now(UTC)
     set_up_libraries(study)
-    with run_lock(study), disk_full_as_input_error(study.output_dir):
+    with machine_faults_in_one_line(study.output_dir), run_lock(study):
         if not study.embed_real_images:
             remove_real_images(study.folder)
         prepared = prepare_repeats(study, run)  # read the images; divide them so that no leakage group is in two parts

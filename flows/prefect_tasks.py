@@ -29,7 +29,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from augment.generate.mark import metadata, stamped
-from data.errors import InputError, TrainingError
+from data.errors import InputError, MachineError, TrainingError
 from data.files.archives import FORMATS
 from data.progress import LogProgress, Progress
 from flows.pipeline import RunResult
@@ -62,7 +62,7 @@ class PrefectRunner:
             logger = get_run_logger()
             try:
                 done = work(_Shown(title, LogProgress(lambda line: logger.info("%s: %s", title, line))))
-            except (InputError, TrainingError) as fault:
+            except (InputError, TrainingError, MachineError) as fault:
                 return unfinished(fault)
             logger.info("%s: %s", title, done.outcome)
             show_samples(done)
@@ -74,12 +74,13 @@ class PrefectRunner:
         return cast("Result", state.result(raise_on_failure=True))
 
 
-_FAULTS = {"Refused": InputError, "Failed training": TrainingError}  # the error that a state of this name stands for
+# The error that a state of this name stands for.
+_FAULTS = {"Refused": InputError, "Failed training": TrainingError, "Failed machine": MachineError}
 
 
-def unfinished(fault: InputError | TrainingError) -> State[Any]:
+def unfinished(fault: InputError | TrainingError | MachineError) -> State[Any]:
     """The state of a piece of work or a run that failed with this fault; its message is the fault's line."""
-    return Failed(name="Refused" if isinstance(fault, InputError) else "Failed training", message=str(fault))
+    return Failed(name=next(name for name, kind in _FAULTS.items() if isinstance(fault, kind)), message=str(fault))
 
 
 class _Shown:

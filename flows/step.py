@@ -22,7 +22,7 @@ from data.errors import ConfigError, InputError, exit_code
 from data.store import read_json
 from flows.checks import refuse_used_base
 from flows.execute import run_group, set_up_libraries
-from flows.full_disk import disk_full_as_input_error
+from flows.machine_faults import machine_faults_in_one_line
 from flows.plan import Plan
 from flows.prepare import prepare
 from flows.show_plan import PLAN
@@ -106,7 +106,7 @@ def _made(source: Path, name: str, overrides: Sequence[str]) -> int:
     run = TerminalRunner(Console(highlight=False))
     study, digests = study_of(source, overrides)
     set_up_libraries(study)
-    with disk_full_as_input_error(study.output_dir):
+    with machine_faults_in_one_line(study.output_dir):
         done = make_step(make_plan(prepare(study, run)), name, run, digests.get(name))
     print(done.folder)
     return 0

@@ -1,6 +1,8 @@
+import errno
+
 import pytest
 
-from data.errors import ConfigError, DataError, Fault, TrainingError, exit_code, refuse
+from data.errors import _OF_MACHINE, ConfigError, DataError, Fault, MachineError, TrainingError, exit_code, refuse
 
 
 def raising(fault):
@@ -15,6 +17,22 @@ def raising(fault):
     [
         (DataError("a.jpg: is broken; copy it anew"), 2, "error: a.jpg: is broken; copy it anew\n"),
         (TrainingError("the loss is nan"), 1, "failed: the loss is nan\n"),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/demo"),
+            3,
+            "failed: runs/demo: Not a directory; move what is in the way, or set output_dir to another folder\n",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            3,
+            f"failed: a file: Input/output error; {_OF_MACHINE[errno.EIO]}\n",
+        ),
+        (
+            MemoryError(),
+            3,
+            "failed: this machine's memory is used up; end what else uses it, or lower batch_size\n",
+        ),
+        (MachineError("the disk: broken"), 3, "failed: the disk: broken\n"),
         (KeyboardInterrupt(), 130, "\nstopped; go on\n"),
     ],
 )
@@ -27,6 +45,8 @@ def test_a_command_s_own_exit_code_is_kept_and_a_failure_of_the_program_is_not_h
     assert exit_code(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         exit_code(lambda: 1 // 0)
+    with pytest.raises(FileNotFoundError):
+        exit_code(raising(FileNotFoundError(errno.ENOENT, "No such file", "a")))
 
 
 def test_a_fault_with_many_examples_is_one_line():

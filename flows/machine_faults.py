@@ -1,4 +1,4 @@
-"""A disk that fills up during a run, as an InputError: one line with a fix instead of a library's traceback."""
+"""Faults of the machine during a run, above all a full disk: one line with a fix instead of a library's traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, machine_error
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # What libraries say in place of the system's error, whose number they drop.
@@ -18,19 +18,22 @@ _LITTLE = 2 * 2**30  # bytes free, below which a failed write is blamed on the f
 
 
 @contextmanager
-def disk_full_as_input_error(output_dir: str) -> Iterator[None]:
-    """Raise InputError in place of what a library raises where the disk of `output_dir` is full."""
+def machine_faults_in_one_line(output_dir: str) -> Iterator[None]:
+    """Raise InputError where the disk of `output_dir` is full, and MachineError for other faults of the machine."""
     try:
         yield
     except InputError:
         raise
     except Exception as fault:
-        if not _is_full(fault, output_dir):
+        if _is_full(fault, output_dir):
+            raise InputError(
+                f"output_dir={output_dir}: the disk is full; free some, and the same command goes on from what is "
+                "finished, or set output_dir= to a folder on a larger disk"
+            ) from fault
+        known = machine_error(fault) if isinstance(fault, OSError | MemoryError) else None
+        if known is None:
             raise
-        raise InputError(
-            f"output_dir={output_dir}: the disk is full; free some, and the same command goes on from what is "
-            "finished, or set output_dir= to a folder on a larger disk"
-        ) from fault
+        raise known from fault
 
 
 def _is_full(fault: BaseException | None, output_dir: str) -> bool:

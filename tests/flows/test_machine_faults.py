@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from data.errors import BaseError, InputError, TrainingError
-from flows.full_disk import disk_full_as_input_error
+from data.errors import BaseError, InputError, MachineError, TrainingError
+from flows.machine_faults import machine_faults_in_one_line
 
 FULL = Path("/dev/full")  # every write to it fails for want of room
 MESSAGE = r"^output_dir=\.: the disk is full; free some, and the same command goes on .* larger disk$"
@@ -48,27 +48,26 @@ full = pytest.mark.skipif(not FULL.is_char_device(), reason="this system has no 
     ],
 )
 def test_a_full_disk_is_one_line(fail, monkeypatch):
-    monkeypatch.setattr("flows.full_disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
-    with pytest.raises(InputError, match=MESSAGE), disk_full_as_input_error("."):
+    monkeypatch.setattr("flows.machine_faults.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    with pytest.raises(InputError, match=MESSAGE), machine_faults_in_one_line("."):
         fail()
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        OSError(errno.EACCES, "Permission denied"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "a"),
         RuntimeError("size mismatch"),
         TrainingError("the loss is not a number"),
         BaseError("base a/b: cannot be loaded (No space left on device); check the network"),
         KeyboardInterrupt(),
         RuntimeError("basic_ios::clear: iostream error"),  # of any write, and there is room
-        OSError(errno.ENOSPC, "No space left on device", "/proc/elsewhere"),
     ],
     ids=repr,
 )
 def test_other_faults_stay_what_they_are(fault, monkeypatch):
-    monkeypatch.setattr("flows.full_disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**12))
-    with pytest.raises(type(fault)) as caught, disk_full_as_input_error("."):
+    monkeypatch.setattr("flows.machine_faults.shutil.disk_usage", lambda _: SimpleNamespace(free=10**12))
+    with pytest.raises(type(fault)) as caught, machine_faults_in_one_line("."):
         raise fault
     assert caught.value is fault
 
@@ -80,6 +79,22 @@ def test_a_fault_of_the_program_after_a_full_disk_keeps_its_traceback():
         except OSError:
             raise ValueError("a fault") from None
 
-    with pytest.raises(ValueError, match=r"^a fault$") as caught, disk_full_as_input_error("."):
+    with pytest.raises(ValueError, match=r"^a fault$") as caught, machine_faults_in_one_line("."):
         fail()
     assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x"),
+            "^x: Permission denied; get the right",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device", "/proc/elsewhere"), "^/proc/elsewhere: No space left on"),
+        (MemoryError(), "memory is used up"),
+    ],
+)
+def test_other_faults_of_the_machine_are_one_line_and_no_bad_input(fault, line):
+    with pytest.raises(MachineError, match=line), machine_faults_in_one_line("."):
+        raise fault
