@@ -146,13 +146,13 @@ def _sound(folder: Path, known: dict[str, tuple[int, str]], config: PixelConfig)
     if not known:
         return {}
     pixels = _mapped(folder / "pixels.bin", _n_rows(folder, config), config.size)
-    sound = {key: (row, crc) for key, (row, crc) in known.items() if _checksum(pixels[row]) == crc}
+    sound = {key: (row, crc) for key, (row, crc) in known.items() if _checksum(pixels[row].data) == crc}
     if len(sound) < len(known):
         _log.warning("%s: pixels of %d images are damaged; they are decoded anew", folder, len(known) - len(sound))
     return sound
 
 
-def _checksum(pixels: bytes | UInt8[np.ndarray, "size size 3"]) -> str:
+def _checksum(pixels: bytes | memoryview) -> str:
     """CRC-32 in hex: against damage, not against malice."""
     return f"{zlib.crc32(pixels):08x}"
 
