@@ -30,13 +30,14 @@ def blip_captions(paths: Sequence[Path], source: str) -> list[str]:
     `source` is a folder, or a hub id that the hub's cache holds. Raises BaseError for weights that cannot be used.
     """
     folder = _folder(source)
-    if folder is None or not paths:
-        if paths:
-            _log.warning(
-                "prompts.captions: blip: %s is not on this machine, so prompts name what the table knows; "
-                "let prompts.blip name its folder",
-                source,
-            )
+    if not paths:
+        return []
+    if folder is None:
+        _log.warning(
+            "prompts.captions: no safetensors weights of %s are on this machine, so prompts name what the table knows; "
+            "let prompts.blip name the folder of a BLIP",
+            source,
+        )
         return [""] * len(paths)
     processor, model = _load(folder)
     size = model.config.vision_config.image_size

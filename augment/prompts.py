@@ -77,7 +77,7 @@ class PromptConfig:
     @property
     def texts(self) -> tuple[str, ...]:
         """The words of the config that prompts are made of."""
-        template = (self.class_template or "").replace(NAME, "")
+        template = (self.class_template or "").replace(NAME, "name")
         return (self.modality, self.superclass, *self.class_names.values(), *self.templates.values(), template)
 
     @property
