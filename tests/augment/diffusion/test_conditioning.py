@@ -109,6 +109,7 @@ def test_a_prompts_embeddings_are_those_of_diffusers_alone_or_in_a_batch(pipe):
     expected = pipe.encode_prompt(PROMPTS[0], "cpu", 1, do_classifier_free_guidance=False)[0]
     assert torch.equal(encode_prompt(pipe, PROMPTS[0]), expected)
     batch = encode_prompts(pipe, PROMPTS)
+    assert torch.equal(batch, pipe.encode_prompt(PROMPTS, "cpu", 1, do_classifier_free_guidance=False)[0])
     for row, prompt in enumerate(PROMPTS):
         torch.testing.assert_close(batch[row : row + 1], encode_prompt(pipe, prompt))
 
@@ -123,7 +124,8 @@ def test_a_text_encoder_in_training_gets_gradients_but_sampling_keeps_none(pipe)
 @pytest.mark.parametrize("prompt", [*PROMPTS, "dermoscopy of a (melanoma:1)", r"dermoscopy of a melanoma, \\"])
 @pytest.mark.parametrize("emphasis", ["plain", "webui-mean", "off"])
 def test_a_prompt_without_weights_has_diffusers_embeddings_bit_for_bit(pipe, prompt, emphasis):
-    expected = pipe.encode_prompt(prompt.replace("(melanoma:1)", "melanoma").replace(r"\\", "\\"), "cpu", 1, False)[0]
+    bare = prompt.replace("(melanoma:1)", "melanoma").replace(r"\\", "\\")
+    expected = pipe.encode_prompt(bare, "cpu", 1, do_classifier_free_guidance=False)[0]
     if emphasis != "off" or "(" not in prompt:
         assert torch.equal(encode_prompt(pipe, prompt, emphasis), expected)
 
