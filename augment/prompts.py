@@ -3,21 +3,24 @@
     dermoscopy of a melanoma on the lower extremity of an elderly woman
 
 The defaults are for HAM10000: the embedded base's tokenizer has its words, and its longest prompt fits in 16 tokens.
-Other data sets name their own. A cell that is empty or unknown adds nothing to the prompt.
+Other data sets name their own. A cell that is empty or unknown adds nothing to the prompt. Brackets in the config are
+emphasis (docs/prompts.md); those in labels, cells and captions are text.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from data.config import STRICT
+from augment.captions import Captions, captions_identity, captions_of
+from augment.diffusion.prompt_weighting import FILEWORDS, fill_filewords, has_emphasis, literal, parse_prompt
+from data.config import STRICT, to_dict
 from data.errors import ConfigError, DataError
 from data.sources.tables import UNKNOWN
 
@@ -45,6 +48,9 @@ _AGES = ((18, "child"), (40, "young"), (65, "adult"), (math.inf, "elderly"))  # 
 
 Words = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 Template = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]  # {} is replaced by the cell of the table
+NAME = "[name]"
+ClassTemplate = Annotated[str, Field(pattern=r"^(\S.*)?\[name\](.*\S)?$")]  # the webui's
+_LATER = ("class_template", "captions", "caption_column", "blip")  # settings that a digest has only where they are used
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,11 +64,50 @@ class PromptConfig:
     age: str | None = None  # column of the age in years
     sex: str | None = None
     templates: Mapping[str, Template] = field(default_factory=dict)  # of any other column: stain -> "stained with {}"
+    class_template: ClassTemplate | None = None  # such as "photo of a [name], [filewords]"; None: "modality of a name"
+    captions: Captions = "none"  # `files`: NAME.txt beside each image; `column` of the table; `blip`: a network's
+    caption_column: str = "caption"
+    blip: str = "Salesforce/blip-image-captioning-base"  # folder, or a hub id that the hub's cache holds
+
+    def __post_init__(self) -> None:
+        """Refuse syntax that is not read."""
+        for text in self.texts:
+            parse_prompt(text)
 
     @property
-    def uses_columns(self) -> bool:
-        """Whether prompts use any column of the table."""
-        return bool(self.site or self.age or self.sex or self.templates)
+    def texts(self) -> tuple[str, ...]:
+        """The words of the config that prompts are made of."""
+        template = (self.class_template or "").replace(NAME, "name")
+        return (self.modality, self.superclass, *self.class_names.values(), *self.templates.values(), template)
+
+    @property
+    def has_emphasis(self) -> bool:
+        """Whether some words of the config are emphasised."""
+        return any(has_emphasis(text) for text in self.texts)
+
+    @property
+    def describes_images(self) -> bool:
+        """Whether prompts tell of single images: columns of the table, or captions."""
+        return bool(self.site or self.age or self.sex or self.templates or self.captions != "none")
+
+    @property
+    def without_blip(self) -> PromptConfig:
+        """The same without what a network would have to say of each image."""
+        return replace(self, captions="none") if self.captions == "blip" else self
+
+    def result_settings(self) -> dict[str, Any]:
+        """The settings that prompts depend on, as plain JSON; those of captions and template only where they are used.
+
+        BLIP's weights are not among them: `captions_identity`.
+        """
+        used = {"captions"} if self.captions != "none" else set()
+        used |= {"caption_column"} if self.captions == "column" else set()
+        used |= {"class_template"} if self.class_template else set()
+        return {name: value for name, value in to_dict(self).items() if name not in _LATER or name in used}
+
+    def captions_identity(self, manifest: Manifest) -> dict[str, Any]:
+        """What the captions of images depend on besides the table and the images; {} for nothing."""
+        return captions_identity(manifest, self.captions, self.blip)
 
 
 DEFAULT = PromptConfig()
@@ -75,14 +120,16 @@ class Attributes:
     site: str = ""
     age: str = ""  # child, young, adult or elderly
     sex: str = ""  # female or male
-    more: str = ""  # the filled templates of other columns
+    more: str = ""  # the filled templates of other columns, and the caption
 
     def added_to(self, prompt: str) -> str:
-        """The prompt with the known attributes appended."""
+        """The prompt with the known attributes in the place of its `[filewords]`, else appended."""
         site = f" on the {_SITES.get(self.site, self.site)}" if self.site else ""
         person = self._person()
-        of_person = f" of {_article(person)} {person}" if person else ""
-        return prompt + site + of_person + (f", {self.more}" if self.more else "")
+        known = site + (f" of {_article(person)} {person}" if person else "")
+        if FILEWORDS in prompt:
+            return fill_filewords(prompt, _listed(known.strip(), self.more))
+        return prompt + known + (f", {self.more}" if self.more else "")
 
     def _person(self) -> str:
         if self.age == "child":
@@ -100,32 +147,37 @@ def words_for(label: str, class_names: Mapping[str, str] = DEFAULT.class_names) 
 
 def prompt_for(label: str, config: PromptConfig = DEFAULT) -> str:
     """Prompt of a class, the same at pretraining, fine-tuning and generation."""
-    words = words_for(label, config.class_names)
-    return f"{config.modality} of {_article(words)} {words}"
+    return _prompt_of(_class_words(label, config), config)
 
 
 def class_prompt(config: PromptConfig = DEFAULT) -> str:
     """Prompt of the superclass, as DreamBooth uses for prior preservation."""
-    return f"{config.modality} of {_article(config.superclass)} {config.superclass}"
+    return _prompt_of(config.superclass, config)
 
 
 def instance_prompt(label: str, token: str, config: PromptConfig = DEFAULT) -> str:
     """Prompt that binds a rare token to a class, as DreamBooth does."""
-    return f"{config.modality} of a {token} {words_for(label, config.class_names)}"
+    return _prompt_of(f"{token} {_class_words(label, config)}", config, "a")
 
 
-def require_labels(config: PromptConfig, labels: Iterable[str]) -> None:
-    """Raise ConfigError if `class_names` names a class that the data set does not have."""
+def require_labels(key: str, named: Iterable[str], labels: Iterable[str]) -> None:
+    """Raise ConfigError if a setting, such as `prompts.class_names`, names a class that the data set does not have."""
     known = sorted(labels)
-    for label in config.class_names:
+    for label in named:
         if label not in known:
-            raise ConfigError(f"prompts.class_names: the data set has no class {label!r}; it has {', '.join(known)}")
+            raise ConfigError(f"{key}: the data set has no class {label!r}; it has {', '.join(known)}")
 
 
-def attributes_of(manifest: Manifest, config: PromptConfig) -> list[Attributes]:
-    """Attributes of each image, in row order; all empty if the config names no column.
+def captions_for(manifest: Manifest, config: PromptConfig) -> list[str]:
+    """The caption of each image, in row order; "" for none. Raises ConfigError, DataError."""
+    return captions_of(manifest, config.captions, config.caption_column, config.blip)
 
-    Raises ConfigError for a column that the table lacks, DataError for an age that is no number.
+
+def attributes_of(manifest: Manifest, config: PromptConfig, captions: Sequence[str] | None = None) -> list[Attributes]:
+    """Attributes of each image, in row order; all empty if the config names no column. `captions` None: read here.
+
+    Raises ConfigError for a column that the table lacks, DataError for an age that is no number or a file that is no
+    caption.
     """
     table, rows = manifest.table, len(manifest)
     templates = {f"templates.{column}": column for column in config.templates}
@@ -135,26 +187,44 @@ def attributes_of(manifest: Manifest, config: PromptConfig) -> list[Attributes]:
             raise ConfigError(f"prompts.{key}: the table has no column {name!r}; it has {', '.join(table.columns)}")
     site, age, sex = (list(table[name]) if name else [""] * rows for name in (config.site, config.age, config.sex))
     others = {name: list(table[name]) for name in config.templates}
+    captions = captions_for(manifest, config) if captions is None else captions
     return [
         Attributes(
             site=_words(site[row]),
             age=_age_band(age[row], image),
             sex=_SEXES.get(sex[row].strip().lower(), ""),
-            more=_fill_templates(config, {name: cells[row] for name, cells in others.items()}),
+            more=_listed(
+                *_filled_templates(config, {name: cells[row] for name, cells in others.items()}), captions[row]
+            ),
         )
         for row, image in enumerate(table["image_id"])
     ]
 
 
-def _fill_templates(config: PromptConfig, cells: Mapping[str, str]) -> str:
+def _class_words(label: str, config: PromptConfig) -> str:
+    words = words_for(label, config.class_names)
+    return words if label in config.class_names else literal(words)
+
+
+def _prompt_of(name: str, config: PromptConfig, article: str | None = None) -> str:
+    if config.class_template is not None:
+        return config.class_template.replace(NAME, name)
+    return f"{config.modality} of {article or _article(name)} {name}"
+
+
+def _filled_templates(config: PromptConfig, cells: Mapping[str, str]) -> list[str]:
     """The filled template of each column whose cell is known, in the config's order."""
     known = {name: _words(cell) for name, cell in cells.items()}
-    return ", ".join(config.templates[name].replace("{}", words) for name, words in known.items() if words)
+    return [config.templates[name].replace("{}", words) for name, words in known.items() if words]
+
+
+def _listed(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)
 
 
 def _words(value: str) -> str:
     words = " ".join(value.replace("_", " ").split()).lower()
-    return "" if words in UNKNOWN else words
+    return "" if words in UNKNOWN else literal(words)
 
 
 def _age_band(value: str, image: str) -> str:
@@ -170,4 +240,4 @@ def _age_band(value: str, image: str) -> str:
 
 
 def _article(words: str) -> str:
-    return "an" if words[0].lower() in "aeiou" else "a"
+    return "an" if words.lstrip("([\\")[:1].lower() in {*"aeiou"} else "a"

@@ -41,7 +41,8 @@ def prepare_repeats(study: StudyConfig, run: Runner) -> tuple[Prepared, ...]:
     study = dataclasses.replace(study, base=resolve_revision(study.base))
     classifier_bytes = _classifier_bytes(study)
     images = run("read images", study.data.source, lambda progress: read_images(study, progress))
-    require_labels(study.prompts, images.manifest.labels)
+    require_labels("prompts.class_names", study.prompts.class_names, images.manifest.labels)
+    require_labels("generate.negative_prompts", study.generate.negative_prompts, images.manifest.labels)
     refuse_unknown_labels("malignant", study.malignant, images.manifest.labels)
     return tuple(_divide(repeat, images, classifier_bytes, in_repeat(run, repeat.title)) for repeat in study.repeats())
 

@@ -84,6 +84,11 @@ class StudyConfig:
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must name at least one, each once, not {list(values)}")
         self._refuse_repeats()
+        if self.generate.emphasis == "off" and self.prompts.has_emphasis:
+            raise ValueError(
+                "generate.emphasis is off, but fine-tuning reads brackets in prompts as emphasis; write \\( and \\) "
+                "for those that are text"
+            )
         if self.coding == "all" and self.external_arms:
             raise ValueError(
                 "coding: all is for images that have passed the base's autoencoder, and those of a folder have not; "

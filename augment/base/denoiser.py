@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from augment.device import autocast, compiles, default_device
 from augment.diffusion.conditioning import Conditioning, Denoise, unet_denoise
 from augment.diffusion.objective import min_snr_weights, noised, stratified_timesteps, target
+from augment.diffusion.prompt_chunks import token_ids
 from augment.training.lr_schedule import warm_cosine
 from data.config import STRICT
 from data.errors import TrainingError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from augment.training.checkpoint import Checkpoint, Stateful
     from data.progress import Progress
-
-_log = logging.getLogger(__name__)
 
 
 Positive = Annotated[int, Field(ge=1)]
@@ -83,14 +81,14 @@ class PromptEncoder:
         texts = list(dict.fromkeys(["", *prompts]))  # prompt 0 is the empty one
         number = {text: index for index, text in enumerate(texts)}
         self.prompt_ids = torch.tensor([number[prompt] for prompt in prompts])  # of each row
-        self._tokens, self._text_encoder, self._device = tokenize(pipe, texts), pipe.text_encoder, device
+        self._token_ids, self._text_encoder, self._device = token_ids(pipe, texts), pipe.text_encoder, device
 
     def __call__(self, prompt_ids: Int[Tensor, " n"]) -> Float[Tensor, "n tokens width"]:
         """Embeddings of each sample's prompt."""
-        encoded, rows = unique_prompts(prompt_ids, len(self._tokens))
-        states = self._text_encoder(self._tokens[encoded].to(self._device)).last_hidden_state
-        embeds: Tensor = states[rows.to(self._device)]
-        return embeds
+        encoded, rows = unique_prompts(prompt_ids, len(self._token_ids))
+        chunks = self._token_ids[encoded]
+        states: Tensor = self._text_encoder(chunks.flatten(0, 1).to(self._device)).last_hidden_state
+        return states.reshape(len(chunks), -1, states.shape[-1])[rows.to(self._device)]
 
 
 def train_denoiser(
@@ -173,17 +171,6 @@ def denoising_loss(
     error = (prediction - target(latents, noise, alphas, kind)).square().mean((1, 2, 3))
     loss: Tensor = (min_snr_weights(alphas, kind, min_snr_gamma) * error).mean()
     return loss
-
-
-def tokenize(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Int[Tensor, "n tokens"]:
-    """Token ids of each prompt, with a warning if the longest is truncated."""
-    tokenizer = pipe.tokenizer
-    limit = tokenizer.model_max_length
-    longest = max(prompts, key=lambda prompt: len(tokenizer(prompt).input_ids))
-    if len(tokenizer(longest).input_ids) > limit:
-        _log.warning("the base reads %d tokens of a prompt, so the end of %r is cut off", limit, longest)
-    tokens: Tensor = tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    return tokens
 
 
 def unique_prompts(prompt_ids: Int[Tensor, " n"], n_prompts: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:

@@ -57,7 +57,7 @@ def pretrain_own(
         "config": own.to_dict(),
         "init_from": base_identity(base)["init_from"],
         "pixels": to_dict(context.pixels),
-        "prompts": to_dict(context.prompts),
+        "prompts": context.prompts.result_settings(),
         "seed": context.seed,
     }
     save_base(pipe, pixels, dataclasses.replace(BaseRecord.of(part, parent), details=details), out)

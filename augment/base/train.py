@@ -115,7 +115,7 @@ def training_prompts(
     prompts = [
         prompt_for(label, config) if name else class_prompt(config) for label, name in zip(labels, named, strict=True)
     ]
-    if not config.uses_columns:
+    if not config.describes_images:
         return prompts
     attributes = 2 * attributes_of(manifest, config)
     kept = (torch.rand(len(labels), generator=generator) >= attribute_dropout).tolist()

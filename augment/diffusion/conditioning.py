@@ -11,8 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from augment.diffusion.prompt_chunks import prompt_chunks, token_ids
+from augment.diffusion.prompt_weighting import MAX_WEIGHT, Emphasis
+from data.errors import ConfigError
 
 _ONE_CALL = 8  # images up to which an accelerator is faster with both predictions of guidance in one call
 
@@ -92,13 +96,52 @@ def one_call_is_faster(unet: nn.Module, n: int, device: torch.device) -> bool:
 
 
 @torch.inference_mode()
-def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Float[Tensor, "1 tokens width"]:
-    """Embeddings of one prompt, for sampling; encoded alone, so their bits do not depend on other prompts."""
-    return encode_prompts(pipe, [prompt])
+def encode_prompt(
+    pipe: StableDiffusionPipeline, prompt: str, emphasis: Emphasis = "plain", n_chunks: int = 1
+) -> Float[Tensor, "1 tokens width"]:
+    """Embeddings of one prompt, for sampling; encoded alone, so their bits do not depend on other prompts.
+
+    The embeddings of its chunks one after the other, filled up with empty chunks to `n_chunks`; each token's are
+    multiplied by its weight. Raises ConfigError for syntax that is not read.
+    """
+    chunks = prompt_chunks(pipe, prompt, emphasis, n_chunks)
+    embeds = _text_states(pipe, chunks.token_ids)
+    if (chunks.weights != 1).any():
+        embeds = _emphasized(embeds, chunks.weights.to(embeds), emphasis)
+    return embeds.flatten(0, 1)[None]
 
 
 def encode_prompts(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Float[Tensor, "n tokens width"]:
-    """Embeddings of prompts encoded in one batch, for training; gradients reach a text encoder that is trained."""
-    encoded = pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, do_classifier_free_guidance=False)
-    embeds: Tensor = encoded[0]
-    return embeds
+    """Embeddings of prompts encoded in one batch, for training; gradients reach a text encoder that is trained.
+
+    Weights are left out: what is learned at weight 1 is then emphasised by the weight that a prompt of sampling has.
+    """
+    ids = token_ids(pipe, prompts)
+    states = _text_states(pipe, ids.flatten(0, 1))
+    return states.reshape(len(prompts), -1, states.shape[-1])
+
+
+def _text_states(
+    pipe: StableDiffusionPipeline, token_ids: Int[Tensor, "chunks tokens"]
+) -> Float[Tensor, "chunks tokens width"]:
+    """The text encoder's last states, without a mask, as Stable Diffusion 1 and 2 have them."""
+    encoder = pipe.text_encoder
+    states: Tensor = encoder(token_ids.to(encoder.device))[0]
+    return states.to(encoder.dtype)
+
+
+def _emphasized(
+    embeds: Float[Tensor, "chunks tokens width"], weights: Float[Tensor, "chunks tokens"], emphasis: Emphasis
+) -> Float[Tensor, "chunks tokens width"]:
+    """Embeddings times weights; with "webui-mean" each chunk is rescaled to the mean that it had."""
+    weighted = embeds * weights[..., None]
+    if emphasis != "webui-mean":
+        return weighted
+    before, after = (each.float().mean((1, 2), keepdim=True) for each in (embeds, weighted))
+    factors = torch.where((weights == 1).all(1)[:, None, None], 1.0, before / after)
+    if not (factors.abs() <= MAX_WEIGHT).all():  # nor if one is NaN
+        raise ConfigError(
+            "generate.emphasis: webui-mean multiplies the embeddings of a prompt by "
+            f"{factors.abs().max().item():g}, since their mean is nearly 0; set it to plain"
+        )
+    return (weighted * factors).to(embeds.dtype)

@@ -6,6 +6,7 @@ uninterrupted one, and a class's result does not depend on the other classes.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,15 @@ from torch import Tensor
 from augment.context import Context
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.objective import stratified_timesteps
+from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.sample import SamplerConfig, sample_latents
 from augment.methods.contract import PriorPreservation
-from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
+from augment.prompts import PromptConfig, attributes_of, captions_for, class_prompt, instance_prompt, prompt_for
 from data.manifest import Manifest
 from data.oom import with_oom_backoff
 from data.store import derive_seed
+
+_log = logging.getLogger(__name__)
 
 INSTANCE, PRIOR, EMPTY = 0, 1, 2  # prompts: the class's, the prior's, the empty one; then those of single images
 _PRIOR_BATCH = 32  # images of the prior sampled at a time
@@ -62,10 +66,18 @@ def class_prompts(
 ) -> tuple[tuple[str, ...], Int[Tensor, " shots"]]:
     """The prompts of a class, and which of them goes with each image.
 
-    With a rare `token` they are DreamBooth's. Where the config names columns, an image's prompt has their values.
+    With a rare `token` they are DreamBooth's. Where the config names columns or captions, an image's prompt has what
+    they say; images without a caption are counted in the log.
     """
     prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
-    own = [attributes.added_to(prompt) for attributes in attributes_of(shots, config)]
+    captions = captions_for(shots, config)
+    own = [attributes.added_to(prompt) for attributes in attributes_of(shots, config, captions)]
+    if config.captions != "none" and "" in captions:
+        first = shots.table["image_id"][captions.index("")]
+        _log.warning(
+            "%s: %d of %d images have no caption, first %s; their prompts have none",
+            label, captions.count(""), len(captions), first,
+        )  # fmt: skip
     prompts = tuple(dict.fromkeys([prompt, class_prompt(config), "", *own]))
     return prompts, torch.tensor([prompts.index(each) for each in own])
 
@@ -80,7 +92,9 @@ def sample_prior(
         return torch.empty(0, pipe.vae.config.latent_channels, edge, edge)
     seeds = [derive_seed(context.seed, "prior", index) for index in range(prior.num_class_images)]
     sampler = SamplerConfig(batch_size=min(len(seeds), _PRIOR_BATCH))
-    prompt_embeds, negative_embeds = (encode_prompt(pipe, prompt) for prompt in (class_prompt(context.prompts), ""))
+    prompts = (class_prompt(context.prompts), "")
+    n_chunks = count_chunks(pipe, prompts)
+    prompt_embeds, negative_embeds = (encode_prompt(pipe, prompt, n_chunks=n_chunks) for prompt in prompts)
     return sample_latents(pipe, prompt_embeds, negative_embeds, seeds, sampler, size).float().cpu().clone()
 
 

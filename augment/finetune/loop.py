@@ -42,12 +42,13 @@ def train(
 ) -> Iterator[ClassTrainer]:
     """Train each class to its last step or its early stop, `max_classes` in one batch; yields each that is done.
 
-    All trainers share one trainable. Where an accelerator's memory does not hold so many, half as many are tried. A
-    class whose loss is not finite stops alone; the TrainingError that names it is raised after the others are done.
+    All trainers share one trainable; prompts of the classes in one batch have as many chunks. Where an accelerator's
+    memory does not hold so many classes, half as many are tried. A class whose loss is not finite stops alone; the
+    TrainingError that names it is raised after the others are done.
     """
     waiting, failures = list(trainers), list[str]()
     while waiting:
-        group = waiting[:max_classes]
+        group = [trainer for trainer in waiting if trainer.n_chunks == waiting[0].n_chunks][:max_classes]
         if done := [trainer for trainer in group if trainer.done]:
             waiting.remove(done[0])
             yield done[0]

@@ -38,8 +38,8 @@ def finetune(
     """Write an adapter for each class of `shots` into its folder of `out`.
 
     Yields each class's label and its share of the seconds spent, once its adapter is written; it stays written if the
-    caller stops there. `progress` counts the steps of all classes. Where the prompts name columns, an image's prompt
-    also has what the table knows of the image. With `config.select_every` and a `selection` the kept step is chosen.
+    caller stops there. `progress` counts the steps of all classes. Where the prompts name columns or captions, an
+    image's prompt also has what they say of it. With `config.select_every` and a `selection` the kept step is chosen.
 
     A folder holds the weights, adapter.json (written last), loss.csv, choice.csv where a step is chosen, and previews/;
     during training also checkpoint/, from which an interrupted call resumes. A class that is finished is left as it
@@ -75,11 +75,18 @@ def _keys(
     selection: Selection | None,
 ) -> dict[str, str]:
     """Digest of all that each class's adapter depends on. Raises DataError for images that train and choose."""
-    parts = (base_identity(base), context.pixels, result_settings(config), context.seed, context.prompts)
+    prompts = context.prompts
+    parts = (base_identity(base), context.pixels, result_settings(config), context.seed, prompts.result_settings())
     if selection is not None:
         selection.refuse_shared(shots)
     return {
-        label: digest(manifest.digest(), label, *parts, *(selection.key_parts(label) if selection else ()))
+        label: digest(
+            manifest.digest(),
+            label,
+            *parts,
+            *(selection.key_parts(label) if selection else ()),
+            *prompts.captions_identity(manifest).values(),
+        )
         for label, manifest in shots.items()
     }
 

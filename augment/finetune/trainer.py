@@ -20,6 +20,7 @@ from torch import Tensor
 
 from augment.context import Context
 from augment.diffusion.conditioning import encode_prompts
+from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.drawn import choice_images, preview_images
 from augment.finetune.examples import INSTANCE, Batch, ClassExamples, training_batch
@@ -60,6 +61,7 @@ class ClassTrainer:
         self.optimizer = optimizer_for(list(self.parameters.values()), config, self.device)
         self.lr_schedule = warm_cosine(config.steps, config.lr_warmup_steps)
         self.num_train_timesteps = len(alphas_cumprod(self.base))
+        self.n_chunks = count_chunks(self.trainable.pipe, self.examples.prompts)
         with torch.no_grad():
             self._prompt_embeds = None if config.text_encoder else self._encode_prompts()
         self.checkpoint = Checkpoint(self.out / "checkpoint" / f"{self.key[:16]}.pt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from augment import device
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode_with_backoff
+from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.sample import PromptedSeeds, sample_batch
 from augment.diffusion.samplers import preset_sampler
 from augment.generate.config import GenerateConfig
@@ -23,14 +24,22 @@ _log = logging.getLogger(__name__)
 
 
 def generate_pixels(
-    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], config: GenerateConfig, size: int
+    pipe: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    config: GenerateConfig,
+    size: int,
+    all_prompts: Iterable[str] = (),
 ) -> Iterator[UInt8[np.ndarray, "n size size 3"]]:
     """Batches of images in the seeds' order, one prompt per seed; each distinct prompt is encoded once.
+
+    All embeddings are as long as that of the longest prompt. `all_prompts` are the others that images of this class
+    may have: so an image does not depend on which others are drawn beside it.
 
     A batch that does not fit the device's memory is halved until it does. Raises ConfigError if a single image does
     not fit, and InputError for latents or pixels that are not finite.
     """
-    images = _encoded(pipe, prompts, seeds, config.negative_prompt)
+    images = _encoded(pipe, prompts, seeds, config, all_prompts)
     sampler = preset_sampler(pipe, config.preset, None if config.few_step is None else config.few_step.kind)
     sampling, vae_batch_size, done = config.sampling(), config.vae_batch_size, 0
     while done < len(images):
@@ -48,13 +57,19 @@ def generate_pixels(
 
 
 def _encoded(
-    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
+    pipe: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    config: GenerateConfig,
+    all_prompts: Iterable[str],
 ) -> PromptedSeeds:
     distinct = list(dict.fromkeys(prompts))
     row = {prompt: index for index, prompt in enumerate(distinct)}
+    negative, emphasis = config.negative_prompt, config.emphasis
+    n_chunks = count_chunks(pipe, [*distinct, *all_prompts, negative], emphasis)
     return PromptedSeeds(
-        prompt_embeds=torch.cat([encode_prompt(pipe, prompt) for prompt in distinct]),
-        negative_embeds=encode_prompt(pipe, negative_prompt),
+        prompt_embeds=torch.cat([encode_prompt(pipe, prompt, emphasis, n_chunks) for prompt in distinct]),
+        negative_embeds=encode_prompt(pipe, negative, emphasis, n_chunks),
         seeds=seeds,
         prompt_index=[row[prompt] for prompt in prompts],
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from augment.device import Precision
+from augment.diffusion.prompt_weighting import Emphasis, parse_prompt
 from augment.diffusion.sample import SamplerConfig
 from augment.diffusion.samplers import FEW_STEP_SAMPLERS, PRESETS, SAMPLERS, PresetName
 from augment.generate.few_step import FewStepConfig, taesd_identity
@@ -31,6 +34,8 @@ class GenerateConfig:
     format: Literal["jpg", "png"] = "jpg"
     jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95  # without chroma subsampling
     negative_prompt: str = ""
+    negative_prompts: Mapping[str, str] = field(default_factory=dict)  # of single classes, in place of the one for all
+    emphasis: Emphasis = "plain"  # embeddings times weights; `webui-mean`: rescaled to the old mean; `off`: no syntax
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict the preset."""
@@ -45,6 +50,13 @@ class GenerateConfig:
             raise ValueError(
                 f"preset {self.preset} takes up to {max_steps} steps, not {steps}; lower steps or take quality"
             )
+        for prompt in (self.negative_prompt, *self.negative_prompts.values()):
+            parse_prompt(prompt, self.emphasis)
+
+    def for_label(self, label: str) -> GenerateConfig:
+        """The settings of one class, whose negative prompt stands in `negative_prompt`."""
+        own = self.negative_prompts.get(label, self.negative_prompt)
+        return replace(self, negative_prompt=own, negative_prompts={})
 
     @property
     def solver(self) -> str:
@@ -68,9 +80,9 @@ class GenerateConfig:
         )
 
     def result_settings(self) -> dict[str, Any]:
-        """The settings that the images depend on, as plain JSON. Raises BaseError for missing files.
+        """The settings that the images depend on, as plain JSON; a class's are those of its `for_label`.
 
-        Batch sizes are not among them: they change images by rounding alone.
+        Batch sizes are not among them: they change images by rounding alone. Raises BaseError for missing files.
         """
         sampling = self.sampling()
         return {
@@ -84,4 +96,6 @@ class GenerateConfig:
             "format": self.format,
             "jpeg_quality": self.jpeg_quality,
             "negative_prompt": self.negative_prompt,
+            **({"negative_prompts": dict(self.negative_prompts)} if self.negative_prompts else {}),
+            **({"emphasis": self.emphasis} if self.emphasis != "plain" else {}),
         }

@@ -40,6 +40,7 @@ def _common_columns(record: GeneratedImages) -> dict[str, Any]:
         "base": f"{base.get('source')}@{str(base.get('sha256') or base.get('revision'))[:12]}",
         "prompt": record.prompt,
         "negative_prompt": settings["negative_prompt"],
+        **({"emphasis": settings["emphasis"]} if "emphasis" in settings else {}),
         "preset": settings["preset"],
         "steps": settings["steps"],
         "guidance_scale": settings["guidance_scale"],

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from augment.prompts import Attributes
 from data.store import derive_seed
 
 if TYPE_CHECKING:
     from augment.generate.record import GeneratedImages
-    from augment.prompts import Attributes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def plan_images(
     for index in range(count):
         seed = derive_seed(record.seed, record.label, index)
         own = attributes[derive_seed(seed, "attributes") % len(attributes)] if attributes else None
-        prompt = record.prompt if own is None else own.added_to(record.prompt)
+        prompt = (Attributes() if own is None else own).added_to(record.prompt)
         name = f"images/{record.label}-{index:06d}.{file_format}"
         images.append(PlannedImage(name=name, seed=seed, prompt=prompt, attributes=own))
     return images

@@ -64,6 +64,7 @@ def generate(
 
     Images of an interrupted call with the same inputs are kept; if none is missing, no model is loaded.
     """
+    config = config.for_label(request.label)
     record = _record(pipeline.base, request, config)
     _prepare_folder(out, record)
     record.write(out)
@@ -76,7 +77,7 @@ def generate(
         require_size(pipe, request.size)
         prompts, seeds = [image.prompt for image in missing], [image.seed for image in missing]
         with ImageWriter(out, config.format, config.jpeg_quality, max_pending=4 * config.batch_size) as writer:
-            for pixels in generate_pixels(pipe, prompts, seeds, config, request.size):
+            for pixels in generate_pixels(pipe, prompts, seeds, config, request.size, _possible_prompts(request)):
                 for image in pixels:
                     writer.add(missing[writer.added].name, image)
                 if progress is not None:
@@ -134,6 +135,11 @@ def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> 
         attributes={"images": len(attributes), "sha256": digest(attributes)} if attributes else None,
         provenance=_provenance(base, adapter, config),
     )
+
+
+def _possible_prompts(request: ImageRequest) -> set[str]:
+    """All prompts that images of the class may have."""
+    return {request.prompt, *(attributes.added_to(request.prompt) for attributes in request.attributes)}
 
 
 def _provenance(base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig) -> Provenance:

@@ -37,8 +37,9 @@ def plan(prepared: Prepared) -> tuple[Step, ...]:
         init_from=base_identity(study.base)["init_from"],
         pretrain=own_base_settings(own),
         pixels=settings(study.pixels),
-        prompts=settings(study.prompts),
+        prompts=study.prompts.result_settings(),
         seed=study.study_seed,
+        **study.prompts.captions_identity(part_of(prepared)),
     )
     n = len(prepared.images.manifest)
     disk = DiskUse(
@@ -80,5 +81,5 @@ def ids(own: Sequence[Step]) -> tuple[str, ...]:
 
 
 def refuse_prompts(prepared: Prepared) -> None:
-    """Raise InputError for prompt columns that the table lacks or that cannot be read, before anything is trained."""
-    attributes_of(prepared.split.train, prepared.study.prompts)
+    """Raise InputError for prompt columns or captions that cannot be read, before anything is trained."""
+    attributes_of(prepared.split.train, prepared.study.prompts.without_blip)

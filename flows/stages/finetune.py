@@ -42,8 +42,9 @@ def _step(prepared: Prepared, label: str, own: Sequence[Step], disk: DiskUse) ->
         pixels=settings(study.pixels),
         base=base.identity(prepared, own),
         finetune=result_settings(study.finetune),
-        prompts=settings(study.prompts),
+        prompts=study.prompts.result_settings(),
         seed=study.generator_seed,
+        **study.prompts.captions_identity(held_back.trained_on(prepared, label)),
         **_choice(prepared, label),
     )
     return Step(

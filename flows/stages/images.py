@@ -8,7 +8,7 @@ from pathlib import Path
 from augment.generate.record import GeneratedImages
 from augment.generate.run import ImageRequest, generate, generated_image_bytes, synthetic_manifest
 from augment.methods.record import AdapterRecord
-from augment.prompts import Attributes, attributes_of
+from augment.prompts import Attributes, PromptConfig, attributes_of
 from data.manifest import Manifest
 from data.progress import Progress
 from data.store import digest
@@ -28,16 +28,17 @@ def plan(prepared: Prepared, adapters: Sequence[Step]) -> tuple[Step, ...]:
 def _step(prepared: Prepared, adapter: Step) -> Step:
     study, label = prepared.study, adapter.record[-1]
     count = prepared.synthetic_counts[label]
-    attributes = attributes_for(prepared, label)
+    train = prepared.train.of(label)
     depends = inputs(
         "images",
         label=label,
         count=count,
         adapter=adapter.digest,
         size=study.pixels.size,
-        generate=study.generate.result_settings(),
+        generate=study.generate.for_label(label).result_settings(),
         seed=study.generator_seed,
-        attributes=digest(attributes),
+        attributes=digest(_attributes(train, study.prompts.without_blip)),
+        **study.prompts.captions_identity(train),
     )
     return Step(
         stage="images",
@@ -51,9 +52,12 @@ def _step(prepared: Prepared, adapter: Step) -> Step:
 
 
 def attributes_for(prepared: Prepared, label: str) -> list[Attributes]:
-    """The attributes of the class's train images, which its prompts name; empty if the config names no column."""
-    prompts = prepared.study.prompts
-    return attributes_of(prepared.train.of(label), prompts) if prompts.uses_columns else []
+    """The attributes of the class's train images, which its prompts name; empty if the config names none."""
+    return _attributes(prepared.train.of(label), prepared.study.prompts)
+
+
+def _attributes(train: Manifest, prompts: PromptConfig) -> list[Attributes]:
+    return attributes_of(train, prompts) if prompts.describes_images else []
 
 
 def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:

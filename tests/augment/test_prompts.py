@@ -18,9 +18,10 @@ from augment.prompts import (
     prompt_for,
     require_labels,
 )
-from data.config import parse
+from data.config import parse, to_dict
 from data.errors import ConfigError, DataError
 from data.manifest import COLUMNS, Manifest
+from data.store import digest
 
 HAM10000 = PromptConfig(site="localization", age="age", sex="sex")
 SITES = (
@@ -59,7 +60,7 @@ def test_known_cells_are_in_the_prompt_and_no_others(row: tuple[str, str, str], 
 
 
 def test_by_default_prompts_hold_the_diagnosis_alone():
-    assert not PromptConfig().uses_columns
+    assert not PromptConfig().describes_images
     assert prompts(("back", "70", "male"), config=PromptConfig()) == [prompt_for("mel")]
     assert prompts(("back", "70", "male"), config=PromptConfig(sex="sex")) == ["dermoscopy of a melanoma of a man"]
 
@@ -103,9 +104,61 @@ def test_any_column_can_be_used_through_a_template_and_unknown_cells_are_left_ou
 
 
 def test_the_name_of_a_class_that_does_not_exist_is_refused():
-    require_labels(PromptConfig(class_names={"mel": "dark mole"}), ["nv", "mel"])
+    require_labels("prompts.class_names", ["mel"], ["nv", "mel"])
     with pytest.raises(ConfigError, match=r"prompts\.class_names: the data set has no class 'mal'; it has mel, nv"):
-        require_labels(PromptConfig(class_names={"mal": "dark mole"}), ["nv", "mel"])
+        require_labels("prompts.class_names", ["mel", "mal"], ["nv", "mel"])
+
+
+def test_a_class_template_is_filled_with_the_class_and_what_is_known_of_the_image():
+    config = PromptConfig(class_template="photo of a [name], [filewords], macro", superclass="mole", sex="sex")
+    assert prompt_for("mel", config) == "photo of a melanoma, [filewords], macro"
+    assert instance_prompt("mel", "sks", config) == "photo of a sks melanoma, [filewords], macro"
+    assert class_prompt(config) == "photo of a mole, [filewords], macro"
+    known = Attributes(site="back", sex="male", more="stained, blue veil")
+    assert known.added_to(prompt_for("mel", config)) == (
+        "photo of a melanoma, on the back of a man, stained, blue veil, macro"
+    )
+    assert Attributes().added_to(prompt_for("mel", config)) == "photo of a melanoma, macro"
+    assert known.added_to("photo of a melanoma") == "photo of a melanoma on the back of a man, stained, blue veil"
+    for template in ("a photo", " [name]", "[name] "):
+        with pytest.raises(ConfigError, match="class_template"):
+            parse(PromptConfig, {"class_template": template}, "prompts")
+
+
+def test_brackets_of_the_config_are_emphasis_and_those_of_data_are_text():
+    config = PromptConfig(class_names={"mel": "(adenoma:1.3)"}, templates={"sex": "({}:1.2)"})
+    assert prompt_for("mel", config) == "dermoscopy of an (adenoma:1.3)"
+    assert prompt_for("nevus (in situ)", config) == r"dermoscopy of a nevus \(in situ\)"
+    (known,) = attributes_of(manifest(("", "", "grey (2:1)")), config)
+    assert known.more == r"(grey \(2:1\):1.2)"
+    assert config.has_emphasis
+    assert not PromptConfig(class_names={"mel": r"melanoma \(in situ\)"}).has_emphasis
+    for section in ({"modality": "[a|b]"}, {"class_names": {"mel": "[a:b:3]"}}, {"class_template": "([name]:20)"}):
+        with pytest.raises(ConfigError, match=r"not supported|not between"):
+            parse(PromptConfig, section, "prompts")
+
+
+def test_captions_of_a_column_follow_the_filled_templates():
+    config = PromptConfig(captions="column", caption_column="localization", templates={"sex": "{} coat"})
+    assert config.describes_images
+    assert prompts(("Blue veil (2)", "", "grey"), ("unknown", "", ""), config=config) == [
+        r"dermoscopy of a melanoma, grey coat, Blue veil \(2\)",
+        "dermoscopy of a melanoma",
+    ]
+
+
+def test_settings_of_captions_are_result_settings_where_they_are_used():
+    plain = to_dict(PromptConfig())
+    later = ("class_template", "captions", "caption_column", "blip")
+    before = {name: value for name, value in plain.items() if name not in later}
+    assert PromptConfig(caption_column="text", blip="folder").result_settings() == before
+    assert digest(before) == "61a74e4db9fe616f4e49809149073490e1223f0eebb78b1a620bf9a1783b66bc"  # finished artefacts'
+    assert PromptConfig(captions="files").result_settings() == {**before, "captions": "files"}
+    column = PromptConfig(captions="column", class_template="[name]").result_settings()
+    assert column == {**before, "captions": "column", "caption_column": "caption", "class_template": "[name]"}
+    assert PromptConfig(captions="blip", blip="folder").result_settings() == {**before, "captions": "blip"}
+    assert PromptConfig(captions="blip").without_blip == PromptConfig()
+    assert PromptConfig(captions="files").without_blip.captions == "files"
 
 
 def test_a_column_that_is_not_there_is_named():

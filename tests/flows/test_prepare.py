@@ -84,6 +84,9 @@ def test_a_class_that_is_named_and_not_there_is_refused_before_images_are_divide
     with pytest.raises(ConfigError, match=r"the data set has no class 'vasc'; it has df, mel, nv"):
         prepare(dataclasses.replace(study, prompts=prompts), plain_runner)
     assert plain_runner.stages == ["read images"]
+    generate = dataclasses.replace(study.generate, negative_prompts={"vasc": "hair"})
+    with pytest.raises(ConfigError, match=r"generate\.negative_prompts: the data set has no class 'vasc'; it has df"):
+        prepare(dataclasses.replace(study, generate=generate), plain_runner)
 
 
 @pytest.mark.parametrize(("named", "hint"), [("mell", "did you mean 'mel'"), ("vasc", "the images have df, mel, nv")])

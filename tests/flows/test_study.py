@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from augment.generate.config import GenerateConfig
+from augment.prompts import PromptConfig
 from classify.arms import FULL
 from data.config import load_part
 from data.doctor.__main__ import DoctorConfig
@@ -141,6 +143,14 @@ def test_generator_seeds_that_would_change_nothing_and_repeats_of_a_repeat_are_r
         repeated(generator_seeds=(1, 2), arms=("real", "oversampled"))
     with pytest.raises(ValueError, match="is_repeat is set, so give one study seed, one generator seed and one fold"):
         repeated(study_seeds=(1, 2), is_repeat=True)
+
+
+def test_emphasis_that_is_off_cannot_stand_beside_prompts_that_have_some():
+    off, emphasised = GenerateConfig(emphasis="off"), PromptConfig(class_names={"mel": "(melanoma:1.3)"})
+    with pytest.raises(ValueError, match=r"generate\.emphasis is off, but fine-tuning reads brackets .* write \\\("):
+        StudyConfig(generate=off, prompts=emphasised)
+    StudyConfig(generate=off, prompts=PromptConfig(class_names={"mel": r"melanoma \(in situ\)"}))
+    StudyConfig(prompts=emphasised)
 
 
 def test_images_of_a_folder_cannot_stand_where_everything_is_coded():

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from augment.base.denoiser import DenoiserConfig, LatentDataset, tokenize, train_denoiser, unique_prompts
+from augment.base.denoiser import DenoiserConfig, LatentDataset, PromptEncoder, train_denoiser, unique_prompts
 from augment.base.tiny_model import TinyModelConfig, build_tiny_model
+from augment.diffusion.conditioning import encode_prompt
 from augment.training.checkpoint import Checkpoint
 
 SMALL = TinyModelConfig(image_size=16, vae_channels=(8, 16), unet_channels=(16, 32), text_width=16, text_layers=1)
@@ -88,6 +89,11 @@ def test_of_many_prompts_only_those_of_the_batch_are_encoded():
     assert torch.equal(rows, prompt_ids)
 
 
-def test_a_prompt_that_is_truncated_is_warned_of(caplog: pytest.LogCaptureFixture):
-    tokenize(build_tiny_model(SMALL), ["", PROMPTS[0], "skin " * 20])
-    assert "the base reads 16 tokens of a prompt, so the end of 'skin skin" in caplog.text
+def test_prompts_longer_than_the_text_encoder_are_trained_on_whole():
+    pipe = build_tiny_model(SMALL)
+    encode = PromptEncoder(pipe, [PROMPTS[0], "skin " * 20], torch.device("cpu"))
+    with torch.no_grad():
+        embeds = encode(torch.tensor([0, 2, 1]))
+    assert embeds.shape == (3, 32, pipe.text_encoder.config.hidden_size)
+    torch.testing.assert_close(embeds[1:2], encode_prompt(pipe, "skin " * 20))
+    torch.testing.assert_close(embeds[2:], encode_prompt(pipe, PROMPTS[0], n_chunks=2))

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -125,12 +126,30 @@ def test_with_columns_an_image_s_prompt_tells_of_the_table(shots):
     assert index.tolist() == [3, 0, 4, 3, 0]
 
 
+def test_an_image_s_caption_is_in_its_prompt_and_missing_ones_are_counted(shots, tmp_path, caplog):
+    few = shots["df"].first(3)
+    for path in few.paths():
+        shutil.copy(path, tmp_path)
+    (tmp_path / "df-1.txt").write_text("blue veil,\nrosettes (2)\n", encoding="utf-8")
+    here = Manifest(few.table, {"real": tmp_path})
+    prompts, index = class_prompts("df", here, None, PromptConfig(captions="files"))
+    assert prompts[3:] == (r"dermoscopy of a dermatofibroma, blue veil, rosettes \(2\)",)
+    assert index.tolist() == [INSTANCE, 3, INSTANCE]
+    assert "df: 2 of 3 images have no caption, first df-0.png; their prompts have none" in caplog.text
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     ("token", "expected"), [(None, "x-ray of a fibrous nodule"), ("sks", "x-ray of a sks fibrous nodule")]
 )
 def test_prompts_are_worded_as_the_study_says(shots, token, expected):
     config = PromptConfig(modality="x-ray", superclass="lung", class_names={"df": "fibrous nodule"})
     assert class_prompts("df", shots["df"], token, config)[0] == (expected, "x-ray of a lung", "")
+
+
+def test_the_prior_of_a_long_prompt_is_sampled(pipe):
+    context = Context(pixels=PixelConfig(size=32), prompts=PromptConfig(superclass="skin " * 19 + "skin"), seed=0)
+    assert sample_prior(pipe, PriorPreservation(num_class_images=1, loss_weight=1.0), context).shape == (1, 8, 4, 4)
 
 
 def test_the_prior_is_sampled_by_seed_or_empty(pipe):

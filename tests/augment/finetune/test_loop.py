@@ -107,6 +107,23 @@ def test_five_steps_of_all_classes_in_one_batch_are_five_steps_of_each_alone(pip
     assert not torch.allclose(vector(whole[0]), vector(whole[1]), atol=1e-3)
 
 
+def test_classes_whose_prompts_have_more_chunks_train_in_a_batch_of_their_own(pipe, trainable, tmp_path, monkeypatch):
+    def trainers(folder):
+        own = opened(pipe, folder, trainable)
+        long = dataclasses.replace(own[1].examples, prompts=("skin " * 20, "dermoscopy of a skin lesion", ""))
+        return [own[0], ClassTrainer(pipe, trainable, long, CONFIG, folder / "long", "k"), own[2]]
+
+    groups, real = [], loop.step
+    monkeypatch.setattr(loop, "step", lambda group: groups.append([each.n_chunks for each in group]) or real(group))
+    whole = trainers(tmp_path / "whole")
+    learn(whole)
+    assert groups == [[1, 1]] * 5 + [[2]] * 5
+    alone = trainers(tmp_path / "alone")
+    for one in alone:
+        learn([one])
+    same(whole, alone)
+
+
 def test_a_class_learns_what_peft_teaches_it(pipe, trainable, peft, tmp_path):
     alone = opened(pipe, tmp_path / "peft", peft)
     whole = opened(pipe, tmp_path / "whole", trainable)

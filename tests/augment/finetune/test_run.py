@@ -1,6 +1,7 @@
 import copy
 import csv
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -334,6 +335,20 @@ def test_bad_input_is_refused_in_words(base, shots, tmp_path):
         list(run(base, empty, LORA, tmp_path, ("mel",)))
     with pytest.raises(ConfigError, match=r"pixels\.size is 24"):
         list(run(base, shots, LORA, tmp_path, pixels=PixelConfig(size=24)))
+
+
+def test_an_adapter_depends_on_the_captions_of_its_images(base, shots, tmp_path):
+    (tmp_path / "real").mkdir()
+    few = {"df": Manifest(shots["df"].first(2).table, {"real": tmp_path / "real"})}
+    for source, path in zip(shots["df"].paths(), few["df"].paths(), strict=False):
+        shutil.copy(source, path)
+    config, prompts = dataclasses.replace(LORA, steps=1), PromptConfig(captions="files")
+    keys = []
+    for caption in ("blue veil", "skin " * 20):
+        few["df"].paths()[0].with_suffix(".txt").write_text(caption, encoding="utf-8")
+        train(base, few, config, tmp_path / "out", prompts=prompts)
+        keys.append(AdapterRecord.read(tmp_path / "out" / "df").key)
+    assert keys[0] != keys[1]
 
 
 def test_with_columns_prompts_tell_of_the_table_and_adapters_are_others(base, shots, tmp_path):

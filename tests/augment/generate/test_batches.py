@@ -87,13 +87,33 @@ def test_prompts_stay_with_their_seeds_when_batches_are_halved(pipe, small):
 def test_each_distinct_prompt_is_encoded_once(pipe, monkeypatch):
     encoded = []
 
-    def encode(pipe, prompt):
+    def encode(pipe, prompt, *given):
         encoded.append(prompt)
-        return encode_prompt(pipe, prompt)
+        return encode_prompt(pipe, prompt, *given)
 
     monkeypatch.setattr(module, "encode_prompt", encode)
     next(generate_pixels(pipe, [PROMPT, "drawing", PROMPT, "drawing"], SEEDS[:4], CONFIG, 32))
     assert encoded == [PROMPT, "drawing", ""]
+
+
+def test_an_image_is_the_same_beside_a_long_prompt_and_alone(pipe):
+    config, both = dataclasses.replace(CONFIG, batch_size=2, negative_prompt="hair"), [PROMPT, "skin " * 30]
+    beside = next(generate_pixels(pipe, both, SEEDS[:2], config, 32)).astype(int)
+    alone = next(generate_pixels(pipe, both[:1], SEEDS[:1], config, 32, all_prompts=both)).astype(int)
+    assert np.abs(beside[0] - alone[0]).max() <= 1
+    shorter = next(generate_pixels(pipe, both[:1], SEEDS[:1], config, 32)).astype(int)
+    assert np.abs(beside[0] - shorter[0]).max() > 1
+
+
+def test_emphasis_is_that_of_the_config(pipe):
+    def drawn(prompt, emphasis="plain"):
+        config = dataclasses.replace(CONFIG, batch_size=1, emphasis=emphasis)
+        return next(generate_pixels(pipe, [prompt], SEEDS[:1], config, 32)).astype(int)
+
+    plain, weighted = drawn(PROMPT), drawn("dermoscopy of a (melanoma:3)")
+    assert np.abs(plain - drawn("dermoscopy of a (melanoma:1)")).max() == 0
+    assert np.abs(plain - weighted).max() > 0
+    assert np.abs(drawn("dermoscopy of a (melanoma:3)", "off") - weighted).max() > 0
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(pipe, monkeypatch):

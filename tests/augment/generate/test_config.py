@@ -41,6 +41,9 @@ def test_the_solver_follows_from_preset_and_kind_of_few_step_lora():
         ({"few_step": {"lora": "lcm.safetensors"}}, "few_step is for preset: few-step, not quality"),
         ({"preset": "few-step", "few_step": {"lora": "a"}, "steps": 20}, "few-step takes up to 8 steps, not 20"),
         ({"preset": "fast", "steps": 80}, "fast takes up to 50 steps, not 80"),
+        ({"negative_prompt": "[hair|ruler]"}, r"alternation \[a\|b\] is not supported; write one of its texts"),
+        ({"negative_prompts": {"df": "(hair:99)"}}, "the weight 99 is not between -10 and 10"),
+        ({"emphasis": "mean"}, "emphasis: Input should be 'plain', 'webui-mean' or 'off'"),
         ({"preset": "fats"}, "preset: Input should be 'quality', 'fast' or 'few-step'"),
         ({"preset": "few-step", "few_step": {"lora": "a", "kind": "turbo"}}, r"few_step\.kind: Input should be 'lcm'"),
     ],
@@ -69,6 +72,22 @@ def test_result_settings_are_those_that_change_images():
     assert GenerateConfig(steps=12, guidance_scale=2.0).result_settings() == settings  # as the preset has it
     assert GenerateConfig(preset="fast", steps=12, guidance_end=1.0).result_settings() == {**settings, "preset": "fast"}
     assert GenerateConfig(steps=12, precision="fast").result_settings() == {**settings, "precision": "fast"}
+
+
+def test_a_class_has_its_own_negative_prompt_or_that_of_all():
+    config = GenerateConfig(steps=12, negative_prompt="hair", negative_prompts={"df": "ruler"})
+    assert config.for_label("df") == GenerateConfig(steps=12, negative_prompt="ruler")
+    assert config.for_label("vasc") == GenerateConfig(steps=12, negative_prompt="hair")
+    assert config.for_label("df").for_label("df") == config.for_label("df")
+
+
+def test_settings_of_prompts_are_result_settings_where_they_are_not_the_default():
+    plain = GenerateConfig().result_settings()
+    assert GenerateConfig(emphasis="off").result_settings() == {**plain, "emphasis": "off"}
+    of_classes = GenerateConfig(negative_prompts={"df": "hair"})
+    assert of_classes.result_settings() == {**plain, "negative_prompts": {"df": "hair"}}
+    assert of_classes.for_label("vasc").result_settings() == plain
+    assert GenerateConfig(emphasis="off", negative_prompt="[a|b]").negative_prompt == "[a|b]"
 
 
 def test_a_few_step_lora_is_identified_by_its_files_bytes(tmp_path):

@@ -166,6 +166,18 @@ def test_prompts_name_the_attributes_of_real_images(base, tmp_path):
     assert more.table["prompt"][:6].tolist() == found
 
 
+def test_a_classs_negative_prompt_and_emphasis_are_in_its_metadata_where_they_are_set(base, tmp_path):
+    config = dataclasses.replace(CONFIG, negative_prompts={"df": "ruler", "mel": "hair"}, emphasis="webui-mean")
+    run(base, tmp_path, config, count=1, prompt="dermoscopy of a (dermatofibroma:1.5), [filewords]")
+    (row,) = rows(tmp_path)
+    assert (row["negative_prompt"], row["emphasis"]) == ("ruler", "webui-mean")
+    assert row["prompt"] == "dermoscopy of a (dermatofibroma:1.5)"
+    settings = GeneratedImages.read(tmp_path).settings
+    assert settings == {**CONFIG.result_settings(), "negative_prompt": "ruler", "emphasis": "webui-mean"}
+    run(base, tmp_path, CONFIG, count=1)
+    assert "emphasis" not in rows(tmp_path)[0]
+
+
 def test_images_of_other_attributes_are_not_kept(base, tmp_path):
     run(base, tmp_path, count=2, attributes=ATTRIBUTES)
     before = GeneratedImages.read(tmp_path)

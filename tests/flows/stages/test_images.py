@@ -51,6 +51,26 @@ def test_what_a_prompt_may_tell_is_that_of_the_class_s_train_images_where_a_colu
     assert len({plan.step("images", "df").inputs["attributes"] for plan in plans}) == 2
 
 
+def test_a_negative_prompt_of_a_class_changes_the_images_of_that_class_alone(plan_of):
+    plans = plan_of(), plan_of(generate=GenerateConfig(negative_prompts={"df": "hair"}))
+    one, other = ({step.what: step.digest for step in plan.steps_of("images")} for plan in plans)
+    assert one["vasc"] == other["vasc"]
+    assert one["df"] != other["df"]
+
+
+def test_captions_are_inputs_of_the_adapter_and_of_the_images_of_their_class(plan_of, tmp_path):
+    prompts = dataclasses.replace(StudyConfig().prompts, captions="files")
+    before = plan_of(prompts=prompts)
+    (tmp_path / "real").mkdir()
+    for image in range(3):
+        (tmp_path / "real" / f"train-df-{image}.txt").write_text("blue veil", encoding="utf-8")
+    after = plan_of(prompts=prompts)
+    assert [each.more for each in stage.attributes_for(after.prepared, "df")] == ["blue veil"] * 3
+    for kind in ("finetune", "images"):
+        assert before.step(kind, "df").digest != after.step(kind, "df").digest
+        assert before.step(kind, "vasc").digest == after.step(kind, "vasc").digest
+
+
 def test_images_are_asked_for_with_the_adapter_of_their_class_and_its_prompt(plan_of, tmp_path, monkeypatch):
     asked, plan = [], plan_of(study_seeds=(3,), prompts=with_sex())
     monkeypatch.setattr(AdapterRecord, "read", lambda folder: SimpleNamespace(prompt=f"prompt of {folder.name}"))
