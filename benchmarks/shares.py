@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from classify.tested import Tested
 from classify.train import train_arm
 from data.config import to_dict
 from data.errors import exit_code
-from data.store import building, digest, finished
+from data.store import digest, make_once
 from flows.execute import run_group
 from flows.plan import Plan
 from flows.prepare import prepare_repeats
@@ -96,13 +97,13 @@ def _predictions(plan: Plan, arm: Arm, seed: int, name: str) -> Predictions:
     config = classifier_config(study, arm)
     inputs = {"shares": known.inputs, "classifier": to_dict(config)}
     folder = study.folder / "shares" / f"{name.replace(' ', '-')}-{seed}-{digest(inputs)[:12]}"
-    if not finished(folder, inputs):
-        with building(folder, inputs) as out:
-            task = task_of(plan, arm, seed)
-            progress = titled(f"{name}, seed {seed}")
-            train_arm(task=task, config=config, pixels=study.pixels, out=out, cache=study.cache, progress=progress)
-            predict(out / "model", part, cache=study.cache).write(out / "validation.csv")
-    return Predictions.read(folder / "validation.csv")
+
+    def make(out: Path) -> None:
+        task, progress = task_of(plan, arm, seed), titled(f"{name}, seed {seed}")
+        train_arm(task=task, config=config, pixels=study.pixels, out=out, cache=study.cache, progress=progress)
+        predict(out / "model", part, cache=study.cache).write(out / "validation.csv")
+
+    return Predictions.read(make_once(folder, inputs, make) / "validation.csv")
 
 
 def _row(comparison: Comparison, name: str, rare: Sequence[int]) -> dict[str, object]:

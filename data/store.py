@@ -19,7 +19,7 @@ import filelock
 from data.durable import remove_unfinished, replacing, sync, sync_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 RECORD = "artifact.json"
 _INPUTS = ".inputs"  # in a working folder: the digest of what it is made from
@@ -78,19 +78,38 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
     A working folder left by a crash is reused if its inputs are the same. Two processes never build the same
     folder at once: the second one waits.
     """
-    partial = partial_of(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
-        _claim(partial, digest(inputs))
+    with _lock(folder), _working(folder, inputs) as partial:
         yield partial
-        remove_unfinished(partial)
-        sync_all(partial)
-        files = {p.relative_to(partial).as_posix(): _entry(p) for p in sorted(partial.rglob("*")) if p.is_file()}
-        del files[_INPUTS]
-        write_json(partial / RECORD, {"digest": digest(inputs), "inputs": dict(inputs), "files": files})
-        if folder.exists():
-            shutil.rmtree(folder)
-        _put_in_place(partial, folder)
+
+
+def make_once(folder: Path, inputs: Mapping[str, Any], make: Callable[[Path], object]) -> Path:
+    """The folder of a finished artifact, which `make` writes into a working folder unless it is there.
+
+    Of two processes that ask for one artifact, the second waits, and takes what the first has made.
+    """
+    if not finished(folder, inputs):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if not _is_finished(folder, inputs):
+                with _working(folder, inputs) as partial:
+                    make(partial)
+    return folder
+
+
+@contextlib.contextmanager
+def _working(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
+    partial = partial_of(folder)
+    _claim(partial, digest(inputs))
+    yield partial
+    remove_unfinished(partial)
+    sync_all(partial)
+    files = {p.relative_to(partial).as_posix(): _entry(p) for p in sorted(partial.rglob("*")) if p.is_file()}
+    del files[_INPUTS]
+    write_json(partial / RECORD, {"digest": digest(inputs), "inputs": dict(inputs), "files": files})
+    if folder.exists():
+        shutil.rmtree(folder)
+    _put_in_place(partial, folder)
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:

@@ -103,6 +103,10 @@ class StudyConfig:
         taken = sorted({arm.name for arm in self.external_arms} & {*ARMS, "random-split"})
         if taken:
             raise ValueError(f"arms: a folder cannot be called {taken[0]!r}, which is another arm; give it a name")
+        self._refuse_images()
+
+    def _refuse_images(self) -> None:
+        """Refuse phantoms that a classifier has been trained on, and a base of another size."""
         if self.data.source == "phantom" and self.data.phantom.seed >= STUDY_SEEDS:
             raise ValueError(
                 f"data.phantom.seed is {self.data.phantom.seed}; from {STUDY_SEEDS} on, phantoms are those that the "

@@ -28,7 +28,7 @@ from data.sources.official_test import OfficialTest, hold_out
 from data.sources.published import LAYOUTS, Layout, form_of_test, places_in, table_in, table_named
 from data.sources.row_checks import check_labels, check_rows, exclude_images, find_images
 from data.sources.tables import Columns, read_rows, report
-from data.store import building, digest, file_sha256, finished
+from data.store import digest, file_sha256, make_once
 
 ROW = "(row)"  # column with the table and the row in it that an image was read from
 
@@ -97,10 +97,8 @@ def _phantoms(config: PhantomConfig, workdir: Path, progress: Progress | None) -
     program = [file_sha256(path) for path in sorted(Path(phantoms.__path__[0]).glob("*.py"))]
     inputs = {"phantom": to_dict(config), "program": digest(program)}
     folder = workdir / f"phantom-{digest(inputs)[:12]}"
-    if not finished(folder, inputs):
-        with building(folder, inputs) as partial:
-            write_phantoms(partial, config, progress=progress)
-    return folder / "metadata.csv"
+    drawn = make_once(folder, inputs, lambda partial: write_phantoms(partial, config, progress=progress))
+    return drawn / "metadata.csv"
 
 
 def _folder(configured: str) -> Path:

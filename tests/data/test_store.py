@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from data.store import RECORD, building, derive_seed, digest, finished, read_json, write_json, write_text
+from data.store import (
+    RECORD,
+    building,
+    derive_seed,
+    digest,
+    finished,
+    make_once,
+    read_json,
+    write_json,
+    write_text,
+)
 
 INPUTS = {"steps": 3, "label": "df"}
 
@@ -117,3 +127,19 @@ def test_a_working_folder_that_another_process_is_finishing_is_left_to_it(tmp_pa
         (partial / "x").write_text("x")
         assert not finished(tmp_path / "a", INPUTS)
     assert finished(tmp_path / "a", INPUTS)
+
+
+def test_an_artifact_that_another_process_made_meanwhile_is_taken_and_not_made_again(tmp_path: Path):
+    folder, made = tmp_path / "a", []
+
+    def make(partial: Path) -> None:
+        made.append(partial)
+        (partial / "x").write_text("x")
+
+    make_once(folder, INPUTS, make)
+    before = (folder / "x").stat().st_ino
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.store.finished", lambda *_: False)  # as before the other process had finished
+        make_once(folder, INPUTS, make)
+    assert len(made) == 1
+    assert (folder / "x").stat().st_ino == before
