@@ -68,9 +68,11 @@ def _network_args(record: AdapterRecord) -> dict[str, str]:
 
 def _version(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """`ss_v2`, whether the base is a Stable Diffusion 2.x, by the width of what its cross-attention reads."""
-    names = [name for name in tensors if _CROSS_ATTENTION in name and name.endswith(_READS)]
-    widths = {tensors[name].shape[-1] for name in names}
-    return {"ss_v2": is_v2 for width, is_v2 in _WIDTHS.items() if width in widths}
+    widths = {
+        tensor.shape[-1] for name, tensor in tensors.items() if _CROSS_ATTENTION in name and name.endswith(_READS)
+    }
+    known = widths & set(_WIDTHS)
+    return {"ss_v2": _WIDTHS[known.pop()]} if known else {}
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

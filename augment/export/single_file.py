@@ -44,8 +44,8 @@ def original_layout(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
     width = pipe.text_encoder.config.hidden_size
     if width >= _OPEN_CLIP:
         raise BaseError(
-            f"the text encoder is {width} wide, so the base is a Stable Diffusion 2.x, whose single file holds OpenCLIP "
-            "under other names; export it for diffusers"
+            f"the text encoder is {width} wide, so the base is a Stable Diffusion 2.x, whose single file has other "
+            "names (OpenCLIP's); export it for diffusers"
         )
     unet, vae = pipe.unet.state_dict(), pipe.vae.state_dict()
     unet_names = names_of_unet(unet, pipe.unet.config.layers_per_block)
@@ -86,7 +86,7 @@ def _unet_name(path: str, layers: int, attended: Collection[str]) -> str:
 
 
 def names_of_vae(paths: Collection[str], blocks: int) -> dict[str, str]:
-    """The names of an autoencoder's weights by their paths in diffusers; `blocks`: of its decoder, counted backwards."""
+    """The names of an autoencoder's weights by their paths in diffusers; `blocks`: of its decoder."""
     return {path: _vae_name(path, blocks) for path in paths}
 
 
@@ -101,7 +101,8 @@ def _vae_name(path: str, blocks: int) -> str:
         return f"{half}.mid.block_{int(index) + 1}.{end.replace('conv_shortcut', 'nin_shortcut')}"
     if found := _BLOCK.fullmatch(rest):
         way, block, kind, index, end = found.groups()
-        where = f"{half}.{way}.{int(block) if way == 'down' else blocks - 1 - int(block)}"
+        number = int(block) if way == "down" else blocks - 1 - int(block)  # the decoder's are counted from its end
+        where = f"{half}.{way}.{number}"
         if kind == "resnets":
             return f"{where}.block.{index}.{end.replace('conv_shortcut', 'nin_shortcut')}"
         if kind in {"downsamplers", "upsamplers"}:

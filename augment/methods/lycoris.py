@@ -52,7 +52,7 @@ class LycorisConfig(FinetuneSettings):
         return target_modules(conv_layers=self.conv_layers, text_encoder=self.text_encoder)
 
     def trainable(self, pipe: StableDiffusionPipeline, device: torch.device) -> PeftLycoris:
-        """peft's layers in copies of the UNet and, if it is trained, the text encoder."""
+        """Copies of the UNet and, if it is trained, the text encoder, with peft's layers."""
         return PeftLycoris(pipe, self, device)
 
     def adapter(self, folder: Path) -> LycorisAdapter:

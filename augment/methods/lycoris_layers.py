@@ -1,7 +1,7 @@
 """LoHa and LoKr of one layer: which factors, of which shapes, how they start, and the update that they make.
 
-Names, shapes and products are LyCORIS' (Yeh et al. 2024), as peft has them: a convolution is a matrix whose rows are its
-output channels, and alpha = rank. LoHa multiplies two low-rank matrices element by element (Hyeon-Woo et al. 2022,
+Names, shapes and products are LyCORIS' (Yeh et al. 2024), as peft has them: a convolution is a matrix whose rows are
+its output channels, and alpha = rank. LoHa multiplies two low-rank matrices element by element (Hyeon-Woo et al. 2022,
 FedPara); LoKr is the Kronecker product of a small matrix and another, which is of low rank where that is smaller.
 """
 

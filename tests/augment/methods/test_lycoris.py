@@ -17,7 +17,10 @@ NAMES = {
     "loha": r"(hada_w[12]_[ab]|alpha)",  # as LyCORIS writes and the webui's network_hada.py and network_lokr.py read
     "lokr": r"(lokr_w1|lokr_w2|lokr_w2_[ab]|alpha)",
 }
-LAYERS = r"lora_unet_(down_blocks_\d|mid_block|up_blocks_\d)_(resnets|attentions)_\d_\w+|lora_te_text_model_encoder_layers_\d_self_attn_(q|k|v|out)_proj"
+LAYERS = (
+    r"lora_unet_(down_blocks_\d|mid_block|up_blocks_\d)_(resnets|attentions)_\d_\w+"
+    r"|lora_te_text_model_encoder_layers_\d_self_attn_(q|k|v|out)_proj"
+)
 
 
 def noise_pred(pipe):
