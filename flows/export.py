@@ -21,6 +21,7 @@ from augment.methods.record import AdapterRecord
 from data.config import parse
 from data.errors import InputError, exit_code
 from data.store import write_text
+from flows.execute import disable_progress_bars
 from reports.adapter_card import CARD, adapter_card
 from reports.run_folder import RunFolder
 
@@ -87,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _exported(parsed: argparse.Namespace) -> int:
+    disable_progress_bars()
     run = RunFolder.open(parsed.run)
     out = parsed.out or parsed.run / "export" / parsed.program
     for file in export(run, parsed.program, out, parsed.label, ckpt=parsed.ckpt):
