@@ -37,12 +37,12 @@ FILE = "lycoris_weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LycorisConfig(FinetuneSettings):
-    """Settings that LoHa and LoKr share."""
+    """Settings that LoHa and LoKr share. At five times LoRA's learning rate the embedded base learns as fast."""
 
     algorithm: ClassVar[Algorithm]
     peft_config: ClassVar[Any]  # peft's class of its settings
 
-    learning_rate: LearningRate = 1e-3
+    learning_rate: LearningRate = 5e-4
     rank: Annotated[int, Field(ge=1, le=1024)] = 8
     conv_layers: bool = True  # updates of the ResNet blocks and projections too
 

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from augment.base.param_count import base_parts
-from augment.diffusion.conditioning import encode_prompt
+from augment.diffusion.conditioning import Conditioning, encode_prompt
 from augment.methods.lora_layers import target_layers
 from augment.methods.lycoris import FILE, LohaConfig, LokrConfig
 from augment.methods.module_trainable import trained_parameters
@@ -89,6 +89,29 @@ def test_the_file_has_the_same_bytes_each_time(trainable, parameters, tmp_path):
         trainable.save(parameters, tmp_path / "a").read_bytes()
         == trainable.save(parameters, tmp_path / "b").read_bytes()
     )
+
+
+def test_a_few_steps_lower_the_loss_of_latents_that_were_not_trained_on(pipe, config, trainable):
+    parameters, generator = trainable.parameters(0), torch.Generator().manual_seed(2)
+    trainable.bind([parameters])
+    conditioning = Conditioning(encode_prompt(pipe, "dermoscopy of a melanoma").expand(4, -1, -1).clone())
+    look = torch.randn(1, 8, 4, 4, generator=generator)  # what the class's latents have in common
+
+    def loss(seed):
+        noise = torch.randn(4, 8, 4, 4, generator=torch.Generator().manual_seed(seed))
+        predicted = trainable.denoise(0.7 * look + 0.7 * noise, torch.tensor([100, 300, 500, 700]), conditioning)
+        return (predicted - (0.7 * noise - 0.7 * look)).square().mean()  # v
+
+    def held_out():
+        return sum(loss(seed).item() for seed in range(100, 108))
+
+    before = held_out()
+    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
+    for seed in range(15):
+        optimizer.zero_grad()
+        loss(seed).backward()
+        optimizer.step()
+    assert held_out() < 0.9 * before
 
 
 def test_only_the_update_is_trained_and_the_base_is_left_alone(pipe, config):
