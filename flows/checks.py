@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from augment.base.config import BaseConfig
 from augment.base.provenance import base_provenance
+from augment.methods.init_lora import init_provenance
 from data.splits.split import Split
 from flows.disk import check_disk
 from flows.plan import Plan
@@ -25,10 +27,16 @@ def check(plans: Sequence[Plan], run: Runner) -> None:
 
 
 def refuse_used_base(plan: Plan) -> None:
-    """Raise DataError for the base of a plan, or what its own is continued from, as `refuse_base` does."""
+    """Raise DataError for the base of a plan, or what its own is continued from, as `refuse_base` does.
+
+    And for a LoRA that its fine-tunes start from, as far as it is known what that has seen.
+    """
     base = plan.prepared.study.base
     if plan.steps_of("images") or plan.steps_of("autoencoded"):
         refuse_base(base if base.own is None else base.parent, plan.prepared.split)
+    start: str | None = getattr(plan.prepared.study.finetune, "init_lora", None)  # LoRA's alone
+    if start is not None and plan.steps_of("fine-tune"):
+        plan.prepared.split.refuse_seen(init_provenance(Path(start)), f"finetune.init_lora {start}")
 
 
 def refuse_base(base: BaseConfig | None, split: Split) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -83,6 +83,24 @@ def predict(
     options = {"--arm": arm, "--seed": seed, "--out": out}
     named = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     return command([str(model), str(images), *named])
+
+
+@app.command
+def export(
+    folder: Annotated[Path, Parameter(help="the folder of a finished run")],
+    /,
+    *,
+    program: Annotated[Literal["webui", "kohya", "diffusers"], Parameter(name="--for", help="the other program")],
+    out: Annotated[Path | None, Parameter(help="where to write (default: export/PROGRAM in the run)")] = None,
+    label: Annotated[str | None, Parameter(help="which class's adapter (default: all)")] = None,
+    ckpt: Annotated[bool, Parameter(negative="", help="a whole model as a .ckpt too")] = False,
+) -> int:
+    """Write a run's adapters as files of another program, each with a card."""
+    from flows.export import main as command  # noqa: PLC0415
+
+    options = {"--for": program, "--out": out, "--label": label}
+    named = [text for name, value in options.items() if value is not None for text in (name, str(value))]
+    return command([str(folder), *named, *(["--ckpt"] if ckpt else [])])
 
 
 @app.command

@@ -26,9 +26,14 @@ COST = "cost.json"  # seconds and device, inside an artefact
 
 def set_up_libraries(study: StudyConfig) -> None:
     """Turn off the progress bars of diffusers and transformers, as runners show progress; keep compiled kernels."""
+    disable_progress_bars()
+    devices.keep_compiled(study.cache / "compiled")
+
+
+def disable_progress_bars() -> None:
+    """Turn off the progress bars of diffusers and transformers."""
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    devices.keep_compiled(study.cache / "compiled")
 
 
 def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupResult:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -38,6 +38,17 @@ def cards(summary: Summary) -> dict[str, str]:
     """The papers by file name; no data sheet where the run generated no image."""
     generated = {label: tune for label, tune in summary.finetunes.items() if tune.images}
     names = [name for name in TITLES if generated or name != "datasheet.md"]
+    values = {
+        "s": summary, "text": text, "numbers": numbers, "lineage": lineage,
+        "generated": generated, "licence": licence(summary), "base_licence": base_licence(summary),
+        "with_interval": _with_interval, "claim": checklist.claim(summary), "tripod": checklist.tripod(summary),
+    }  # fmt: skip
+    environment = card_environment()
+    return {name: environment.get_template(name).render(**values) for name in names}
+
+
+def card_environment() -> jinja2.Environment:
+    """Jinja for Markdown: the templates of the papers, and a name that a template does not know is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=False,  # noqa: S701 - Markdown; what would change its structure is taken out by `cell`
@@ -48,12 +59,7 @@ def cards(summary: Summary) -> dict[str, str]:
         finalize=cell,
     )
     environment.filters["sum_of"] = lambda counts: sum(counts.values())
-    values = {
-        "s": summary, "text": text, "numbers": numbers, "lineage": lineage,
-        "generated": generated, "licence": licence(summary), "base_licence": base_licence(summary),
-        "with_interval": _with_interval, "claim": checklist.claim(summary), "tripod": checklist.tripod(summary),
-    }  # fmt: skip
-    return {name: environment.get_template(name).render(**values) for name in names}
+    return environment
 
 
 def write_cards(summary: Summary, folder: Path) -> tuple[Path, ...]:
@@ -77,14 +83,25 @@ def download_links(written: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 def licence(summary: Summary) -> str:
     """Licence of the data set as far as it is known here."""
-    return _LICENCES.get(summary.source, "not known to the program: see where the data set was published")
+    return data_licence(summary.source)
 
 
 def base_licence(summary: Summary) -> str:
-    """Licence of the base as far as it is known here; what a study trained itself has its data set's."""
-    source = str(summary.base.get("source", ""))
-    if summary.config["base"].get("source") == "pretrain":
-        return f"the study trained it on its own train part, so that of the data set: {licence(summary)}"
+    """Licence of the base as far as it is known here."""
+    return licence_of_base(summary.base, summary.config)
+
+
+def data_licence(source: str) -> str:
+    """Licence of a data set, by `data.source`, as far as it is known here."""
+    return _LICENCES.get(source, "not known to the program: see where the data set was published")
+
+
+def licence_of_base(base: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Licence of a run's base as far as it is known here; what a study trained itself has its data set's."""
+    source = str(base.get("source", ""))
+    if config["base"].get("source") == "pretrain":
+        own = data_licence(str(config["data"]["source"]))
+        return f"the study trained it on its own train part, so that of the data set: {own}"
     return _BASE_LICENCES.get(source, f"not known to the program: see where {source or 'it'} was published")
 
 

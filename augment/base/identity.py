@@ -30,14 +30,14 @@ def base_identity(base: BaseConfig) -> dict[str, Any]:
         files = [file for file in files if file.name not in _IGNORED]
         return {
             "source": base.source if base.source == "tiny" else path.name,
-            "sha256": digest([(file.relative_to(path).as_posix(), _sha256(file)) for file in files]),
+            "sha256": digest([(file.relative_to(path).as_posix(), sha256_of(file)) for file in files]),
         }
     if path.is_file():
-        return {"source": path.name, "sha256": _sha256(path)}
+        return {"source": path.name, "sha256": sha256_of(path)}
     return {"source": base.source, "revision": base.revision or "main"}
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """SHA-256 of a file, computed once per process: every class asks for that of the same gigabytes."""
     stat = path.stat()
     return _cached_sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)

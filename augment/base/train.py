@@ -138,6 +138,13 @@ def save_base(
         "autoencoder_psnr_db": round(float(np.mean(psnr(pipe.vae, pixels[:256]))), 2),
         "torch": torch.__version__,
     }
+    save_pipeline(pipe, out)
+    dataclasses.replace(record, details={**measured, **record.details}).write(out)
+    return out
+
+
+def save_pipeline(pipe: StableDiffusionPipeline, out: Path) -> None:
+    """Write the diffusers folder of a pipeline in 16 bits, to which its networks are cast, without paths in it."""
     for part in (pipe.vae, pipe.unet, pipe.text_encoder):
         cast(part, torch.float16).to("cpu")
     for named in (pipe, pipe.vae, pipe.unet):
@@ -146,8 +153,6 @@ def save_base(
     # transformers loads in the precision that the config names, diffusers in float32: a plain pipeline needs one
     config = out / "text_encoder" / "config.json"
     write_json(config, {**read_json(config), "dtype": "float32"})
-    dataclasses.replace(record, details={**measured, **record.details}).write(out)
-    return out
 
 
 def _train_autoencoder(

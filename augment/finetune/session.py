@@ -24,6 +24,7 @@ from augment.finetune.optimizers import require_optimizer
 from augment.finetune.select import Selection, StepChoice
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.contract import FinetuneSettings, Trainable
+from augment.methods.init_lora import init_provenance
 from data.manifest import Manifest
 from data.pixels import load_pixels
 from data.splits.provenance import Provenance
@@ -80,11 +81,16 @@ class FinetuneSession:
             trainer.export(
                 base=base_identity(self.base),
                 context=self.context,
-                provenance=Provenance.of(shots[label]),
+                provenance=self._provenance(shots[label]),
                 trained_with=list(shots),
                 selection=self.selection,
             )
             yield label, trainer.seconds
+
+    def _provenance(self, shots: Manifest) -> Provenance:
+        """What a class's adapter is trained on, and what the LoRA was that it starts from."""
+        start: str | None = getattr(self.config, "init_lora", None)  # LoRA's alone
+        return Provenance.of(shots) | (Provenance() if start is None else init_provenance(Path(start)))
 
     def _trainer(self, label: str, shots: Manifest, out: Path, key: str) -> ClassTrainer:
         """One class, ready to be trained."""

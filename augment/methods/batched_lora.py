@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from augment.device import compiled, copied, training_dtype
 from augment.diffusion.conditioning import unet_denoise
 from augment.methods.batched_layers import batched_lora_layer
+from augment.methods.init_lora import with_start
 from augment.methods.lora_files import write_lora
 from augment.methods.lora_layers import Targets, init_lora, lora_shapes, target_layers
 from augment.methods.weights import with_parts
@@ -35,12 +36,14 @@ class BatchedLora:
         rank: int,
         device: torch.device,
         max_classes: int | None = None,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Copy the base's UNet, frozen, in the training precision; until classes are bound it is the base's."""
         if "text_encoder" in targets:
             raise ValueError("a text encoder's LoRA is trained one class at a time")
         unet = copied(base.unet, device, training_dtype(device)).requires_grad_(requires_grad=False)
         self.max_classes = max_classes
+        self._start = start or {}  # another LoRA's A and B, which each class starts from
         self.pipe = with_parts(base, unet=unet)
         layers = target_layers(self.pipe, targets)
         self._shapes = lora_shapes({name: tuple(layer.weight.shape) for name, layer in layers.items()}, rank)
@@ -51,9 +54,12 @@ class BatchedLora:
         self.denoise = unet_denoise(unet, compiled(unet))
 
     def parameters(self, seed: int) -> dict[str, nn.Parameter]:
-        """One class's A and B in one vector, in float32, drawn as peft draws them."""
+        """One class's A and B in one vector, in float32, drawn as peft draws them, or another LoRA's."""
         generator = torch.Generator().manual_seed(seed)
-        parts = [init_lora(name, shape, generator).flatten() for name, shape in self._shapes.items()]
+        parts = [
+            with_start(init_lora(name, shape, generator), self._start.get(name)).flatten()
+            for name, shape in self._shapes.items()
+        ]
         return {_FACTORS: nn.Parameter(torch.cat(parts).to(next(self.pipe.unet.parameters()).device))}
 
     def bind(self, classes: Sequence[Mapping[str, Float[Tensor, " factors"]]]) -> None:

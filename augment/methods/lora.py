@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from augment.device import copied, training_dtype
 from augment.methods.batched_lora import BatchedLora
 from augment.methods.contract import NO_EFFECT, FinetuneSettings, LearningRate, Trainable
+from augment.methods.init_lora import read_init_lora, with_start
 from augment.methods.lora_files import read_lora, write_lora
 from augment.methods.lora_layers import (
     Targets,
@@ -51,6 +52,7 @@ class LoraConfig(FinetuneSettings):
     learning_rate: LearningRate = 1e-4
     rank: Annotated[int, Field(ge=1, le=1024)] = 16
     conv_layers: bool = True  # updates of the ResNet blocks and projections too
+    init_lora: str | None = None  # a LoRA's .safetensors, of whatever program, to start from; None: B = 0
     max_classes_per_batch: Annotated[Annotated[int, Field(ge=1)] | None, NO_EFFECT] = None  # None: all classes
 
     @property
@@ -61,13 +63,21 @@ class LoraConfig(FinetuneSettings):
     @property
     def targets(self) -> Targets:
         """The layers that are updated."""
-        return target_modules(conv_layers=self.conv_layers, text_encoder=self.text_encoder)
+        further = self.init_lora is not None
+        return target_modules(conv_layers=self.conv_layers, text_encoder=self.text_encoder, further=further)
 
     def trainable(self, pipe: StableDiffusionPipeline, device: torch.device) -> Trainable:
         """All classes in one batch, or one at a time through peft."""
+        start = self._start(pipe)
         if self.text_encoder:
-            return PeftLora(pipe, self.targets, self.rank, device)
-        return BatchedLora(pipe, self.targets, self.rank, device, self.max_classes)
+            return PeftLora(pipe, self.targets, self.rank, device, start)
+        return BatchedLora(pipe, self.targets, self.rank, device, self.max_classes, start)
+
+    def _start(self, pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
+        """A and B that training starts from, of the file's layers; none without a file."""
+        if self.init_lora is None:
+            return {}
+        return read_init_lora(Path(self.init_lora), pipe, target_layers(pipe, self.targets), self.rank)
 
     def adapter(self, folder: Path) -> LoraAdapter:
         """Open a saved update."""
@@ -82,7 +92,15 @@ class LoraConfig(FinetuneSettings):
 class PeftLora(ModuleTrainable):
     """peft's layers in copies of the UNet and text encoder."""
 
-    def __init__(self, base: StableDiffusionPipeline, targets: Targets, rank: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        base: StableDiffusionPipeline,
+        targets: Targets,
+        rank: int,
+        device: torch.device,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.start = start or {}
         modules = {}
         for part, ends in targets.items():
             module = copied(getattr(base, part), device, training_dtype(device)).requires_grad_(requires_grad=False)
@@ -91,8 +109,9 @@ class PeftLora(ModuleTrainable):
         super().__init__(base, modules)
 
     def initial(self, name: str, parameter: nn.Parameter, generator: torch.Generator) -> Tensor:
-        """B = 0, so that training starts from the base."""
-        return init_lora(name, tuple(parameter.shape), generator).to(parameter.device)
+        """B = 0, so that training starts from the base; or another LoRA's A and B."""
+        drawn = init_lora(name, tuple(parameter.shape), generator)
+        return with_start(drawn, self.start.get(name.replace(".default.", "."))).to(parameter.device)
 
     def save(self, parameters: Mapping[str, nn.Parameter], folder: Path) -> Path:
         """Write diffusers' LoRA file."""

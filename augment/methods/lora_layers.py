@@ -15,14 +15,19 @@ from torch import Tensor, nn
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 CONVOLUTIONS = ("conv1", "conv2", "conv_shortcut", "time_emb_proj", "proj_in", "proj_out")
 TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
+FURTHER = {
+    "unet": ("downsamplers.0.conv", "upsamplers.0.conv"),
+    "text_encoder": ("fc1", "fc2"),
+}  # kohya's, beside these
 
 Targets = Mapping[str, tuple[str, ...]]  # part of the pipeline -> ends of its layers' paths
 
 
-def target_modules(*, conv_layers: bool, text_encoder: bool) -> Targets:
-    """The layers that are updated."""
+def target_modules(*, conv_layers: bool, text_encoder: bool, further: bool = False) -> Targets:
+    """The layers that are updated; `further`: also those that kohya's sd-scripts update beside them."""
     unet = ATTENTION + (CONVOLUTIONS if conv_layers else ())
-    return {"unet": unet, "text_encoder": TEXT} if text_encoder else {"unet": unet}
+    targets = {"unet": unet, "text_encoder": TEXT} if text_encoder else {"unet": unet}
+    return {part: ends + FURTHER[part] for part, ends in targets.items()} if further else targets
 
 
 def target_layers(parts: Any, targets: Targets) -> dict[str, nn.Linear | nn.Conv2d]:  # noqa: ANN401 - a pipeline or its parts' shapes

@@ -9,12 +9,18 @@ from typing import Any
 from augment.methods.contract import Adapter, FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
+from augment.methods.lycoris import LohaConfig, LokrConfig
 from augment.methods.record import RECORD, AdapterRecord
 from data.config import parse
 from data.errors import BaseError
 
 # A method is its file beside this one and a row here.
-METHODS: dict[str, type[FinetuneSettings]] = {"lora": LoraConfig, "dreambooth": DreamBoothConfig}
+METHODS: dict[str, type[FinetuneSettings]] = {
+    "lora": LoraConfig,
+    "dreambooth": DreamBoothConfig,
+    "loha": LohaConfig,
+    "lokr": LokrConfig,
+}
 
 
 def read_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:

@@ -5,10 +5,12 @@ import dataclasses
 import pytest
 
 from augment.base.config import BaseConfig
+from augment.methods.lora import LoraConfig
+from augment.methods.record import AdapterRecord
 from data.errors import DataError
 from data.splits.provenance import Provenance
 from data.splits.split import SplitConfig
-from data.store import write_json
+from data.store import file_sha256, write_json
 from flows.checks import check, refuse_base
 from flows.stages.table import make_plan
 from flows.step import make_step
@@ -38,6 +40,32 @@ def test_a_base_that_has_seen_validation_or_test_images_is_refused(make_split, t
 def test_the_embedded_base_and_one_from_a_hub_are_let_through(make_split):
     refuse_base(BaseConfig(), make_split(drawn=False))
     refuse_base(BaseConfig(source="owner/name"), make_split(drawn=False))
+
+
+@pytest.mark.parametrize(("seen", "is_refused"), [("train-df-0", False), ("test-df-0", True)])
+def test_a_lora_to_start_from_that_has_seen_test_images_is_refused(
+    make_split, prepare_study, plain_runner, tmp_path, seen, is_refused
+):
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    file.write_bytes(b"weights")
+    AdapterRecord(
+        method="lora", display_name="LoRA", label="df", prompt="a", negative_prompt="", token=None, steps=1,
+        final_loss=0.1, config={}, key="k", weights=file.name, sha256=file_sha256(file), base={}, pixels={}, seed=0,
+        provenance=Provenance(image_ids=frozenset({seen})), trained_with=["df"], seconds=1.0,
+    ).write(tmp_path)  # fmt: skip
+    study = StudyConfig(
+        split=SplitConfig(rare=("df",), shots=2),
+        finetune=LoraConfig(init_lora=str(file)),
+        arms=("real", "synthetic"),
+        fidelity=False,
+        output_dir=str(tmp_path),
+    )
+    plan = make_plan(prepare_study(study, make_split(drawn=False)))
+    if is_refused:
+        with pytest.raises(DataError, match=r"finetune\.init_lora .* has seen 1 leakage groups of the test part"):
+            check([plan], plain_runner)
+    else:
+        check([plan], plain_runner)
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -7,7 +7,7 @@ import pytest
 
 from flows import cli
 
-COMMANDS = ("run", "plan", "step", "doctor", "predict", "report", "pool", "pretrain", "start", "stop", "test")
+COMMANDS = ("run", "plan", "step", "doctor", "predict", "export", "report", "pool", "pretrain", "start", "stop", "test")
 
 
 def test_the_help_lists_every_command_and_needs_no_torch():
@@ -27,7 +27,8 @@ def test_every_command_has_help(command, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nope"], ["run"], ["predict", "runs/demo"], ["stop", "now"], ["plan", "--steps"]]
+    "arguments",
+    [["nope"], ["run"], ["predict", "runs/demo"], ["export", "runs/demo"], ["stop", "now"], ["plan", "--steps"]],
 )
 def test_an_invalid_command_is_one_line_and_exit_code_2(arguments, capsys):
     assert cli.main(arguments) == 2
@@ -44,6 +45,8 @@ def test_an_invalid_command_is_one_line_and_exit_code_2(arguments, capsys):
         (["doctor", "a.yaml", "--all"], "data.doctor.__main__", ["a.yaml", "--all"]),
         (["predict", "runs/a", "x", "--seed", "1"], "classify.predict",
          ["runs/a", "x", "--seed", "1", "--out", "predictions.csv"]),
+        (["export", "runs/a", "--for", "webui", "--label", "df", "--ckpt"], "flows.export",
+         ["runs/a", "--for", "webui", "--label", "df", "--ckpt"]),
         (["report", "runs/a"], "reports.render", ["runs/a"]),
         (["pool", "runs/a", "runs/b", "--out", "c"], "reports.pool", ["runs/a", "runs/b", "--out", "c"]),
         (["pretrain", "a.yaml"], "augment.base.pretrain", ["a.yaml"]),

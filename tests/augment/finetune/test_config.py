@@ -41,6 +41,7 @@ RESULT = {
     "select_shots": 4,
     "patience": 2,
 }
+OF_THEIR_OWN = {"method", "init_lora"}  # each has a test
 OF_A_CHOICE = ("select_images", "select_shots", "patience")  # no settings of a fine-tune whose last step is kept
 
 
@@ -59,7 +60,9 @@ def changed(name, value):
 def test_every_setting_is_known_to_change_the_result_or_not_to():
     names = {field.name for method in (LoraConfig, DreamBoothConfig) for field in dataclasses.fields(method)}
     assert not NO_EFFECT.keys() & RESULT.keys()
-    assert names == NO_EFFECT.keys() | RESULT.keys() | {"method"}, "add a new setting to one of the two here"
+    assert names == NO_EFFECT.keys() | RESULT.keys() | {"method", "init_lora"}, (
+        "add a new setting to one of the two here"
+    )
 
 
 @pytest.mark.parametrize("name", NO_EFFECT)
@@ -78,6 +81,17 @@ def test_an_adapter_is_trained_again_for_what_changes_the_result(name):
 
 def test_the_choice_of_a_step_is_no_setting_of_a_fine_tune_that_makes_none():
     assert not {"select_every", *OF_A_CHOICE} & result_settings(LoraConfig(select_images=16)).keys()
+
+
+def test_a_file_to_start_from_stands_for_itself_wherever_it_lies(tmp_path):
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors")]
+    for file, content in zip(files, (b"one", b"one", b"other"), strict=True):
+        file.write_bytes(content)
+    one, same, other = (result_settings(LoraConfig(init_lora=str(file))) for file in files)
+    assert one == same != other
+    assert "init_lora" not in result_settings(LoraConfig())  # finished adapters stay what they are
+    with pytest.raises(ConfigError, match=r"finetune\.init_lora: nowhere: no such file; name"):
+        result_settings(LoraConfig(init_lora="nowhere"))
 
 
 def test_the_method_is_a_result_setting():
@@ -110,7 +124,7 @@ def test_the_section_is_the_method_s_and_lora_s_by_default(section, expected):
         ({"preview": {"stpes": 4}}, "finetune.preview.stpes: unknown key; did you mean 'steps'?"),
         ({"clip": 2.0}, "finetune.clip: unknown key; it is called finetune.max_grad_norm now"),
         ({"rank": 0}, "finetune.rank: Input should be greater than or equal to 1, got 0"),
-        ({"method": "dream"}, "finetune.method: must be one of 'lora', 'dreambooth', got 'dream'"),
+        ({"method": "dream"}, "finetune.method: must be one of 'lora', 'dreambooth'"),
         ({"method": ["lora"]}, "finetune.method: must be one of 'lora', 'dreambooth'"),
         ({"batch_size": 6, "gradient_accumulation_steps": 4}, "finetune: gradient_accumulation_steps is 4, which does"),
         ({"patience": 2}, "finetune: patience and select_shots need select_every"),

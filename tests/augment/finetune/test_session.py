@@ -195,3 +195,12 @@ def test_activations_are_computed_twice_only_if_asked_for(base, shots, tmp_path,
         config = dataclasses.replace(LORA, gradient_checkpointing=asked)
         train(prepare(base, config), shots, tmp_path / str(asked), "df")
     assert checkpointed == [False, True]
+
+
+def test_an_adapter_that_starts_from_a_strange_lora_has_a_provenance_that_is_not_complete(shots, tmp_path):
+    config = LoraConfig(init_lora=str(tmp_path / "lora.safetensors"))
+    found = FinetuneSession._provenance(SimpleNamespace(config=config), shots["df"])
+    assert found.image_ids == Provenance.of(shots["df"]).image_ids
+    assert not found.is_complete
+    for plain in (LoraConfig(), DreamBoothConfig()):
+        assert FinetuneSession._provenance(SimpleNamespace(config=plain), shots["df"]) == Provenance.of(shots["df"])

@@ -26,7 +26,7 @@ def test_methods_share_their_settings_but_for_their_own():
         for settings in (LoraConfig, DreamBoothConfig)
     }
     assert own == {
-        LoraConfig: {"rank", "conv_layers", "max_classes_per_batch"},
+        LoraConfig: {"rank", "conv_layers", "init_lora", "max_classes_per_batch"},
         DreamBoothConfig: {"num_class_images", "prior_loss_weight"},
     }
 

@@ -1,0 +1,1 @@
+"""Finished adapters as files of other programs: kohya's sd-scripts, the webui, diffusers."""
