@@ -37,7 +37,10 @@ FILE = "lycoris_weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LycorisConfig(FinetuneSettings):
-    """Settings that LoHa and LoKr share. At five times LoRA's learning rate the embedded base learns as fast."""
+    """Settings that LoHa and LoKr share.
+
+    At five times LoRA's learning rate the embedded base learned channel-swapped phantoms about as fast.
+    """
 
     algorithm: ClassVar[Algorithm]
     peft_config: ClassVar[Any]  # peft's class of its settings
