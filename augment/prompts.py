@@ -114,6 +114,11 @@ def instance_prompt(label: str, token: str, config: PromptConfig = DEFAULT) -> s
     return f"{config.modality} of a {token} {words_for(label, config.class_names)}"
 
 
+def token_prompt(token: str, config: PromptConfig = DEFAULT) -> str:
+    """Prompt in which a learnt word stands for the class, as textual inversion has it."""
+    return f"{config.modality} of a {token}"
+
+
 def require_labels(config: PromptConfig, labels: Iterable[str]) -> None:
     """Raise ConfigError if `class_names` names a class that the data set does not have."""
     known = sorted(labels)

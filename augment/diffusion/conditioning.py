@@ -14,6 +14,8 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from augment.base.words import require_words
+
 _ONE_CALL = 8  # images up to which an accelerator is faster with both predictions of guidance in one call
 
 
@@ -98,7 +100,11 @@ def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Float[Tensor, "
 
 
 def encode_prompts(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Float[Tensor, "n tokens width"]:
-    """Embeddings of prompts encoded in one batch, for training; gradients reach a text encoder that is trained."""
+    """Embeddings of prompts encoded in one batch, for training; gradients reach what is trained.
+
+    Raises ConfigError for a prompt in which a learnt word cannot stand.
+    """
+    require_words(pipe, prompts)
     encoded = pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, do_classifier_free_guidance=False)
     embeds: Tensor = encoded[0]
     return embeds

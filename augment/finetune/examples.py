@@ -19,7 +19,7 @@ from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.objective import stratified_timesteps
 from augment.diffusion.sample import SamplerConfig, sample_latents
 from augment.methods.contract import PriorPreservation
-from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for
+from augment.prompts import PromptConfig, attributes_of, class_prompt, instance_prompt, prompt_for, token_prompt
 from data.manifest import Manifest
 from data.oom import with_oom_backoff
 from data.store import derive_seed
@@ -40,6 +40,7 @@ class ClassExamples:
     prior_latents: Float[Tensor, "images c h w"]  # no images: no prior preservation
     prior_loss_weight: float = 1.0
     prompt_index: Int[Tensor, " shots"] | None = None  # each image's prompt; None: INSTANCE
+    class_name: str = ""  # the class in words
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,17 @@ class Batch:
 
 
 def class_prompts(
-    label: str, shots: Manifest, token: str | None, config: PromptConfig
+    label: str, shots: Manifest, token: str | None, config: PromptConfig, *, token_replaces_class: bool = False
 ) -> tuple[tuple[str, ...], Int[Tensor, " shots"]]:
     """The prompts of a class, and which of them goes with each image.
 
-    With a rare `token` they are DreamBooth's. Where the config names columns, an image's prompt has their values.
+    With a rare `token` they are DreamBooth's, or the token stands for the class's own words. Where the config names
+    columns, an image's prompt has their values.
     """
-    prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
+    if token and token_replaces_class:
+        prompt = token_prompt(token, config)
+    else:
+        prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
     own = [attributes.added_to(prompt) for attributes in attributes_of(shots, config)]
     prompts = tuple(dict.fromkeys([prompt, class_prompt(config), "", *own]))
     return prompts, torch.tensor([prompts.index(each) for each in own])

@@ -10,11 +10,16 @@ from augment.methods.contract import Adapter, FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD, AdapterRecord
+from augment.methods.textual_inversion import TextualInversionConfig
 from data.config import parse
 from data.errors import BaseError
 
 # A method is its file beside this one and a row here.
-METHODS: dict[str, type[FinetuneSettings]] = {"lora": LoraConfig, "dreambooth": DreamBoothConfig}
+METHODS: dict[str, type[FinetuneSettings]] = {
+    "lora": LoraConfig,
+    "dreambooth": DreamBoothConfig,
+    "textual-inversion": TextualInversionConfig,
+}
 
 
 def read_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:

@@ -17,7 +17,7 @@ from augment.finetune.run import finetune
 from augment.generate.config import GenerateConfig
 from augment.generate.pipeline import AdapterPipeline
 from augment.generate.run import ImageRequest, generate
-from augment.methods.contract import FinetuneSettings, LearningRate
+from augment.methods.contract import Adapter, FinetuneSettings, LearningRate
 from augment.methods.module_trainable import ModuleTrainable
 from augment.methods.record import AdapterRecord
 from augment.methods.table import METHODS, read_adapter
@@ -57,7 +57,7 @@ class BitFit(ModuleTrainable):
 
 
 @plain_dataclass(frozen=True)
-class BitFitAdapter:
+class BitFitAdapter(Adapter):
     folder: Path
 
     def target_weights(self, pipe):
