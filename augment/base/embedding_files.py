@@ -6,6 +6,7 @@ A word is called by its file's name in the web UI, so the name inside a file dec
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,8 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - whatever a file holds
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(
-            [nn.ParameterDict]
-        ):  # of the web UI's older files; it holds tensors alone
+        with torch.serialization.safe_globals([nn.ParameterDict]), warnings.catch_warnings():  # older files have it
+            warnings.simplefilter("ignore")  # of a newer pickle's protocol, which torch then reads or refuses
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as fault:
         raise BaseError(

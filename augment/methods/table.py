@@ -8,6 +8,7 @@ from typing import Any
 
 from augment.methods.contract import Adapter, FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD, AdapterRecord
 from augment.methods.textual_inversion import TextualInversionConfig
@@ -19,6 +20,7 @@ METHODS: dict[str, type[FinetuneSettings]] = {
     "lora": LoraConfig,
     "dreambooth": DreamBoothConfig,
     "textual-inversion": TextualInversionConfig,
+    "hypernetwork": HypernetworkConfig,
 }
 
 

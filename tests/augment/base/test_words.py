@@ -14,9 +14,7 @@ PROMPT = "dermoscopy of a skin lesion"
 @pytest.fixture
 def own(pipe):
     """A pipeline whose text encoder and tokenizer a test may change."""
-    return with_parts(
-        pipe, text_encoder=copy.deepcopy(pipe.text_encoder), tokenizer=copy.deepcopy(pipe.tokenizer)
-    )
+    return with_parts(pipe, text_encoder=copy.deepcopy(pipe.text_encoder), tokenizer=copy.deepcopy(pipe.tokenizer))
 
 
 def fill(pipe, word, value):
@@ -75,8 +73,8 @@ def test_a_gradient_reaches_the_word_alone(own):
         ("two words", "has capitals, blanks or punctuation"),
         ("a.b", "has capitals, blanks or punctuation"),
         ("", "has capitals, blanks or punctuation"),
-        ("<class>", "cannot be told from the learnt word '<class>'"),
-        ("<class>_1", "is in the base's vocabulary|cannot be told"),
+        ("<class>", "is in the base's vocabulary"),
+        ("<class>_1", "is in the base's vocabulary"),
         ("class", "cannot be told from the learnt word '<class>'"),
     ],
 )
@@ -100,5 +98,7 @@ def test_a_prompt_with_the_word_inside_another_or_in_capitals_is_refused(own, pr
 def test_more_vectors_than_free_tokens_are_refused(own):
     install_word(own, "<class>", 11)
     require_words(own, ["dermoscopy of a <class>"])  # 16 tokens with the first and the last
-    with pytest.raises(ConfigError, match=r"takes 18 tokens with the 11 vectors .* reads 16; set finetune\.vectors to 9"):
+    with pytest.raises(
+        ConfigError, match=r"takes 18 tokens with the 11 vectors .* reads 16; set finetune\.vectors to 9"
+    ):
         encode_prompt(own, "dermoscopy of a <class> on skin")

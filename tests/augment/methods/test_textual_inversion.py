@@ -41,7 +41,9 @@ def test_only_the_word_is_trained_and_the_base_is_left_alone(base, pipe):
     optimizer = torch.optim.AdamW(parameters.values(), 0.1)
     others = {name: value.clone() for name, value in trainable.pipe.text_encoder.state_dict().items()}
     optimizer.step()
-    changed = [name for name, value in trainable.pipe.text_encoder.state_dict().items() if (value != others[name]).any()]
+    changed = [
+        name for name, value in trainable.pipe.text_encoder.state_dict().items() if (value != others[name]).any()
+    ]
     assert [f"text_encoder.{name}" for name in changed] == list(parameters)
     assert before.keys() == pipe.text_encoder.state_dict().keys()
     assert all(torch.equal(before[key], value) for key, value in pipe.text_encoder.state_dict().items())
@@ -57,9 +59,7 @@ def test_only_the_word_is_trained_and_the_base_is_left_alone(base, pipe):
         (1, None, "", "lesion"),
     ],
 )
-def test_the_word_starts_as_the_class_s_own_words_or_those_that_are_named(
-    pipe, vectors, init_word, class_name, tokens
-):
+def test_the_word_starts_as_the_class_s_own_words_or_those_that_are_named(pipe, vectors, init_word, class_name, tokens):
     config = TextualInversionConfig(vectors=vectors, init_word=init_word)
     trainable = config.trainable(pipe, pipe.device)
     trainable.bind([trainable.parameters(0, class_name)])

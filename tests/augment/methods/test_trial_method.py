@@ -113,5 +113,5 @@ def test_its_settings_are_a_member_of_the_yaml_s_union(config):
     assert parse(Study, {}, "study.yaml").finetune == METHODS["lora"]()
     with pytest.raises(ConfigError, match=r"finetune\.rank: unknown key"):
         parse(Study, {"finetune": {"method": "bitfit", "rank": 2}}, "study.yaml")
-    with pytest.raises(ConfigError, match=r"finetune\.method: must be one of 'lora', 'dreambooth', 'bitfit', got 'x'"):
+    with pytest.raises(ConfigError, match=r"finetune\.method: must be one of 'lora', .*, 'bitfit', got 'x'"):
         parse(Study, {"finetune": {"method": "x"}}, "study.yaml")
