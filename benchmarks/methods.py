@@ -10,6 +10,7 @@ All losses are of phantoms of other patients, at the same noise and timesteps. T
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -69,8 +70,11 @@ class Row:
 
     @property
     def gap(self) -> float | None:
-        """Share of the gap to the class's own name that was closed."""
-        return None if self.own_name is None else (self.before - self.after) / (self.before - self.own_name)
+        """Share of the gap to the class's own name that was closed; NaN where there is none."""
+        if self.own_name is None:
+            return None
+        gap = self.before - self.own_name
+        return (self.before - self.after) / gap if gap else math.nan
 
     @property
     def way(self) -> float | None:

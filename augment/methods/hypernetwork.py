@@ -137,7 +137,8 @@ class HypernetworkTrainable(ModuleTrainable):
     def save(self, parameters: Mapping[str, nn.Parameter], folder: Path) -> Path:
         """Write the networks as safetensors, which name their shape."""
         names = file_names(list(parameters))
-        return write_hypernetwork({names[name]: each for name, each in parameters.items()}, self._shape, folder / FILE)
+        tensors = {short: parameters[name] for name, short in names.items()}
+        return write_hypernetwork(tensors, self._shape, folder / FILE)
 
 
 @plain_dataclass(frozen=True)
