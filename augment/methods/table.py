@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from augment.base.identity import WORDS
 from augment.methods.contract import Adapter, FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.hypernetwork import HypernetworkConfig
@@ -42,7 +43,7 @@ def _same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two bases have the same weights, in whatever folder; a hub id and its revision stand for theirs."""
     if "sha256" in one and "sha256" in other:
         return bool(one["sha256"] == other["sha256"])
-    return dict(one) == dict(other)
+    return all(one.get(name) == other.get(name) for name in (one.keys() | other.keys()) - {WORDS})
 
 
 def _name(base: Mapping[str, Any]) -> str:
