@@ -97,8 +97,9 @@ def test_layers_are_numbered_as_the_web_ui_numbers_them():
 def test_dropout_drops_where_gradients_are_computed_alone():
     network = HypernetworkModule(8, HypernetworkShape(dropout=(0, 0.5, 0)))
     with torch.no_grad():
-        for parameter in [*network.parameters(), network.multiplier]:
-            parameter.fill_(1)
+        network.multiplier.fill_(1)
+        for parameter in network.parameters():  # each unit says something else, so that two draws show
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
         inputs = torch.ones(1, 8)
         assert torch.equal(network(inputs), network(inputs))
     assert not torch.equal(network(inputs), network(inputs))
