@@ -160,6 +160,11 @@ def instance_prompt(label: str, token: str, config: PromptConfig = DEFAULT) -> s
     return _prompt_of(f"{token} {_class_words(label, config)}", config, "a")
 
 
+def token_prompt(token: str, config: PromptConfig = DEFAULT) -> str:
+    """Prompt in which a learnt word stands for the class, as textual inversion has it."""
+    return _prompt_of(token, config, "a")
+
+
 def require_labels(key: str, named: Iterable[str], labels: Iterable[str]) -> None:
     """Raise ConfigError if a setting, such as `prompts.class_names`, names a class that the data set does not have."""
     known = sorted(labels)

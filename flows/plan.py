@@ -26,7 +26,8 @@ class Plan:
     def base(self) -> BaseConfig:
         """The base that is fine-tuned; the study's own one lies where its step puts it."""
         own = self.steps_of("base")
-        return BaseConfig(source=str(own[0].target)) if own else self.prepared.study.base
+        base = self.prepared.study.base
+        return BaseConfig(source=str(own[0].target), embeddings=base.embeddings) if own else base
 
     @cached_property
     def pipeline(self) -> AdapterPipeline:

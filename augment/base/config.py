@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from augment.base.autoencoder import AutoencoderConfig
 from augment.base.denoiser import DenoiserConfig
+from augment.base.embeddings import embedding_paths
 from augment.base.tiny_model import TinyModelConfig
 from data.config import STRICT, to_dict
 from data.errors import BaseError
@@ -60,6 +61,7 @@ class BaseConfig:
     source: str = "tiny"  # hub id, diffusers folder, .safetensors or .ckpt file, `tiny`, or `pretrain`: its own
     revision: str | None = None  # of a hub id: branch, tag or commit
     config: str | None = None  # of a single file: a diffusers folder with its configs and tokenizer
+    embeddings: str | None = None  # folder of learnt words: NAME.safetensors or NAME.pt is NAME in prompts
     pretrain: OwnBaseConfig = OwnBaseConfig()  # how the study trains its own, on its train part alone
 
     def __post_init__(self) -> None:
@@ -97,10 +99,13 @@ def is_hub_id(source: str) -> bool:
 
 
 def require_base(base: BaseConfig) -> None:
-    """Raise BaseError for a base that is neither here nor a hub id; of a study's own, for what it is continued from.
+    """Raise BaseError for a base that is neither here nor a hub id; of a study's own, for what it is continued from;
+    and for a folder of learnt words that has none.
 
     No weights are read and no hub is asked, so it is quick enough to come before any other work.
     """
+    if base.embeddings is not None:
+        embedding_paths(Path(base.embeddings))
     key = "base.pretrain.init_from" if base.own else "base.source"
     source = base.parent if base.own else base
     if source is None or source.source == "tiny" or source.on_hub:

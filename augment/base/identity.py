@@ -7,16 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from augment.base.config import OWN, BaseConfig
+from augment.base.embeddings import embeddings_identity
 from data.store import digest, file_sha256
 
+WORDS = "embeddings"  # the key of the learnt words, which a base without any lacks
 _IGNORED = ("artifact.json", "cost.json")  # written beside a study's own base: when it was trained and for how long
 
 
 def base_identity(base: BaseConfig) -> dict[str, Any]:
-    """Equal for two bases if, and only if, they are the same.
+    """Equal for two bases if, and only if, they are the same, their learnt words included.
 
     A study's own base that is not trained yet has the identity of what it is continued from, and its classes.
     """
+    if base.embeddings is None:
+        return _weights_identity(base)
+    return {**_weights_identity(base), WORDS: embeddings_identity(Path(base.embeddings))}
+
+
+def _weights_identity(base: BaseConfig) -> dict[str, Any]:
     if base.own is not None:
         parent = base.parent
         return {

@@ -20,6 +20,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from transformers import CLIPTextModel
 
 from augment.base.config import OWN, BaseConfig, OwnBaseConfig, require_base
+from augment.base.embeddings import add_embeddings
 from augment.base.tiny_model import build_tiny_model
 from augment.device import PARTS
 from data.errors import BaseError, ConfigError
@@ -48,6 +49,8 @@ def load_base(base: BaseConfig) -> StableDiffusionPipeline:
     else:
         pipe = from_hub(base.source, base.revision)
     require_finite(pipe, base.source)
+    if base.embeddings is not None:
+        add_embeddings(pipe, Path(base.embeddings))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -89,7 +89,8 @@ def base_record(base: BaseConfig) -> BaseRecord | None:
 def base_provenance(base: BaseConfig) -> Provenance:
     """What a base was trained on, along its lineage, as far as it is known."""
     record = base_record(base)
-    return Provenance.unknown() if record is None else record.provenance
+    known = Provenance.unknown() if record is None else record.provenance
+    return known if base.embeddings is None else known | Provenance.unknown()  # of others' words nothing is known
 
 
 def base_training_record(base: BaseConfig) -> dict[str, Any]:

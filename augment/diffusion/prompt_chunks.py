@@ -6,7 +6,7 @@ full ends after its last comma, if that is among its last 20 tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from augment.base.words import inner_tokens, require_words
 from augment.diffusion.prompt_weighting import Emphasis, Span, parse_prompt
 
 _BACKTRACK = 20  # tokens, the webui's default
@@ -57,10 +58,13 @@ def _chunks(pipe: StableDiffusionPipeline, prompt: str, emphasis: Emphasis) -> l
     """Tokens between start and end of each chunk; an empty prompt has one that is empty."""
     tokenizer: Any = pipe.tokenizer
     size, comma = tokenizer.model_max_length - 2, tokenizer.convert_tokens_to_ids(_COMMA)
-    sections = [_tokens(pipe, section) for section in parse_prompt(prompt, emphasis)]
+    parsed = parse_prompt(prompt, emphasis)
+    require_words(pipe, [span.text for section in parsed for span in section])
+    sections = [_tokens(pipe, section) for section in parsed]
     if sections[1:] and not sections[-1]:  # BREAK at the end
         sections.pop()
-    return [chunk for section in sections for chunk in _cut(section, size, comma)]
+    inner = inner_tokens(pipe)
+    return [chunk for section in sections for chunk in _cut(section, size, comma, inner)]
 
 
 def _tokens(pipe: StableDiffusionPipeline, section: Iterable[Span]) -> list[_WeightedToken]:
@@ -74,13 +78,16 @@ def _tokens(pipe: StableDiffusionPipeline, section: Iterable[Span]) -> list[_Wei
     return found
 
 
-def _cut(tokens: list[_WeightedToken], size: int, comma: int) -> list[list[_WeightedToken]]:
+def _cut(tokens: list[_WeightedToken], size: int, comma: int, inner: Container[int]) -> list[list[_WeightedToken]]:
+    """Chunks of at most `size` tokens; none begins with an `inner` token, so that a learnt word stays whole."""
     chunks = list[list[_WeightedToken]]()
     while len(tokens) > size:
         end = size
         if tokens[size][0] != comma:
             last = [place for place in range(max(1, size - _BACKTRACK), size) if tokens[place][0] == comma]
             end = last[-1] + 1 if last else size
+        while tokens[end][0] in inner:
+            end -= 1
         chunks.append(tokens[:end])
         tokens = tokens[end:]
     return [*chunks, tokens]

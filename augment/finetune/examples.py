@@ -21,7 +21,15 @@ from augment.diffusion.objective import stratified_timesteps
 from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.sample import SamplerConfig, sample_latents
 from augment.methods.contract import PriorPreservation
-from augment.prompts import PromptConfig, attributes_of, captions_for, class_prompt, instance_prompt, prompt_for
+from augment.prompts import (
+    PromptConfig,
+    attributes_of,
+    captions_for,
+    class_prompt,
+    instance_prompt,
+    prompt_for,
+    token_prompt,
+)
 from data.manifest import Manifest
 from data.oom import with_oom_backoff
 from data.store import derive_seed
@@ -44,6 +52,7 @@ class ClassExamples:
     prior_latents: Float[Tensor, "images c h w"]  # no images: no prior preservation
     prior_loss_weight: float = 1.0
     prompt_index: Int[Tensor, " shots"] | None = None  # each image's prompt; None: INSTANCE
+    class_name: str = ""  # the class in words
 
 
 @dataclass(frozen=True)
@@ -62,14 +71,17 @@ class Batch:
 
 
 def class_prompts(
-    label: str, shots: Manifest, token: str | None, config: PromptConfig
+    label: str, shots: Manifest, token: str | None, config: PromptConfig, *, token_replaces_class: bool = False
 ) -> tuple[tuple[str, ...], Int[Tensor, " shots"]]:
     """The prompts of a class, and which of them goes with each image.
 
-    With a rare `token` they are DreamBooth's. Where the config names columns or captions, an image's prompt has what
-    they say; images without a caption are counted in the log.
+    With a rare `token` they are DreamBooth's, or the token stands for the class's own words. Where the config names
+    columns or captions, an image's prompt has what they say; images without a caption are counted in the log.
     """
-    prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
+    if token and token_replaces_class:
+        prompt = token_prompt(token, config)
+    else:
+        prompt = instance_prompt(label, token, config) if token else prompt_for(label, config)
     captions = captions_for(shots, config)
     own = [attributes.added_to(prompt) for attributes in attributes_of(shots, config, captions)]
     if config.captions != "none" and "" in captions:

@@ -6,6 +6,7 @@ rounding; classes may be at different steps, and one may finish or fail without 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.examples import Batch
 from augment.finetune.trainer import ClassTrainer
 from data.errors import TrainingError
+from data.store import derive_seed
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +123,22 @@ def _backward(group: Sequence[ClassTrainer]) -> Float[Tensor, " classes"]:
     batches, parts = [trainer.batch() for trainer in group], group[0].config.gradient_accumulation_steps
     losses = []
     for part in range(parts):
-        part_losses = class_losses(group, [batch.part(part, parts) for batch in batches])
-        torch.autograd.backward(part_losses.sum())
+        with _own_random_numbers(group[0]):
+            part_losses = class_losses(group, [batch.part(part, parts) for batch in batches])
+            torch.autograd.backward(part_losses.sum())
         losses.append(part_losses.detach())
     return torch.stack(losses).sum(dim=0)
+
+
+@contextlib.contextmanager
+def _own_random_numbers(trainer: ClassTrainer) -> Iterator[None]:
+    """Where the forward pass draws, as dropout does: numbers that follow from the class's seed and its step."""
+    if not trainer.config.draws_in_forward:
+        yield
+        return
+    with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(trainer.examples.seed, "forward", len(trainer.losses)))
+        yield
 
 
 def _after_step(trainer: ClassTrainer, on_step: OnStep) -> None:

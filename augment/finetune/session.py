@@ -25,6 +25,7 @@ from augment.finetune.select import Selection, StepChoice
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.contract import FinetuneSettings, Trainable
 from augment.methods.init_lora import init_provenance
+from augment.prompts import words_for
 from data.manifest import Manifest
 from data.pixels import load_pixels
 from data.splits.provenance import Provenance
@@ -119,7 +120,9 @@ class FinetuneSession:
 
     def _examples(self, label: str, shots: Manifest) -> ClassExamples:
         config, context = self.config, self.context
-        prompts, prompt_index = class_prompts(label, shots, config.token, context.prompts)
+        prompts, prompt_index = class_prompts(
+            label, shots, config.token, context.prompts, token_replaces_class=config.token_replaces_class
+        )
         pixels, batch_size = load_pixels(shots, context.pixels), config.vae_batch_size
         means, stds = encode_posteriors(self.pipe, pixels, dihedral=config.dihedral, batch_size=batch_size)
         prior = config.prior_preservation
@@ -132,4 +135,5 @@ class FinetuneSession:
             prior_latents=self.prior_latents,
             prior_loss_weight=prior.loss_weight if prior else 0.0,
             prompt_index=prompt_index,
+            class_name=words_for(label, context.prompts.class_names),
         )

@@ -57,7 +57,7 @@ class ClassTrainer:
         """Make the class's parameters and encode its prompts."""
         config = self.config
         self.device = self.trainable.pipe.unet.device
-        self.parameters = self.trainable.parameters(derive_seed(self.examples.seed, "start"))
+        self.parameters = self.trainable.parameters(derive_seed(self.examples.seed, "start"), self.examples.class_name)
         self.optimizer = optimizer_for(list(self.parameters.values()), config, self.device)
         self.lr_schedule = warm_cosine(config.steps, config.lr_warmup_steps)
         self.num_train_timesteps = len(alphas_cumprod(self.base))

@@ -53,7 +53,7 @@ class BatchedLora:
             setattr(unet.get_submodule(parent), attribute, layer)
         self.denoise = unet_denoise(unet, compiled(unet))
 
-    def parameters(self, seed: int) -> dict[str, nn.Parameter]:
+    def parameters(self, seed: int, class_name: str = "") -> dict[str, nn.Parameter]:  # noqa: ARG002 - of other methods
         """One class's A and B in one vector, in float32, drawn as peft draws them, or another LoRA's."""
         generator = torch.Generator().manual_seed(seed)
         parts = [

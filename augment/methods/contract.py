@@ -4,14 +4,15 @@ A method is one file: a subclass of `FinetuneSettings`, which is its section of 
 fine-tuning trains and opens the adapter that was saved. `augment.methods.table` lists the methods, and
 `tests/augment/methods/test_trial_method.py` holds a whole one in forty lines.
 
-An adapter replaces weights that the base's UNet and text encoder have; it adds no tokens to the tokenizer. A method
-that trains the text encoder or an embedding sets `text_encoder`; without it prompts are encoded once, before training.
+An adapter replaces weights of a base's UNet and text encoder. A method that needs more than the base has, such as
+words or layers, installs them first, with values that do nothing; these are then the base's own values. A method that
+trains the text encoder or an embedding sets `text_encoder`; without it prompts are encoded once, before training.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, runtime_checkable
@@ -49,8 +50,8 @@ class Trainable(Protocol):
     def max_classes(self) -> int | None:
         """Most classes in one batch; None: no limit, 1: one class at a time."""
 
-    def parameters(self, seed: int) -> dict[str, nn.Parameter]:
-        """One class's own parameters as training starts, in float32."""
+    def parameters(self, seed: int, class_name: str = "") -> dict[str, nn.Parameter]:
+        """One class's own parameters as training starts, in float32; `class_name`: the class in words."""
 
     def bind(self, classes: Sequence[Mapping[str, nn.Parameter]]) -> None:
         """Use these classes' parameters for the batches to come, whose equal parts are the classes' in this order."""
@@ -59,13 +60,22 @@ class Trainable(Protocol):
         """Write one class's parameters; returns the file whose SHA-256 identifies the adapter."""
 
 
-@runtime_checkable
-class Adapter(Protocol):
-    """A saved class: which weights of the base it changes, and to what."""
+class Adapter(ABC):
+    """A saved class: what it adds to a pipeline, which weights it changes, and to what."""
 
+    @property
+    def installs(self) -> Hashable:
+        """What `install` adds, equal for two adapters that can take turns in one pipeline; None: nothing."""
+        return None
+
+    def install(self, pipe: StableDiffusionPipeline) -> None:  # noqa: B027 - most methods add nothing
+        """Add modules or words to a pipeline that change no image until `merge`'s weights are copied into them."""
+
+    @abstractmethod
     def target_weights(self, pipe: StableDiffusionPipeline) -> list[str]:
-        """Names, such as unet.conv_in.weight, of the weights that it changes."""
+        """Names, such as unet.conv_in.weight, of the weights that it changes, with those that it has installed."""
 
+    @abstractmethod
     def merge(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The fine-tuned weights, from the base's own in float32. Raises BaseError for a file that does not fit."""
 
@@ -84,6 +94,7 @@ class FinetuneSettings(ABC):
 
     display_name: ClassVar[str]
     token: ClassVar[str | None] = None  # the rare word of the prompt; each class has its own adapter, so one is enough
+    token_replaces_class: ClassVar[bool] = False  # True: in the prompt the token stands for the class's own words
     bytes_per_param: ClassVar[int] = 4  # of the saved adapter
 
     method: str
@@ -143,6 +154,11 @@ class FinetuneSettings(ABC):
     def prior_preservation(self) -> PriorPreservation | None:
         """None: the class's images alone are trained on."""
         return None
+
+    @property
+    def draws_in_forward(self) -> bool:
+        """Whether the forward pass of a training step draws random numbers, as dropout does."""
+        return False
 
     @property
     def vae_batch_size(self) -> int:

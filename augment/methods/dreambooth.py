@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from augment.device import cast, copied
-from augment.methods.contract import FinetuneSettings, LearningRate, PriorPreservation
+from augment.methods.contract import Adapter, FinetuneSettings, LearningRate, PriorPreservation
 from augment.methods.module_trainable import ModuleTrainable
 from augment.methods.weights import read_weights
 from augment.prompts import RARE_TOKENS
@@ -85,7 +85,7 @@ class DreamBooth(ModuleTrainable):
 
 
 @plain_dataclass(frozen=True)
-class DreamBoothAdapter:
+class DreamBoothAdapter(Adapter):
     """Saved modules, in place of the base's."""
 
     folder: Path

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from augment.device import copied, training_dtype
 from augment.methods.batched_lora import BatchedLora
-from augment.methods.contract import NO_EFFECT, FinetuneSettings, LearningRate, Trainable
+from augment.methods.contract import NO_EFFECT, Adapter, FinetuneSettings, LearningRate, Trainable
 from augment.methods.init_lora import read_init_lora, with_start
 from augment.methods.lora_files import read_lora, write_lora
 from augment.methods.lora_layers import (
@@ -119,7 +119,7 @@ class PeftLora(ModuleTrainable):
 
 
 @plain_dataclass(frozen=True)
-class LoraAdapter:
+class LoraAdapter(Adapter):
     """A saved update of the layers `targets`."""
 
     folder: Path

@@ -1,10 +1,11 @@
-"""Training of a pipeline's own modules, one class at a time: the part that DreamBooth and peft's LoRA share."""
+"""Training of a pipeline's own modules, one class at a time: the part that all methods but batched LoRA share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -16,7 +17,7 @@ from augment.methods.weights import with_parts
 
 
 class ModuleTrainable(ABC):
-    """Copies of some modules of a base; of these, the parameters that require a gradient are trained.
+    """Copies of some parts of a base; those parameters that require a gradient are trained.
 
     From class to class parameters are exchanged, not modules. Subclasses say how a class is saved, and how its
     parameters start if not as the base's own.
@@ -24,9 +25,9 @@ class ModuleTrainable(ABC):
 
     max_classes: int | None = 1
 
-    def __init__(self, base: StableDiffusionPipeline, modules: Mapping[str, nn.Module]) -> None:
+    def __init__(self, base: StableDiffusionPipeline, parts: Mapping[str, Any]) -> None:
         self.base = base
-        self.pipe = with_parts(base, **modules)
+        self.pipe = with_parts(base, **parts)
         self.denoise = unet_denoise(self.pipe.unet, compiled(self.pipe.unet))
         self._bound: Mapping[str, nn.Parameter] | None = None
 
@@ -34,7 +35,7 @@ class ModuleTrainable(ABC):
     def save(self, parameters: Mapping[str, nn.Parameter], folder: Path) -> Path:
         """Write one class's parameters; returns the file whose SHA-256 identifies the adapter."""
 
-    def parameters(self, seed: int) -> dict[str, nn.Parameter]:
+    def parameters(self, seed: int, class_name: str = "") -> dict[str, nn.Parameter]:  # noqa: ARG002 - subclasses use it
         """One class's own parameters as training starts, by names such as unet.conv_in.weight."""
         generator = torch.Generator().manual_seed(seed)
         return {

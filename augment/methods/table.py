@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from augment.base.identity import WORDS
 from augment.methods.contract import Adapter, FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.lycoris import LohaConfig, LokrConfig
 from augment.methods.record import RECORD, AdapterRecord
+from augment.methods.textual_inversion import TextualInversionConfig
 from data.config import parse
 from data.errors import BaseError
 
@@ -20,6 +23,8 @@ METHODS: dict[str, type[FinetuneSettings]] = {
     "dreambooth": DreamBoothConfig,
     "loha": LohaConfig,
     "lokr": LokrConfig,
+    "textual-inversion": TextualInversionConfig,
+    "hypernetwork": HypernetworkConfig,
 }
 
 
@@ -41,7 +46,7 @@ def _same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two bases have the same weights, in whatever folder; a hub id and its revision stand for theirs."""
     if "sha256" in one and "sha256" in other:
         return bool(one["sha256"] == other["sha256"])
-    return dict(one) == dict(other)
+    return all(one.get(name) == other.get(name) for name in (one.keys() | other.keys()) - {WORDS})
 
 
 def _name(base: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from augment.base.identity import base_identity
+from augment.base.identity import WORDS, base_identity
 from augment.base.own_base import (
     own_base_bytes,
     own_base_checkpoint_bytes,
@@ -72,7 +72,8 @@ def part_of(prepared: Prepared) -> Manifest:
 
 def identity(prepared: Prepared, own: Sequence[Step]) -> dict[str, Any]:
     """The base's identity in a step's inputs; the study's own has that of its step, trained or not."""
-    return {"own": own[0].digest} if own else base_identity(prepared.study.base)
+    known = base_identity(prepared.study.base)
+    return {"own": own[0].digest, **{key: known[key] for key in (WORDS,) if key in known}} if own else known
 
 
 def ids(own: Sequence[Step]) -> tuple[str, ...]:

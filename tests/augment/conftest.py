@@ -77,10 +77,11 @@ def with_adapter():
     """A copy of a float32 pipeline with a saved class's weights merged, by the adapter's contract alone."""
 
     def merged(pipe, adapter):
-        parts = {part: copy.deepcopy(getattr(pipe, part)) for part in ("unet", "text_encoder")}
-        made = with_parts(pipe, **parts)
+        parts = ("unet", "text_encoder")
+        made = with_parts(pipe, **{part: copy.deepcopy(getattr(pipe, part)) for part in (*parts, "tokenizer")})
+        adapter.install(made)
         state = {f"{part}.{path}": value for part in parts for path, value in getattr(made, part).state_dict().items()}
-        for name, value in adapter.merge({name: state[name] for name in adapter.target_weights(pipe)}).items():
+        for name, value in adapter.merge({name: state[name] for name in adapter.target_weights(made)}).items():
             state[name].copy_(value)  # state_dict's tensors share the module's memory
         return made
 

@@ -7,6 +7,7 @@ from augment.diffusion.sample import SamplerConfig
 from augment.finetune.config import FinetuneConfig, result_settings
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.lora import LoraConfig
+from augment.methods.table import METHODS
 from data.config import STRICT, parse, to_dict
 from data.errors import ConfigError
 
@@ -26,6 +27,13 @@ RESULT = {
     "weight_decay": 0.02,
     "max_grad_norm": 2.0,
     "rank": 8,
+    "vectors": 4,
+    "init_word": "mole",
+    "layer_structure": (1, 2, 2, 1),
+    "activation": "relu",
+    "layer_norm": True,
+    "dropout": 0.1,
+    "weight_init": "xavier-normal",
     "conv_layers": False,
     "text_encoder": True,
     "dihedral": False,
@@ -52,13 +60,14 @@ class Study:
 
 def changed(name, value):
     """The default settings of a method that has this one, and the same with this one changed."""
-    method = DreamBoothConfig if name in {"num_class_images", "prior_loss_weight"} else LoraConfig
+    own = {field.name: method for method in METHODS.values() for field in dataclasses.fields(method)}
+    method = LoraConfig if name in {field.name for field in dataclasses.fields(LoraConfig)} else own[name]
     others = {"select_every": 5} if name in OF_A_CHOICE else {}
     return method(**others), method(**others, **{name: value})
 
 
 def test_every_setting_is_known_to_change_the_result_or_not_to():
-    names = {field.name for method in (LoraConfig, DreamBoothConfig) for field in dataclasses.fields(method)}
+    names = {field.name for method in METHODS.values() for field in dataclasses.fields(method)}
     assert not NO_EFFECT.keys() & RESULT.keys()
     assert names == NO_EFFECT.keys() | RESULT.keys() | {"method", "init_lora"}, (
         "add a new setting to one of the two here"
@@ -124,7 +133,10 @@ def test_the_section_is_the_method_s_and_lora_s_by_default(section, expected):
         ({"preview": {"stpes": 4}}, "finetune.preview.stpes: unknown key; did you mean 'steps'?"),
         ({"clip": 2.0}, "finetune.clip: unknown key; it is called finetune.max_grad_norm now"),
         ({"rank": 0}, "finetune.rank: Input should be greater than or equal to 1, got 0"),
-        ({"method": "dream"}, "finetune.method: must be one of 'lora', 'dreambooth'"),
+        (
+            {"method": "dream"},
+            "finetune.method: must be one of 'lora', 'dreambooth', 'loha', 'lokr', 'textual-inversion', 'hypernetwork'",
+        ),
         ({"method": ["lora"]}, "finetune.method: must be one of 'lora', 'dreambooth'"),
         ({"batch_size": 6, "gradient_accumulation_steps": 4}, "finetune: gradient_accumulation_steps is 4, which does"),
         ({"patience": 2}, "finetune: patience and select_shots need select_every"),

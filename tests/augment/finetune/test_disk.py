@@ -12,8 +12,10 @@ from augment.finetune.disk import adapter_bytes, checkpoint_bytes, checkpoint_sa
 from augment.finetune.preview import preview_bytes
 from augment.finetune.run import finetune
 from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import AdapterRecord
+from augment.methods.textual_inversion import TextualInversionConfig
 from augment.prompts import PromptConfig
 from data.pixels import PixelConfig
 
@@ -21,6 +23,8 @@ MIB = 2**20
 SETTINGS = {"steps": 5, "batch_size": 4, "checkpointing_steps": 1, "preview_every": 0}
 LORA = LoraConfig(rank=2, **SETTINGS)
 DREAM = DreamBoothConfig(num_class_images=0, **SETTINGS)
+INVERSION = TextualInversionConfig(**SETTINGS)
+HYPER = HypernetworkConfig(**SETTINGS)
 
 
 class StopError(Exception):
@@ -32,7 +36,7 @@ def stop_at_three(done, _total, _note=""):
         raise StopError
 
 
-@pytest.mark.parametrize("method", [LORA, DREAM], ids=["lora", "dreambooth"])
+@pytest.mark.parametrize("method", [LORA, DREAM, INVERSION, HYPER], ids=lambda method: method.method)
 def test_what_is_written_takes_no_more_of_the_disk_than_estimated(pipe, base, shots, tmp_path, monkeypatch, method):
     monkeypatch.setattr("augment.finetune.session.load_base", lambda _base: copy.deepcopy(pipe))
     config = dataclasses.replace(method, preview_every=1, preview=SamplerConfig(steps=1, batch_size=2))

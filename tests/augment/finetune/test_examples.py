@@ -152,6 +152,14 @@ def test_the_prior_of_a_long_prompt_is_sampled(pipe):
     assert sample_prior(pipe, PriorPreservation(num_class_images=1, loss_weight=1.0), context).shape == (1, 8, 4, 4)
 
 
+def test_a_learnt_word_stands_for_the_class(shots):
+    prompts, _ = class_prompts("df", shots["df"], "<class>", PromptConfig(), token_replaces_class=True)
+    assert prompts[INSTANCE] == "dermoscopy of a <class>"
+    assert class_prompts("df", shots["df"], None, PromptConfig(), token_replaces_class=True)[0][INSTANCE] == (
+        "dermoscopy of a dermatofibroma"
+    )
+
+
 def test_the_prior_is_sampled_by_seed_or_empty(pipe):
     context = Context(pixels=PixelConfig(size=32), prompts=PromptConfig(), seed=0)
     few, more = (sample_prior(pipe, PriorPreservation(num_class_images=n, loss_weight=1.0), context) for n in (1, 2))

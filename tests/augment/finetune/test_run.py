@@ -15,9 +15,11 @@ from augment.finetune import loop
 from augment.finetune.run import finetune
 from augment.finetune.select import Selection
 from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.record import RECORD, AdapterRecord
 from augment.methods.table import read_adapter
+from augment.methods.textual_inversion import TextualInversionConfig
 from augment.prompts import PromptConfig
 from data.errors import ConfigError, DataError, TrainingError
 from data.manifest import Manifest
@@ -28,6 +30,8 @@ SETTINGS = {"steps": 5, "batch_size": 4, "lr_warmup_steps": 1, "checkpointing_st
 LORA = LoraConfig(rank=2, learning_rate=1e-2, **SETTINGS)
 PEFT = dataclasses.replace(LORA, text_encoder=True)
 DREAM = DreamBoothConfig(learning_rate=1e-3, num_class_images=3, **SETTINGS)
+INVERSION = TextualInversionConfig(vectors=2, learning_rate=1e-2, **SETTINGS)
+HYPER = HypernetworkConfig(learning_rate=1e-2, layer_structure=(1, 2, 1), dropout=0.3, **SETTINGS)
 CONTEXT = Context(pixels=PixelConfig(size=32), prompts=PromptConfig(), seed=0)
 
 
@@ -67,7 +71,9 @@ def train(base, shots, config, folder, labels=("df",), progress=None, selection=
     return [folder / label / AdapterRecord.read(folder / label).weights for label in labels]
 
 
-@pytest.mark.parametrize("config", [LORA, PEFT, DREAM], ids=["lora", "peft", "dreambooth"])
+@pytest.mark.parametrize(
+    "config", [LORA, PEFT, DREAM, INVERSION, HYPER], ids=["lora", "peft", "dreambooth", "inversion", "hypernetwork"]
+)
 def test_a_resumed_training_ends_in_the_same_bytes(base, shots, tmp_path, config):
     (whole,) = train(base, shots, config, tmp_path / "whole")
     with pytest.raises(StopError):
@@ -124,6 +130,21 @@ def test_the_record_says_what_was_seen_and_made(base, shots, tmp_path):
     with Image.open(tmp_path / "df" / "previews" / strips[0]) as strip:
         assert strip.size == (3 * 32, 32)
     assert read_adapter(tmp_path / "df", record.base) == config.adapter(tmp_path / "df")
+
+
+def test_a_learnt_word_is_the_prompt_s_class_and_starts_as_the_class_s_name(base, pipe, shots, tmp_path):
+    config = dataclasses.replace(INVERSION, vectors=1, steps=1, learning_rate=1e-9)
+    (file,) = train(base, shots, config, tmp_path)
+    record = AdapterRecord.read(tmp_path / "df")
+    assert (record.display_name, record.prompt) == ("Textual Inversion", "dermoscopy of a <class>")
+    (token,) = pipe.tokenizer("dermatofibroma", add_special_tokens=False).input_ids
+    own = pipe.text_encoder.get_input_embeddings().weight[token]
+    torch.testing.assert_close(load_file(file)["<class>"], own[None], atol=1e-6, rtol=0)
+
+
+def test_more_vectors_than_the_prompt_has_room_for_are_refused_before_training(base, shots, tmp_path):
+    with pytest.raises(BaseError, match=r"has 15 vectors, and the text encoder reads 14; train fewer"):
+        train(base, shots, dataclasses.replace(INVERSION, vectors=15), tmp_path)
 
 
 def test_previews_change_nothing(base, shots, tmp_path):
@@ -212,7 +233,9 @@ def few_sampler_steps(monkeypatch):
     monkeypatch.setattr("augment.finetune.select.SAMPLER", SamplerConfig(steps=2, batch_size=8))
 
 
-@pytest.mark.parametrize("config", [LORA, PEFT, DREAM], ids=["lora", "peft", "dreambooth"])
+@pytest.mark.parametrize(
+    "config", [LORA, PEFT, DREAM, INVERSION, HYPER], ids=["lora", "peft", "dreambooth", "inversion", "hypernetwork"]
+)
 @pytest.mark.usefixtures("few_sampler_steps")
 def test_a_resumed_choice_of_the_step_ends_in_the_same_bytes(base, shots, held_out, tmp_path, config):
     config, chosen_by = dataclasses.replace(config, **CHOOSING), selection(held_out)

@@ -11,7 +11,7 @@ from augment.finetune import preview
 from augment.finetune.examples import ClassExamples
 from augment.finetune.loop import class_losses, train
 from augment.finetune.trainer import ClassTrainer
-from augment.methods import batched_lora, lora
+from augment.methods import batched_lora, hypernetwork, lora, textual_inversion
 from augment.methods.lora import LoraConfig
 from augment.methods.record import AdapterRecord
 from augment.methods.table import METHODS
@@ -37,7 +37,9 @@ def run(trainer):
     assert list(train([trainer])) == [trainer]
 
 
-@pytest.mark.parametrize(("method", "rate", "share"), [("lora", 1e-2, 0.9), ("dreambooth", 3e-3, 0.5)])
+@pytest.mark.parametrize(
+    ("method", "rate", "share"), [("lora", 1e-2, 0.9), ("dreambooth", 3e-3, 0.5), ("hypernetwork", 1e-1, 0.95)]
+)
 def test_training_lowers_the_loss(pipe, examples, tmp_path, method, rate, share):
     config = METHODS[method](learning_rate=rate, steps=25, batch_size=8, lr_warmup_steps=1, preview_every=0)
     training = trainer(pipe, examples, config, tmp_path)
@@ -121,8 +123,17 @@ def test_a_preview_that_fails_is_left_out_and_the_base_is_offloaded(
     assert "classes in one batch" not in caplog.text
 
 
-@pytest.mark.parametrize("text_encoder", [False, True])
-@pytest.mark.parametrize("method", ["lora", "dreambooth"])
+@pytest.mark.parametrize(
+    ("method", "text_encoder"),
+    [
+        ("lora", False),
+        ("lora", True),
+        ("dreambooth", False),
+        ("dreambooth", True),
+        ("textual-inversion", True),
+        ("hypernetwork", False),
+    ],
+)
 def test_a_card_with_sixteen_bits_trains_in_full_precision_what_is_learned(
     pipe, examples, tmp_path, monkeypatch, method, text_encoder
 ):
@@ -131,7 +142,7 @@ def test_a_card_with_sixteen_bits_trains_in_full_precision_what_is_learned(
     config = METHODS[method](preview=SamplerConfig(steps=1, batch_size=2), **settings)
     training = trainer(pipe, examples, config, tmp_path)
     expected = class_losses([training], [training.batch()]).item()
-    for where in (device, lora, batched_lora):
+    for where in (device, lora, batched_lora, textual_inversion, hypernetwork):
         monkeypatch.setattr(where, "training_dtype", lambda _device: torch.bfloat16)
     training = trainer(pipe, examples, config, tmp_path)
     run(training)

@@ -12,8 +12,10 @@ from augment.generate.config import GenerateConfig
 from augment.generate.few_step import FewStepConfig
 from augment.generate.pipeline import AdapterPipeline
 from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
 from augment.methods.table import read_adapter
+from augment.methods.textual_inversion import TextualInversionConfig
 from data.errors import BaseError
 
 CONFIG = GenerateConfig(steps=3, batch_size=2)
@@ -23,6 +25,11 @@ METHODS = {
     "attention": LoraConfig(rank=2, conv_layers=False),
     "text": LoraConfig(rank=2, text_encoder=True),
     "dreambooth": DreamBoothConfig(),
+    "inversion": TextualInversionConfig(vectors=2),
+    "other inversion": TextualInversionConfig(vectors=2),
+    "long inversion": TextualInversionConfig(vectors=3),
+    "hypernetwork": HypernetworkConfig(),
+    "other hypernetwork": HypernetworkConfig(),
 }
 
 
@@ -63,7 +70,15 @@ def same(one, other, tolerance=0.0):
 
 
 @pytest.mark.parametrize(
-    "order", [["lora", "attention", None], ["dreambooth", "lora"], ["attention", "text", "dreambooth"]]
+    "order",
+    [
+        ["lora", "attention", None],
+        ["dreambooth", "lora"],
+        ["attention", "text", "dreambooth"],
+        ["inversion", "other inversion", "inversion"],
+        ["hypernetwork", "other hypernetwork", "hypernetwork"],
+        ["inversion", "dreambooth", "long inversion", "hypernetwork", "lora"],
+    ],
 )
 def test_each_adapter_in_turn_gives_the_weights_that_it_gives_alone(base, adapters, alone, order):
     pipeline = AdapterPipeline(base)
@@ -81,6 +96,30 @@ def test_from_adapter_to_adapter_nothing_is_loaded_and_no_memory_moves(base, ada
         assert {name: tensor.data_ptr() for name, tensor in module._weights(pipe).items()} == addresses
 
 
+@pytest.mark.parametrize("method", ["inversion", "hypernetwork"])
+def test_what_is_installed_is_swapped_in_place_and_empty_it_is_the_base(base, adapters, monkeypatch, method):
+    def images(pipe, prompt):
+        return np.concatenate(list(generate_pixels(pipe, [prompt] * 2, [1, 2], CONFIG, 32)))
+
+    word = "dermoscopy of a <class>" if method == "inversion" else PROMPTS[0]
+    fresh = {
+        name: images(AdapterPipeline(base).load_adapter(adapters / name, CONFIG), word)
+        for name in (method, f"other {method}")
+    }
+    plain = images(AdapterPipeline(base).load_adapter(None, CONFIG), PROMPTS[0])
+    lora = images(AdapterPipeline(base).load_adapter(adapters / "lora", CONFIG), PROMPTS[0])
+    pipeline = AdapterPipeline(base)
+    pipe = pipeline.load_adapter(adapters / method, CONFIG)
+    with monkeypatch.context() as loads:
+        loads.setattr(module, "load_base", None)
+        for name in (method, f"other {method}", method):
+            assert pipeline.load_adapter(adapters / name, CONFIG) is pipe
+            assert np.array_equal(images(pipe, word), fresh[name]), name
+        assert np.array_equal(images(pipeline.load_adapter(None, CONFIG), PROMPTS[0]), plain)
+    assert not np.array_equal(fresh[method], fresh[f"other {method}"])
+    assert np.array_equal(images(pipeline.load_adapter(adapters / "lora", CONFIG), PROMPTS[0]), lora)
+
+
 def test_only_weights_that_an_adapter_changes_are_kept(base, adapters):
     pipeline = AdapterPipeline(base)
     pipeline.load_adapter(None, CONFIG)
@@ -94,7 +133,15 @@ def test_only_weights_that_an_adapter_changes_are_kept(base, adapters):
 def test_weights_are_merged_in_float32_and_then_cast(base, adapters, alone, monkeypatch):
     monkeypatch.setattr(module.devices, "dtype_for", lambda *_given: torch.float16)
     pipeline = AdapterPipeline(base)
-    for name in ("lora", "attention", "dreambooth", "lora"):  # from the base's own weights, not from those cast
+    for name in (
+        "lora",
+        "attention",
+        "dreambooth",
+        "lora",
+        "inversion",
+        "other inversion",
+        "hypernetwork",
+    ):  # from the base's own weights, not from those cast
         found = weights(pipeline.load_adapter(adapters / name, CONFIG))
         assert same(found, {key: value.half().float() for key, value in alone(name).items()}), name
 

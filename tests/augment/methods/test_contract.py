@@ -11,7 +11,10 @@ from augment.device import PARTS
 from augment.diffusion.conditioning import Conditioning, encode_prompts
 from augment.methods.contract import FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
+from augment.methods.table import METHODS
+from augment.methods.textual_inversion import TextualInversionConfig
 
 
 def test_the_settings_alone_are_no_method():
@@ -21,19 +24,20 @@ def test_the_settings_alone_are_no_method():
 
 def test_methods_share_their_settings_but_for_their_own():
     shared = {field.name for field in dataclasses.fields(FinetuneSettings)}
-    own = {
-        settings: {field.name for field in dataclasses.fields(settings)} - shared
-        for settings in (LoraConfig, DreamBoothConfig)
-    }
+    own = {settings: {field.name for field in dataclasses.fields(settings)} - shared for settings in METHODS.values()}
     assert own == {
         LoraConfig: {"rank", "conv_layers", "init_lora", "max_classes_per_batch"},
         DreamBoothConfig: {"num_class_images", "prior_loss_weight"},
+        TextualInversionConfig: {"vectors", "init_word"},
+        HypernetworkConfig: {"layer_structure", "activation", "layer_norm", "dropout", "weight_init"},
     }
 
 
 def test_learning_rate_and_rare_word_are_the_methods_own():
     assert (LoraConfig().learning_rate, LoraConfig().token) == (1e-4, None)
     assert (DreamBoothConfig().learning_rate, DreamBoothConfig().token) == (5e-6, "sks")
+    assert (TextualInversionConfig().learning_rate, TextualInversionConfig().token) == (5e-3, "<class>")
+    assert (HypernetworkConfig().learning_rate, HypernetworkConfig().token) == (1e-4, None)
     assert DreamBoothConfig(learning_rate=2e-6).learning_rate == 2e-6
 
 
@@ -44,6 +48,8 @@ def test_learning_rate_and_rare_word_are_the_methods_own():
         (LoraConfig(max_classes_per_batch=2), 2),
         (LoraConfig(text_encoder=True), 1),
         (DreamBoothConfig(), 1),
+        (TextualInversionConfig(), 1),
+        (HypernetworkConfig(), 1),
     ],
 )
 def test_only_lora_of_the_unet_is_trained_in_one_batch(config, max_classes):
@@ -74,6 +80,9 @@ def embedded():
         LoraConfig(rank=4, conv_layers=False, text_encoder=True),
         DreamBoothConfig(),
         DreamBoothConfig(text_encoder=True),
+        TextualInversionConfig(),
+        HypernetworkConfig(),
+        HypernetworkConfig(layer_structure=(1, 1.5, 2, 1), layer_norm=True),
     ],
     ids=lambda config: f"{config.method} {getattr(config, 'conv_layers', '')} {config.text_encoder}",
 )
