@@ -131,7 +131,7 @@ def _references(base: StableDiffusionPipeline, settings: GenerateConfig, device:
         (DOCUMENTED, base.scheduler, 50, _GUIDANCE, 1),
         (DPM, solver, 20, _GUIDANCE, 1),
         (DPM_8, solver, 20, _GUIDANCE, 8),
-        (SAME, build_scheduler(base, "dpmsolver++2m"), sampling.steps, sampling.guidance_scale, sampling.batch_size),
+        (SAME, build_scheduler(base, "dpm++-2m"), sampling.steps, sampling.guidance_scale, sampling.batch_size),
     ]
     return [_reference(pipe, *each) for each in made]
 

@@ -18,8 +18,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from augment.diffusion.brownian import seed_brownian_paths
 from augment.diffusion.conditioning import Conditioning, Denoise, guided, one_call_is_faster, unet_denoise
-from augment.diffusion.samplers import SAMPLERS, scheduler_for
+from augment.diffusion.sampler_names import sampler_named
+from augment.diffusion.samplers import scheduler_for
 from data.config import STRICT
 from data.errors import ConfigError
 
@@ -31,7 +33,7 @@ class SamplerConfig:
     A guidance scale of 2 to 3 makes better training data than the usual 7.5.
     """
 
-    steps: Annotated[int, Field(ge=1, le=1000)] = 20  # of the scheduler; guidance calls the denoiser twice a step
+    steps: Annotated[int, Field(ge=1, le=1000)] = 20  # of the scheduler; guidance calls the denoiser twice
     guidance_scale: Annotated[float, Field(ge=1, le=50)] = 2.0  # 1 = none
     guidance_end: Annotated[float, Field(ge=0, le=1)] = 1.0  # share of the steps, from the first, with guidance
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32  # images
@@ -58,10 +60,13 @@ class PromptedSeeds:
             prompt_index=None if self.prompt_index is None else self.prompt_index[rows],
         )
 
+    def padded_seeds(self, n: int) -> list[int]:
+        """The seeds, the last one repeated up to n."""
+        return [*self.seeds, *[self.seeds[-1]] * (n - len(self))]
+
     def generators(self, n: int) -> list[torch.Generator]:
         """One generator per image, on the CPU; the last seed is repeated up to n."""
-        seeds = [*self.seeds, *[self.seeds[-1]] * (n - len(self))]
-        return [torch.Generator().manual_seed(seed) for seed in seeds]
+        return [torch.Generator().manual_seed(seed) for seed in self.padded_seeds(n)]
 
     def conditioning(self, n: int) -> tuple[Conditioning, Conditioning]:
         """Of the prompts and of the negative prompt, one row per image; the last row is repeated up to n."""
@@ -85,8 +90,11 @@ def sample(
     """Denoise float32 latents at `scheduler.timesteps[start:]`; they come in at the first one's noise level.
 
     `generators`, one per image, only for a scheduler whose step takes them. `after_step` is called with each step's
-    index and latents; what it returns replaces the latents.
+    index and latents; what it returns replaces the latents. A step here is a call of the denoiser: some schedulers
+    need two of them to pass one of their noise levels, and `start` must not fall between.
     """
+    if hasattr(scheduler, "set_begin_index"):  # else it searches the timestep, and several steps may have the same
+        scheduler.set_begin_index(start)
     options = {} if generators is None else {"generator": list(generators)}
     for step, timestep in enumerate(scheduler.timesteps[start:], start):
         noise_pred = denoise(scheduler.scale_model_input(latents, timestep), timestep, conditioning)
@@ -121,10 +129,10 @@ def sample_batch(
     images: PromptedSeeds,
     config: SamplerConfig,
     size: int | None = None,
-    sampler: str = "dpmsolver++2m",
+    sampler: str = "dpm++-2m",
 ) -> Float[Tensor, "n c h w"]:
-    """Latents of at most `config.batch_size` images, each with its own prompt; `sampler` is a name in SAMPLERS."""
-    n = config.batch_size
+    """Latents of at most `config.batch_size` images, each with its own prompt. Raises ConfigError for a wrong name."""
+    n, row = config.batch_size, sampler_named(sampler).row
     scheduler, generators = scheduler_for(pipe, sampler, config.steps), images.generators(n)
     latents = starting_noise(pipe, generators, size) * scheduler.init_noise_sigma
     conditioning, uncond = images.conditioning(n)
@@ -135,14 +143,19 @@ def sample_batch(
         guided_until(scheduler.timesteps, config.guidance_end),
         one_call=one_call_is_faster(pipe.unet, n, latents.device),
     )
-    own_noise = generators if SAMPLERS[sampler].takes_generator else None
+    if row.is_brownian:
+        seed_brownian_paths(scheduler, latents, images.padded_seeds(n))
+    own_noise = generators if row.takes_generator else None
     return sample(denoise, latents, conditioning, scheduler, generators=own_noise)[: len(images)]
 
 
 def guided_until(timesteps: Tensor, guidance_end: float) -> float:
-    """The last timestep with guidance, where this share of the steps has it; infinity if no step has."""
+    """The lowest timestep with guidance, where this share of the steps has it; infinity if no step has.
+
+    A step is a call of the denoiser, of which there may be several at one timestep: all of them or none have guidance.
+    """
     n_guided = round(len(timesteps) * guidance_end)
-    return float(timesteps[n_guided - 1]) if n_guided else math.inf
+    return float(timesteps.sort(descending=True).values[n_guided - 1]) if n_guided else math.inf
 
 
 def starting_noise(

@@ -14,9 +14,9 @@ from jaxtyping import UInt8
 from augment import device
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode_with_backoff
+from augment.diffusion.presets import preset_sampler
 from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.sample import PromptedSeeds, sample_batch
-from augment.diffusion.samplers import preset_sampler
 from augment.generate.config import GenerateConfig
 from data.errors import ConfigError
 
@@ -40,7 +40,8 @@ def generate_pixels(
     not fit, and InputError for latents or pixels that are not finite.
     """
     images = _encoded(pipe, prompts, seeds, config, all_prompts)
-    sampler = preset_sampler(pipe, config.preset, None if config.few_step is None else config.few_step.kind)
+    few_step = None if config.few_step is None else config.few_step.kind
+    sampler = str(config.named_sampler or preset_sampler(pipe, config.preset, few_step))
     sampling, vae_batch_size, done = config.sampling(), config.vae_batch_size, 0
     while done < len(images):
         part = images.part(slice(done, done + sampling.batch_size))

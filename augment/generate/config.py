@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from augment.device import Precision
+from augment.diffusion.presets import FEW_STEP_SAMPLERS, PRESETS, PresetName
 from augment.diffusion.prompt_weighting import Emphasis, parse_prompt
 from augment.diffusion.sample import SamplerConfig
-from augment.diffusion.samplers import FEW_STEP_SAMPLERS, PRESETS, SAMPLERS, PresetName
+from augment.diffusion.sampler_names import NamedSampler, canonical_name, sampler_named
+from augment.diffusion.sampler_table import Spacing
+from augment.diffusion.samplers import sampler_identity
 from augment.generate.few_step import FewStepConfig, taesd_identity
 from data.config import STRICT
 
@@ -21,8 +24,10 @@ from data.config import STRICT
 class GenerateConfig:
     """How the synthetic images of one class are generated and written."""
 
-    preset: PresetName = "quality"  # gives the next three if they are not set; PRESETS in diffusion/samplers.py
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None  # denoiser calls an image, without guidance's
+    preset: PresetName = "quality"  # gives the next five if they are not set; PRESETS in diffusion/presets.py
+    sampler: Annotated[str, AfterValidator(canonical_name)] | None = None  # by any of its names: docs/samplers.md
+    sigmas: Spacing | None = None  # spacing of the sampler's noise levels; None: the base's own timesteps
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None  # a few samplers call the denoiser twice a step
     guidance_scale: Annotated[float, Field(ge=1, le=50)] | None = None  # 1 = none
     guidance_end: Annotated[float, Field(ge=0, le=1)] | None = None  # share of the steps, from the first, with guidance
     few_step: FewStepConfig | None = None  # the distilled LoRA that `preset: few-step` needs
@@ -45,8 +50,14 @@ class GenerateConfig:
             )
         if self.preset != "few-step" and self.few_step is not None:
             raise ValueError(f"few_step is for preset: few-step, not {self.preset}; leave one of the two out")
-        steps, max_steps = self.sampling().steps, PRESETS[self.preset].max_steps
-        if max_steps is not None and steps > max_steps:
+        if self.few_step is not None and (self.sampler or self.sigmas):
+            raise ValueError(
+                "preset few-step has the sampler that its LoRA was distilled for; leave sampler and sigmas out"
+            )
+        named, steps, max_steps = self.named_sampler, self.sampling().steps, PRESETS[self.preset].max_steps
+        if named is not None and steps > named.row.max_steps:
+            raise ValueError(f"sampler {named.name} takes up to {named.row.max_steps} steps, not {steps}; lower steps")
+        if named is None and max_steps is not None and steps > max_steps:
             raise ValueError(
                 f"preset {self.preset} takes up to {max_steps} steps, not {steps}; lower steps or take quality"
             )
@@ -59,10 +70,24 @@ class GenerateConfig:
         return replace(self, negative_prompt=own, negative_prompts={})
 
     @property
+    def named_sampler(self) -> NamedSampler | None:
+        """The sampler that the config names; None: the preset's. Raises ConfigError for a spacing it cannot have."""
+        if self.sampler is None and self.sigmas is None:
+            return None
+        return sampler_named(self.sampler or sampler_named(self._preset_sampler).name, self.sigmas)
+
+    @property
     def solver(self) -> str:
-        """The solver's name in records and reports; its timesteps follow from preset and base."""
-        sampler = PRESETS[self.preset].sampler or (FEW_STEP_SAMPLERS[self.few_step.kind] if self.few_step else "")
-        return SAMPLERS[sampler].solver
+        """The sampler's name in records and reports; a preset's is without its timesteps, which the base decides."""
+        named = self.named_sampler
+        if named is not None:
+            return str(named)
+        of_preset = sampler_named(self._preset_sampler)
+        return of_preset.row.preset_record or of_preset.name
+
+    @property
+    def _preset_sampler(self) -> str:
+        return PRESETS[self.preset].sampler or (FEW_STEP_SAMPLERS[self.few_step.kind] if self.few_step else "")
 
     @property
     def uses_distilled_parts(self) -> bool:
@@ -82,9 +107,10 @@ class GenerateConfig:
     def result_settings(self) -> dict[str, Any]:
         """The settings that the images depend on, as plain JSON; a class's are those of its `for_label`.
 
-        Batch sizes are not among them: they change images by rounding alone. Raises BaseError for missing files.
+        Batch sizes are not among them: they change images by rounding alone. Raises InputError for missing
+        files and packages.
         """
-        sampling = self.sampling()
+        sampling, named = self.sampling(), self.named_sampler
         return {
             "preset": self.preset,
             "steps": sampling.steps,
@@ -98,4 +124,6 @@ class GenerateConfig:
             "negative_prompt": self.negative_prompt,
             **({"negative_prompts": dict(self.negative_prompts)} if self.negative_prompts else {}),
             **({"emphasis": self.emphasis} if self.emphasis != "plain" else {}),
+            # Only where it is not the preset's, so that the digests of earlier images stay.
+            **({} if named is None else sampler_identity(named)),
         }

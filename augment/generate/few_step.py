@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 
-from augment.diffusion.samplers import FewStepKind
+from augment.diffusion.presets import FewStepKind
 from augment.methods.weights import with_parts
 from data.config import STRICT
 from data.errors import BaseError

@@ -3,11 +3,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from diffusers import DDPMScheduler
 
 from augment import device
+from augment.base.config import BaseConfig
+from augment.base.load import load_base
 from augment.diffusion.conditioning import Conditioning, encode_prompt, encode_prompts, unet_denoise
 from augment.diffusion.decode import decode
+from augment.diffusion.presets import preset_sampler
 from augment.diffusion.sample import (
     PromptedSeeds,
     SamplerConfig,
@@ -18,7 +21,8 @@ from augment.diffusion.sample import (
     sample_latents,
     starting_noise,
 )
-from augment.diffusion.samplers import SAMPLERS, Sampler, build_scheduler, preset_sampler, scheduler_for
+from augment.diffusion.sampler_table import SAMPLERS, Sampler
+from augment.diffusion.samplers import build_scheduler, scheduler_for
 from augment.methods.weights import with_parts
 from data.errors import ConfigError
 
@@ -36,16 +40,10 @@ def generators(seeds):
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-@pytest.fixture(params=["v_prediction", "epsilon"])
-def base_of_each_kind(request, pipe):
-    scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, prediction_type=request.param)
-    return with_parts(pipe, scheduler=scheduler)
-
-
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
 def test_images_are_those_of_diffusers_own_pipeline(base_of_each_kind, guidance_scale):
     seeds = [5, 6, 7]
-    reference = with_parts(base_of_each_kind, scheduler=build_scheduler(base_of_each_kind, "dpmsolver++2m"))(
+    reference = with_parts(base_of_each_kind, scheduler=build_scheduler(base_of_each_kind, "dpm++-2m"))(
         PROMPT,
         negative_prompt="hair",
         num_inference_steps=5,
@@ -58,7 +56,10 @@ def test_images_are_those_of_diffusers_own_pipeline(base_of_each_kind, guidance_
     assert np.abs(ours - np.round(reference * 255)).max() <= 1
 
 
-@pytest.mark.parametrize("sampler", ["dpmsolver++2m-karras", "lcm", "tcd", "ddim"])
+PLAIN = [name for name, row in SAMPLERS.items() if not row.is_brownian]  # diffusers has one path for a whole batch
+
+
+@pytest.mark.parametrize("sampler", [*PLAIN, "dpm++-2m-karras", "dpm2-a-karras", "euler-beta", "dpm++-2m-sde-lu"])
 def test_every_sampler_is_diffusers_own_with_each_images_own_noise(pipe, sampler):
     seeds = [5, 6, 7]
     reference = with_parts(pipe, scheduler=scheduler_for(pipe, sampler, 4))(
@@ -100,14 +101,14 @@ def test_after_each_step_its_number_and_latents_are_given_and_what_comes_back_re
         numbers.append(step)
         return latents * 0.5 if step == 4 else latents
 
-    plain = sample(*loop, scheduler_for(pipe, "dpmsolver++2m", 5))
-    scaled = sample(*loop, scheduler_for(pipe, "dpmsolver++2m", 5), after_step=scale)
+    plain = sample(*loop, scheduler_for(pipe, "dpm++-2m", 5))
+    scaled = sample(*loop, scheduler_for(pipe, "dpm++-2m", 5), after_step=scale)
     assert numbers == [0, 1, 2, 3, 4]
     assert torch.equal(scaled, plain * 0.5)
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("sampler", ["dpmsolver++2m", "ddim"])
+@pytest.mark.parametrize("sampler", ["dpm++-2m", "ddim"])
 def test_a_loop_that_starts_at_a_step_ends_as_the_whole_loop_does(pipe, loop, sampler):
     kept = {}
 
@@ -125,13 +126,37 @@ def test_a_loop_that_starts_at_a_step_ends_as_the_whole_loop_does(pipe, loop, sa
         assert torch.equal(sample(denoise, latents, conditioning, fresh, start=3), whole)
 
 
+@pytest.fixture(scope="module")
+def embedded():
+    return load_base(BaseConfig())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_is_finite_and_an_image_is_the_same_beside_any_others(embedded, sampler):
+    if SAMPLERS[sampler].package is not None:
+        pytest.importorskip(SAMPLERS[sampler].package)
+    config = SamplerConfig(steps=4, batch_size=2)
+    one, other = (sample_batch(embedded, prompted(embedded, [seed, 6]), config, sampler=sampler) for seed in (5, 7))
+    assert torch.isfinite(one).all()
+    assert torch.equal(one[1], other[1])
+    assert not torch.allclose(one[0], other[0])
+
+
+def test_a_brownian_path_comes_from_the_images_own_seed(pipe):
+    pytest.importorskip("torchsde")
+    config = SamplerConfig(steps=3, batch_size=3)
+    whole, one = (sample_batch(pipe, prompted(pipe, seeds), config, sampler="dpm++-sde") for seeds in ([4, 5, 6], [5]))
+    torch.testing.assert_close(one[0], whole[1], atol=1e-4, rtol=1e-3)
+
+
 def test_a_sampler_is_added_by_one_row_of_the_table(pipe, monkeypatch):
-    """Euler's, whose starting noise and model input are scaled and whose step takes no generator here."""
-    row = Sampler(solver="euler", scheduler=EulerDiscreteScheduler, takes_generator=False)
-    monkeypatch.setitem(SAMPLERS, "euler", row)
+    row = Sampler(
+        names=("DDPM",), scheduler=DDPMScheduler, options={"clip_sample": False}, spacings=(), adds_noise=True
+    )
+    monkeypatch.setitem(SAMPLERS, "ddpm", row)
     config = SamplerConfig(steps=6, guidance_scale=3.0, batch_size=2)
-    ours = decode(pipe, sample_batch(pipe, prompted(pipe, [5, 6]), config, sampler="euler"))
-    reference = with_parts(pipe, scheduler=build_scheduler(pipe, "euler"))(
+    ours = decode(pipe, sample_batch(pipe, prompted(pipe, [5, 6]), config, sampler="DDPM"))
+    reference = with_parts(pipe, scheduler=build_scheduler(pipe, "ddpm"))(
         PROMPT,
         num_inference_steps=6,
         guidance_scale=3.0,
@@ -184,6 +209,15 @@ def test_as_many_steps_are_guided_as_their_share_rounds_to(pipe, preset):
         timesteps = scheduler_for(pipe, preset_sampler(pipe, preset), steps).timesteps
         for end in (0.0, 0.3, 0.5, 1.0):
             assert int((timesteps >= guided_until(timesteps, end)).sum()) == round(steps * end)
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpm2", "dpm2-a", "plms", "euler-karras"])
+def test_the_share_with_guidance_is_of_the_denoisers_calls(pipe, sampler):
+    """Within a call: those at one timestep have guidance together, so the guided denoiser depends on noise alone."""
+    timesteps = scheduler_for(pipe, sampler, 20).timesteps
+    for end in (0.0, 0.3, 0.5, 1.0):
+        guided = int((timesteps >= guided_until(timesteps, end)).sum())
+        assert abs(guided - round(len(timesteps) * end)) <= (1 if 0 < end < 1 else 0)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -1,71 +1,98 @@
+import importlib.util
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    LCMScheduler,
-    TCDScheduler,
-    UNet2DConditionModel,
-)
+from diffusers import DPMSolverMultistepScheduler
 
-from augment.diffusion.samplers import (
-    ALIGN_YOUR_STEPS,
-    FEW_STEP_SAMPLERS,
-    PRESETS,
-    SAMPLERS,
-    align_your_steps,
-    alphas_cumprod,
-    build_scheduler,
-    is_stable_diffusion_1,
-    preset_sampler,
-    scheduler_for,
-)
+from augment.diffusion.brownian import seed_brownian_paths
+from augment.diffusion.conditioning import Conditioning
+from augment.diffusion.sample import sample
+from augment.diffusion.sampler_names import sampler_named
+from augment.diffusion.sampler_table import SAMPLERS
+from augment.diffusion.samplers import alphas_cumprod, build_scheduler, sampler_identity, scheduler_for
 from augment.methods.weights import with_parts
+from data.errors import ConfigError
+
+DATA_STD = 0.5
+DISTILLED = {"lcm", "tcd"}  # they jump to the denoised image, which is right for distilled bases alone
+KNOWN = [name for name in SAMPLERS if name not in DISTILLED]
 
 
-@pytest.fixture(params=["v_prediction", "epsilon"])
-def base_of_each_kind(request, pipe):
-    scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, prediction_type=request.param)
-    return with_parts(pipe, scheduler=scheduler)
+def of_normal_data(alphas, prediction_type):
+    """The exact denoiser of independent normal data, for timesteps between the base's own too."""
+    log_sigmas = np.log(((1 - alphas) / alphas).sqrt().double().numpy())
+
+    def denoise(latents, timestep, _conditioning):
+        sigma = math.exp(np.interp(float(timestep), np.arange(len(log_sigmas)), log_sigmas))
+        alpha = 1 / math.sqrt(1 + sigma**2)
+        score = latents / (alpha**2 * (DATA_STD**2 + sigma**2))
+        noise, data = alpha * sigma * score, alpha * DATA_STD**2 * score
+        return alpha * noise - alpha * sigma * data if prediction_type == "v_prediction" else noise
+
+    return denoise
 
 
-@pytest.fixture
-def sd1(pipe):
-    """Stable Diffusion 1.x by noise schedule and text width; its sizes do not matter here."""
-    scheduler = DPMSolverMultistepScheduler.from_config(
-        pipe.scheduler.config, prediction_type="epsilon", timestep_spacing="leading"
-    )
-    unet = UNet2DConditionModel.from_config(pipe.unet.config, cross_attention_dim=768)
-    return with_parts(pipe, scheduler=scheduler, unet=unet)
+def sampled(prediction_type, name, steps, n=8):
+    """Starting noise and what a sampler makes of it with the exact denoiser."""
+    if SAMPLERS[sampler_named(name).name].package is not None:
+        pytest.importorskip("torchsde")
+    config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+    own = DPMSolverMultistepScheduler(**config, prediction_type=prediction_type)
+    scheduler, row = scheduler_for(SimpleNamespace(scheduler=own), name, steps), sampler_named(name).row
+    generators = [torch.Generator().manual_seed(seed) for seed in range(n)]
+    noise = torch.stack([torch.randn(4, 8, 8, generator=each) for each in generators])
+    latents = noise * scheduler.init_noise_sigma
+    if row.is_brownian:
+        seed_brownian_paths(scheduler, latents, range(n))
+    denoise = of_normal_data(own.alphas_cumprod, prediction_type)
+    made = sample(
+        denoise, latents, Conditioning(torch.zeros(n, 1, 1)), scheduler,
+        generators=generators if row.takes_generator else None,
+    )  # fmt: skip
+    last = float(own.alphas_cumprod[-1])
+    return made, noise * DATA_STD / math.sqrt(last * DATA_STD**2 + 1 - last)
 
 
-def timesteps(pipe, preset, steps):
-    return scheduler_for(pipe, preset_sampler(pipe, preset), steps).timesteps.tolist()
+@pytest.mark.parametrize("prediction_type", ["v_prediction", "epsilon"])
+@pytest.mark.parametrize("name", [name for name in KNOWN if not SAMPLERS[name].adds_noise])
+def test_an_ode_sampler_nears_the_exact_solution_for_normal_data(prediction_type, name):
+    made, exact = sampled(prediction_type, name, 60)
+    assert float((made - exact).square().mean().sqrt()) < 0.06 * DATA_STD
+
+
+@pytest.mark.parametrize("name", [name for name in KNOWN if SAMPLERS[name].adds_noise])
+def test_a_sampler_that_adds_noise_ends_at_the_data_s_own_spread(name):
+    made, exact = sampled("v_prediction", name, 60)
+    assert float(made.std()) == pytest.approx(DATA_STD, rel=0.12)
+    assert float((made - exact).square().mean().sqrt()) > DATA_STD  # elsewhere than without noise
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_very_few_steps_are_finite_too(name, steps):
+    for prediction_type in ("v_prediction", "epsilon"):
+        assert torch.isfinite(sampled(prediction_type, name, steps, n=2)[0]).all()
+
+
+def test_noise_levels_whose_timesteps_coincide_are_all_passed():
+    assert len(set(scheduler_for_normal("dpm++-2m-karras", 200).timesteps.tolist())) < 200
+    made, exact = sampled("v_prediction", "dpm++-2m-karras", 200, n=2)
+    assert float((made - exact).square().mean().sqrt()) < 0.03 * DATA_STD
+
+
+def scheduler_for_normal(name, steps):
+    own = DPMSolverMultistepScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    return scheduler_for(SimpleNamespace(scheduler=own), name, steps)
 
 
 def test_a_velocity_predicting_base_starts_from_pure_noise(base_of_each_kind):
     config = base_of_each_kind.scheduler.config
-    first = int(scheduler_for(base_of_each_kind, "dpmsolver++2m", 10).timesteps[0])
+    first = int(scheduler_for(base_of_each_kind, "dpm++-2m", 10).timesteps[0])
     trailing = config.prediction_type == "v_prediction" or config.timestep_spacing == "trailing"
     assert (first == 999) == trailing
-
-
-def test_ten_fast_steps_of_stable_diffusion_1_are_the_published_table(sd1):
-    assert is_stable_diffusion_1(sd1)
-    published = [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]  # NVIDIA's page on Align Your Steps
-    assert timesteps(sd1, "fast", 10) == list(ALIGN_YOUR_STEPS) == published
-    assert timesteps(sd1, "quality", 10) != published
-
-
-def test_other_counts_lie_between_the_tables_noise_levels(sd1):
-    alphas = alphas_cumprod(sd1)
-    assert align_your_steps(alphas, 20)[::2] == pytest.approx(ALIGN_YOUR_STEPS, abs=1)
-    for steps in range(1, PRESETS["fast"].max_steps + 1):
-        found = align_your_steps(alphas, steps)
-        assert len(found) == steps
-        assert found[0] == 999
-        assert found == sorted(found, reverse=True)
 
 
 OWN_NOISE_LEVELS = [
@@ -81,15 +108,14 @@ OWN_NOISE_LEVELS = [
 def test_a_sampler_means_the_same_noise_levels_whatever_the_bases_own_scheduler_asks_for(sd1, pipe, own):
     for base in (sd1, pipe):
         other = with_parts(base, scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config, **own))
-        for name in ("dpmsolver++2m", "dpmsolver++2m-karras", "dpmsolver++2m-ays"):
+        for name in ("dpm++-2m", "dpm++-2m-karras", "dpm++-2m-ays", "euler", "unipc-karras", "heun"):
             found, expected = (scheduler_for(each, name, 10) for each in (other, base))
             assert torch.equal(found.timesteps, expected.timesteps)
             assert torch.equal(found.sigmas, expected.sigmas)
 
 
-def test_fast_steps_of_another_base_are_karras(pipe):
-    assert preset_sampler(pipe, "fast") == "dpmsolver++2m-karras"
-    scheduler = scheduler_for(pipe, "dpmsolver++2m-karras", 10)
+def test_karras_levels_are_evenly_spaced_in_the_seventh_root(pipe):
+    scheduler = scheduler_for(pipe, "dpm++-2m-karras", 10)
     sigma = np.asarray(((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod) ** 0.5)
     ends = sigma[-1] ** (1 / 7), sigma[0] ** (1 / 7)  # Karras et al. 2022, eq. 5
     torch.testing.assert_close(
@@ -98,31 +124,49 @@ def test_fast_steps_of_another_base_are_karras(pipe):
     assert int(scheduler.timesteps[0]) == 999
 
 
-@pytest.mark.parametrize(("kind", "cls"), [("lcm", LCMScheduler), ("tcd", TCDScheduler), ("hyper-sd", DDIMScheduler)])
-def test_each_kind_of_few_step_lora_has_its_sampler(sd1, kind, cls):
-    assert preset_sampler(sd1, "few-step", kind) == FEW_STEP_SAMPLERS[kind]
-    scheduler = scheduler_for(sd1, FEW_STEP_SAMPLERS[kind], 4)
-    assert type(scheduler) is cls
-    assert len(scheduler.timesteps) == 4
-    assert int(scheduler.timesteps[0]) == 999
-    assert scheduler.config.prediction_type == "epsilon"
-    with pytest.raises(ValueError, match="few-step has no sampler without the kind"):
-        preset_sampler(sd1, "few-step")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dpm++-2m", {}),
+        ("dpm++-2m-karras", {"use_karras_sigmas": True}),
+        ("ddim-hyper-sd", {"timestep_spacing": "trailing", "clip_sample": False}),
+    ],
+)
+def test_the_samplers_of_presets_are_what_they_were_before_samplers_had_names(base_of_each_kind, name, options):
+    trailing = {"timestep_spacing": "trailing"} if base_of_each_kind.scheduler.config.prediction_type[0] == "v" else {}
+    config = base_of_each_kind.scheduler.config
+    expected = sampler_named(name).row.scheduler.from_config(config, **{**trailing, **options})
+    expected.set_timesteps(10)
+    found = scheduler_for(base_of_each_kind, name, 10)
+    assert torch.equal(found.timesteps, expected.timesteps)
+    if hasattr(found, "sigmas"):
+        assert torch.equal(found.sigmas, expected.sigmas)
+    ignored = {"timestep_spacing", "_use_default_values"} if "karras" in name else {"_use_default_values"}
+    assert {key: value for key, value in found.config.items() if key not in ignored} == {
+        key: value for key, value in expected.config.items() if key not in ignored
+    }
 
 
-def test_all_that_presets_and_kinds_name_are_rows_of_the_table():
-    named = {preset.sampler for preset in PRESETS.values()} | {preset.sampler_sd1 for preset in PRESETS.values()}
-    assert {*named, *FEW_STEP_SAMPLERS.values()} - {None} == set(SAMPLERS)
+def test_a_number_of_steps_that_diffusers_spaces_too_far_is_refused(pipe):
+    with pytest.raises(ConfigError, match="spaces 61 steps beyond the last timestep; take 60 or 62"):
+        scheduler_for(pipe, "ddim", 61)
+    assert len(scheduler_for(pipe, "ddim", 62).timesteps) == 62
 
 
-def test_each_samplers_step_takes_a_generator_if_its_row_says_so(pipe):
-    for name, row in SAMPLERS.items():
-        assert ("generator" in row.scheduler.step.__annotations__) == row.takes_generator
-        assert isinstance(build_scheduler(pipe, name), row.scheduler)
+def test_a_sampler_that_needs_a_package_is_refused_with_the_command_where_it_is_absent(pipe, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    message = r"^sampler dpm\+\+-sde needs torchsde.*; uv pip install --python .venv torchsde, the extra `sde`, or take"
+    with pytest.raises(ConfigError, match=message):
+        build_scheduler(pipe, "DPM++ SDE Karras")
+    with pytest.raises(ConfigError, match=message):
+        sampler_identity(sampler_named("dpm++-sde"))
 
 
-def test_the_embedded_base_is_not_stable_diffusion_1(pipe):
-    assert not is_stable_diffusion_1(pipe)
+def test_the_package_s_version_is_part_of_what_images_depend_on():
+    assert sampler_identity(sampler_named("euler-karras")) == {"sampler": "euler", "sigmas": "karras"}
+    torchsde = pytest.importorskip("torchsde")
+    found = sampler_identity(sampler_named("dpm++-sde"))
+    assert found == {"sampler": "dpm++-sde", "sigmas": None, "torchsde": torchsde.__version__}
 
 
 def test_the_noise_schedule_is_the_bases_own(pipe):

@@ -7,7 +7,7 @@ import torch
 from augment.diffusion import decode as decoding
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode
-from augment.diffusion.sample import sample_latents
+from augment.diffusion.sample import PromptedSeeds, sample_latents
 from augment.generate import batches as module
 from augment.generate.batches import generate_pixels
 from augment.generate.config import GenerateConfig
@@ -120,3 +120,13 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(pipe, monkeypatch):
     monkeypatch.setattr(decoding, "_decode_finite", lambda *_given: (_ for _ in ()).throw(RuntimeError("broken")))
     with pytest.raises(RuntimeError, match="broken"):
         next(generate_pixels(pipe, PROMPTS, SEEDS, dataclasses.replace(CONFIG, steps=1), 32))
+
+
+def test_images_are_of_the_sampler_that_the_config_names(pipe):
+    config = GenerateConfig(steps=2, batch_size=2, sampler="Euler a")
+    sample = {"prompt_embeds": encode_prompt(pipe, PROMPT), "negative_embeds": encode_prompt(pipe, ""), "seeds": [3, 4]}
+    latents = module.sample_batch(pipe, PromptedSeeds(**sample), config.sampling(), 32, "euler-a")
+    (found,) = generate_pixels(pipe, PROMPTS[:2], [3, 4], config, 32)
+    assert np.array_equal(found, decode(pipe, latents))
+    (plain,) = generate_pixels(pipe, PROMPTS[:2], [3, 4], dataclasses.replace(config, sampler=None), 32)
+    assert not np.array_equal(found, plain)

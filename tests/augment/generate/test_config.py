@@ -34,6 +34,24 @@ def test_the_solver_follows_from_preset_and_kind_of_few_step_lora():
         assert GenerateConfig(preset="few-step", few_step=few_step).solver == solver
 
 
+def test_records_have_a_named_samplers_own_name_and_spacing():
+    for name in ("DPM++ 2M Karras", "dpmsolver++2m-karras", "dpm++-2m-karras"):
+        assert GenerateConfig(sampler=name).solver == "dpm++-2m-karras"
+    assert GenerateConfig(sampler="DPMSolverMultistepScheduler", sigmas="karras").solver == "dpm++-2m-karras"
+    assert GenerateConfig(preset="fast", sigmas="exponential").solver == "dpm++-2m-exponential"
+    assert sampling(preset="fast", sampler="heun") == (10, 2.0, 0.5)
+    assert sampling(preset="fast", sampler="heun", steps=80) == (80, 2.0, 0.5)  # the limit is that of fast's sampler
+
+
+def test_a_named_sampler_is_a_result_setting_and_its_spelling_is_not():
+    plain, euler = GenerateConfig().result_settings(), GenerateConfig(sampler="Euler").result_settings()
+    assert euler == {**plain, "sampler": "euler", "sigmas": None}
+    assert GenerateConfig(sampler="EulerDiscreteScheduler").result_settings() == euler
+    karras = GenerateConfig(sampler="Euler Karras").result_settings()
+    assert karras == GenerateConfig(sampler="euler", sigmas="karras").result_settings()
+    assert karras == {**plain, "sampler": "euler", "sigmas": "karras"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -44,6 +62,14 @@ def test_the_solver_follows_from_preset_and_kind_of_few_step_lora():
         ({"negative_prompt": "[hair|ruler]"}, r"alternation \[a\|b\] is not supported; write one of its texts"),
         ({"negative_prompts": {"df": "(hair:99)"}}, "the weight 99 is not between -10 and 10"),
         ({"emphasis": "mean"}, "emphasis: Input should be 'plain', 'webui-mean' or 'off'"),
+        ({"sampler": "Eulr"}, r"generate.*: no sampler is called 'Eulr'; take euler"),
+        ({"sampler": "DPM adaptive"}, "dpm-adaptive is not offered: it chooses its steps"),
+        ({"sampler": "Euler a", "sigmas": "karras"}, "euler-a cannot have karras noise levels"),
+        ({"sampler": "Euler Karras", "sigmas": "beta"}, "leave one of them out"),
+        ({"sigmas": "karas"}, "sigmas: Input should be 'linspace', 'leading', .*'karras'"),
+        ({"sampler": "lcm", "steps": 60}, "sampler lcm takes up to 50 steps, not 60"),
+        ({"preset": "few-step", "few_step": {"lora": "a"}, "sampler": "euler"}, "that its LoRA was distilled for"),
+        ({"preset": "few-step", "few_step": {"lora": "a"}, "sigmas": "beta"}, "that its LoRA was distilled for"),
         ({"preset": "fats"}, "preset: Input should be 'quality', 'fast' or 'few-step'"),
         ({"preset": "few-step", "few_step": {"lora": "a", "kind": "turbo"}}, r"few_step\.kind: Input should be 'lcm'"),
     ],
