@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from augment.device import copied, training_dtype
-from augment.methods.contract import FinetuneSettings, LearningRate
+from augment.methods.contract import Adapter, FinetuneSettings, LearningRate
 from augment.methods.kohya_names import kohya_name
 from augment.methods.lora_layers import Targets, target_layers, target_modules
 from augment.methods.lycoris_layers import LOHA, LOKR, Algorithm, Shape, init_factor
@@ -122,7 +122,7 @@ class PeftLycoris(ModuleTrainable):
 
 
 @plain_dataclass(frozen=True)
-class LycorisAdapter:
+class LycorisAdapter(Adapter):
     """A saved update of the layers `targets`."""
 
     folder: Path
