@@ -5,6 +5,7 @@ import torch
 
 from augment.base.words import WordEmbedding, added_words, install_word, require_words, word_weight
 from augment.diffusion.conditioning import encode_prompt, encode_prompts
+from augment.diffusion.prompt_chunks import prompt_chunks
 from augment.methods.weights import with_parts
 from data.errors import BaseError, ConfigError
 

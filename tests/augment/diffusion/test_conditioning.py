@@ -160,6 +160,7 @@ def test_a_mean_that_cannot_be_restored_is_refused(pipe):
     encoder = torch.nn.Module()
     encoder.forward = lambda ids: (torch.tensor([1.0, -1.0]).expand(*ids.shape, 2),)
     encoder.device, encoder.dtype = torch.device("cpu"), torch.float32
+    encoder.get_input_embeddings = pipe.text_encoder.get_input_embeddings
     flat = copy.copy(pipe)
     flat.text_encoder = encoder
     with pytest.raises(ConfigError, match=r"emphasis: webui-mean multiplies .* set it to plain"):

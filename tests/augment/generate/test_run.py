@@ -79,6 +79,14 @@ def test_the_record_says_what_the_images_were_generated_from(base, adapter, tmp_
     assert {row["settings"] for row in rows(tmp_path)} == {record.digest()[:12]}
 
 
+def test_a_named_sampler_is_recorded_with_its_spacing(base, tmp_path):
+    run(base, tmp_path, dataclasses.replace(CONFIG, sampler="Euler Karras"))
+    record = GeneratedImages.read(tmp_path)
+    assert record.sampler == "euler-karras"
+    assert (record.settings["sampler"], record.settings["sigmas"]) == ("euler", "karras")
+    assert {row["sampler"] for row in rows(tmp_path)} == {"euler-karras"}
+
+
 def test_the_manifest_reads_back_as_synthetic(base, adapter, tmp_path):
     made = run(base, tmp_path / "images" / "df-1", adapter=adapter)
     assert len(made) == 6
