@@ -17,7 +17,7 @@ from data.sources.tables import UNKNOWN
 from data.store import digest
 
 Captions = Literal["none", "files", "column", "blip"]
-_MOST_BYTES = 10_000
+_MOST_BYTES = 2_000
 
 
 def captions_of(manifest: Manifest, kind: Captions, column: str, blip: str) -> list[str]:

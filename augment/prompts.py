@@ -77,8 +77,9 @@ class PromptConfig:
     @property
     def texts(self) -> tuple[str, ...]:
         """The words of the config that prompts are made of."""
-        template = (self.class_template or "").replace(NAME, "name")
-        return (self.modality, self.superclass, *self.class_names.values(), *self.templates.values(), template)
+        names = (self.superclass, *self.class_names.values())
+        filled = [self.class_template.replace(NAME, name) for name in names] if self.class_template else []
+        return (self.modality, *names, *self.templates.values(), *filled)
 
     @property
     def has_emphasis(self) -> bool:
@@ -103,7 +104,8 @@ class PromptConfig:
         used = {"captions"} if self.captions != "none" else set()
         used |= {"caption_column"} if self.captions == "column" else set()
         used |= {"class_template"} if self.class_template else set()
-        return {name: value for name, value in to_dict(self).items() if name not in _LATER or name in used}
+        kept = {name: value for name, value in to_dict(self).items() if name not in _LATER or name in used}
+        return kept | ({"syntax": "emphasis"} if self.has_emphasis else {})  # brackets were text before 0.1.0
 
     def captions_identity(self, manifest: Manifest) -> dict[str, Any]:
         """What the captions of images depend on besides the table and the images; {} for nothing."""

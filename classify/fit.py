@@ -203,7 +203,7 @@ class Run:
 
     def resume(self, path: Path) -> tuple[_Best, list[Validation]]:
         """Load a checkpoint, if a whole one is there; returns the best state so far and the history."""
-        state = load_state(path, self.device)
+        state = load_state(path)
         if state is None:
             return _Best(), []
         self.network.load_state_dict(state["network"])

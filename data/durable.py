@@ -52,7 +52,7 @@ def sync(path: Path) -> None:
     """Put a file's bytes, or a folder's names, on disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows opens no folder, and keeps its names in a journal
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows syncs what it may write
     try:
         os.fsync(descriptor)
     finally:

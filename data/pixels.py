@@ -137,8 +137,9 @@ def _recover(folder: Path, config: PixelConfig) -> dict[str, tuple[int, str]]:
     whole = min(pixels.stat().st_size // _image_bytes(config), index.stat().st_size // _LINE)
     os.truncate(pixels, whole * _image_bytes(config))
     os.truncate(index, whole * _LINE)
-    lines = index.read_text(encoding="ascii", errors="replace").splitlines()
-    return {line[:64]: (row, line[65:]) for row, line in enumerate(lines)}
+    text = index.read_bytes().decode("ascii", "replace")
+    lines = (text[start : start + _LINE] for start in range(0, len(text), _LINE))
+    return {line[:64]: (row, line[65:-1]) for row, line in enumerate(lines)}
 
 
 def _sound(folder: Path, known: dict[str, tuple[int, str]], config: PixelConfig) -> dict[str, tuple[int, str]]:

@@ -48,7 +48,9 @@ def finished(folder: Path, inputs: Mapping[str, Any]) -> bool:
     A file with its recorded size and mtime is trusted; one with another mtime is read and its SHA-256 compared. A
     working folder that is complete, and that a kill kept from its name, is moved into place.
     """
-    if not folder.exists() and _is_finished(partial_of(folder), inputs):
+    if _is_finished(folder, inputs):
+        return True
+    if _is_finished(partial_of(folder), inputs):
         _move_complete(folder, inputs)
     return _is_finished(folder, inputs)
 
@@ -67,7 +69,7 @@ def _move_complete(folder: Path, inputs: Mapping[str, Any]) -> None:
     """Finish the work of a process that was killed before its last step; one that is alive does that itself."""
     with contextlib.suppress(filelock.Timeout), _lock(folder).acquire(timeout=0):
         partial = partial_of(folder)
-        if not folder.exists() and _is_finished(partial, inputs):
+        if not _is_finished(folder, inputs) and _is_finished(partial, inputs):
             _put_in_place(partial, folder)
 
 
@@ -107,13 +109,13 @@ def _working(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
     files = {p.relative_to(partial).as_posix(): _entry(p) for p in sorted(partial.rglob("*")) if p.is_file()}
     del files[_INPUTS]
     write_json(partial / RECORD, {"digest": digest(inputs), "inputs": dict(inputs), "files": files})
-    if folder.exists():
-        shutil.rmtree(folder)
     _put_in_place(partial, folder)
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
-    """Give a complete working folder its name."""
+    """Give a complete working folder its name, in place of what is not finished there."""
+    if folder.exists():
+        shutil.rmtree(folder)
     (partial / _INPUTS).unlink(missing_ok=True)
     partial.replace(folder)
     sync(folder.parent)
@@ -149,6 +151,7 @@ def _claim(partial: Path, key: str) -> None:
     if partial.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == key):
         shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)
+    (partial / RECORD).unlink(missing_ok=True)  # of files that are about to change
     write_text(mark, key)
 
 

@@ -26,18 +26,18 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         write_text(_digests(path), f"{file_sha256(temporary)}\n{before}\n")
 
 
-def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """Read a state; None where there is none, or one that is not as it was written, which is deleted with a warning.
+def load_state(path: Path) -> dict[str, Any] | None:
+    """Read a state, onto the CPU; None where there is none, or one that is not as it was written: it is deleted.
 
-    Runs no code that the file might hold (`weights_only`).
+    Runs no code that the file might hold (`weights_only`). A fault of disk or memory is raised, and deletes nothing.
     """
     if not path.is_file():
         return None
     fault = "its bytes are not those that were written"
-    if _is_as_written(path):
+    if file_sha256(path) in _known_digests(path):
         try:
-            return dict(torch.load(path, map_location=device, weights_only=True))
-        except (OSError, ValueError, RuntimeError, UnpicklingError) as raised:
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+        except UnpicklingError as raised:
             fault = str(raised).partition("\n")[0]
     _log.warning("%s: %s; this training begins again", path, fault)
     forget_state(path)
@@ -50,11 +50,9 @@ def forget_state(path: Path) -> None:
     _digests(path).unlink(missing_ok=True)
 
 
-def _is_as_written(path: Path) -> bool:
-    try:
-        return file_sha256(path) in _digests(path).read_text(encoding="ascii").split()
-    except (OSError, ValueError):  # UnicodeDecodeError is a ValueError
-        return False
+def _known_digests(path: Path) -> list[str]:
+    digests = _digests(path)
+    return digests.read_bytes().decode("ascii", "replace").split() if digests.is_file() else []
 
 
 def _digests(path: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from augment.base.config import BaseConfig
+from augment.base.identity import base_identity
 from augment.base.provenance import base_provenance
 from augment.methods.init_lora import init_provenance
 from data.splits.split import Split
@@ -36,7 +37,9 @@ def refuse_used_base(plan: Plan) -> None:
         refuse_base(base if base.own is None else base.parent, plan.prepared.split)
     start: str | None = getattr(plan.prepared.study.finetune, "init_lora", None)  # LoRA's alone
     if start is not None and plan.steps_of("fine-tune"):
-        plan.prepared.split.refuse_seen(init_provenance(Path(start)), f"finetune.init_lora {start}")
+        plan.prepared.split.refuse_seen(
+            init_provenance(Path(start), base_identity(plan.base)), f"finetune.init_lora {start}"
+        )
 
 
 def refuse_base(base: BaseConfig | None, split: Split) -> None:

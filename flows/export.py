@@ -54,6 +54,7 @@ def base_of(run: RunFolder) -> BaseConfig:
     base = parse(BaseConfig, run.record["config"]["base"], str(run.path / "run.json"))
     if base.own is not None:
         return BaseConfig(source=str(run.artifact("base")))
+    base = dataclasses.replace(base, embeddings=None)  # other programs have folders of their own for them
     return dataclasses.replace(base, revision=run.record["base"].get("revision")) if base.on_hub else base
 
 
@@ -62,6 +63,10 @@ def _labels(run: RunFolder, label: str | None) -> tuple[str, ...]:
     if not labels:
         raise InputError(f"{run.path}: has fine-tuned nothing, so there is nothing to export; give a run that has")
     if label is None:
+        if len({_file_name(name) for name in labels}) < len(labels):
+            raise InputError(
+                f"{run.path}: two of {', '.join(labels)} would be one file's name; export each with --label"
+            )
         return labels
     if label not in labels:
         raise InputError(f"{run.path}: has no adapter of {label!r}; it has {', '.join(labels)}")

@@ -21,10 +21,13 @@ _WHAT = {
     "lora": "`{file}`: a LoRA, the update of the base's weights, under kohya's names.",
     "lycoris": "`{file}`: a {method}, the update of the base's weights, under LyCORIS' names.",
     "checkpoint": "`{file}`: the whole model in 16 bits, in the layout of Stable Diffusion 1.x.",
+    "word": "`{file}`: a learnt word, its vectors beside the base's vocabulary.",
+    "hypernetwork": "`{file}`: a hypernetwork, which changes what the attention reads.",
     "lora folder": "A LoRA, the update of the base's weights, as diffusers reads it.",
     "pipeline": "The whole model in 16 bits, as a diffusers folder.",
 }
 _BESIDE = "choose the base's checkpoint, and write `lora:{name}:1`, in angle brackets, beside the prompt."
+_WORD = "In the prompt write `{name}` in place of the trigger word."
 _USAGE = {
     ("lora", "webui"): "Put the file into `models/Lora`, " + _BESIDE,
     ("lycoris", "webui"): "Put the file into `models/Lora`, " + _BESIDE,
@@ -46,6 +49,11 @@ _USAGE = {
         "checkpoint",
         "kohya",
     ): "`--ckpt {file}` of `gen_img.py`, or `--pretrained_model_name_or_path {file}` to train on.",
+    ("word", "webui"): "Put the file into `embeddings`. " + _WORD,
+    ("word", "kohya"): "`--textual_inversion_embeddings {file}` of `gen_img.py`. " + _WORD,
+    ("word", "diffusers"): "`pipe.load_textual_inversion(FILE)`; FILE is the file above. " + _WORD,
+    ("hypernetwork", "webui"): "Put the file into `models/hypernetworks`, choose the base's checkpoint, and write "
+    "`hypernet:{name}:1`, in angle brackets, beside the prompt.",
     ("lora folder", "diffusers"): "`pipe = StableDiffusionPipeline.from_pretrained(BASE)`, then "
     "`pipe.load_lora_weights(FOLDER)`; BASE is the base named above, FOLDER the folder of this file.",
     ("pipeline", "diffusers"): "`pipe = StableDiffusionPipeline.from_pretrained(FOLDER)`; FOLDER is that of this file.",

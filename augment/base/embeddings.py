@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from augment.base.embedding_files import SUFFIXES, read_embedding
-from augment.base.words import WordEmbedding, install_word
+from augment.base.words import install_word, word_vectors
 from data.errors import BaseError
 from data.store import file_sha256
 
@@ -42,6 +42,5 @@ def add_embeddings(pipe: StableDiffusionPipeline, folder: Path) -> None:
             install_word(pipe, word, len(vectors))
         except BaseError as error:
             raise BaseError(f"{path}: {error}") from error
-        embedding: WordEmbedding = pipe.text_encoder.get_input_embeddings()
         with torch.no_grad():
-            embedding.words[word].copy_(vectors)
+            word_vectors(pipe, word).copy_(vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,10 @@ def sha256_of(path: Path) -> str:
 @lru_cache(maxsize=1024)
 def _cached_sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - size and time are part of the key
     return file_sha256(path)
+
+
+def same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two bases have the same weights, in whatever folder; a hub id and its revision stand for theirs."""
+    if "sha256" in one and "sha256" in other:
+        return bool(one["sha256"] == other["sha256"])
+    return all(one.get(name) == other.get(name) for name in (one.keys() | other.keys()) - {WORDS})

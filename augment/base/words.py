@@ -19,6 +19,8 @@ from data.errors import BaseError, ConfigError
 
 _WORD = re.compile(r"[^\s.,:;|\\()\[\]{}\"'A-Z]+")  # none of the characters that end a word or weigh a prompt's parts
 
+_KEY = "word-"  # before a word among the parameters: some words are names of torch's own
+
 
 class WordEmbedding(nn.Embedding):
     """A token embedding with added words; for the base's own tokens it is the embedding as it is."""
@@ -59,20 +61,28 @@ def install_word(pipe: StableDiffusionPipeline, word: str, vectors: int) -> None
     names = [word, *(f"{word}_{index}" for index in range(1, vectors))]
     tokenizer.add_tokens([AddedToken(name, single_word=True) for name in names])
     zeros = embedding.weight.new_zeros(vectors, embedding.embedding_dim)
-    embedding.words[word] = nn.Parameter(zeros, requires_grad=False)
+    embedding.words[_KEY + word] = nn.Parameter(zeros, requires_grad=False)
 
 
 def added_words(pipe: StableDiffusionPipeline) -> dict[str, int]:
     """The words that were added to a pipeline, and how many vectors each has."""
     embedding = pipe.text_encoder.get_input_embeddings()
-    return {word: len(rows) for word, rows in embedding.words.items()} if isinstance(embedding, WordEmbedding) else {}
+    if not isinstance(embedding, WordEmbedding):
+        return {}
+    return {key.removeprefix(_KEY): len(rows) for key, rows in embedding.words.items()}
+
+
+def word_vectors(pipe: StableDiffusionPipeline, word: str) -> nn.Parameter:
+    """An added word's vectors [vectors, width]."""
+    vectors: nn.Parameter = pipe.text_encoder.get_input_embeddings().words[_KEY + word]
+    return vectors
 
 
 def word_weight(pipe: StableDiffusionPipeline, word: str) -> str:
     """The name of an added word's vectors among the pipeline's weights."""
     embedding = pipe.text_encoder.get_input_embeddings()
     path = next(path for path, module in pipe.text_encoder.named_modules() if module is embedding)
-    return f"text_encoder.{path}.words.{word}"
+    return f"text_encoder.{path}.words.{_KEY}{word}"
 
 
 def inner_tokens(pipe: StableDiffusionPipeline) -> frozenset[int]:

@@ -70,9 +70,9 @@ def _chunks(pipe: StableDiffusionPipeline, prompt: str, emphasis: Emphasis) -> l
 def _tokens(pipe: StableDiffusionPipeline, section: Iterable[Span]) -> list[_WeightedToken]:
     """Each span is tokenized by itself; a word that textual inversion added stands for all of its vectors."""
     tokenizer: Any = pipe.tokenizer
-    found = list[_WeightedToken]()
+    has_words, found = len(tokenizer) > tokenizer.vocab_size, list[_WeightedToken]()
     for span in section:
-        text = pipe.maybe_convert_prompt(span.text, tokenizer)
+        text = pipe.maybe_convert_prompt(span.text, tokenizer) if has_words else span.text
         ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
         found += [(token, span.weight) for token in ids]
     return found

@@ -19,7 +19,7 @@ MAX_WEIGHT = 10.0  # beyond it the embeddings are far from any that the UNet was
 _FACTORS = {"(": 1.1, "[": 1 / 1.1}
 _TOKEN = re.compile(
     r"""
-    \\(?P<escaped>[()\[\]\\])
+    \\(?P<escaped>[()\[\]\\:|])
     | :\s*(?P<weight>[+-]?(?i:[.\d]+(?:e[+-]?\d+)?|nan|inf(?:inity)?))\s*(?P<close>[)\]])
     | [()\[\]|]
     | [^\\()\[\]:|]+
@@ -28,8 +28,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
-_ESCAPED = re.compile(r"\\([()\[\]\\])")
+_BREAK_WORD = re.compile(r"\bBREAK\b")
+_ESCAPED = re.compile(r"\\([()\[\]\\:|])")
 _BARE = re.compile(r"(?<!\\)([()\[\]])")
+_SYNTAX = re.compile(r"([()\[\]\\:|])")
 _SHOWN = 60  # characters of a prompt in a message
 
 
@@ -63,8 +65,14 @@ def parse_prompt(prompt: str, emphasis: Emphasis = "plain") -> tuple[tuple[Span,
 
 
 def literal(text: str) -> str:
-    """Text from data as a part of a prompt: its brackets are text; those that are escaped already stay as they are."""
-    return _BARE.sub(r"\\\1", text)
+    """Text from data as a part of a prompt, wherever in it: all of its syntax is text, escaped already or not."""
+    plain = _BREAK_WORD.sub("break", _ESCAPED.sub(r"\1", text))  # the tokenizer reads small letters alone
+    return _SYNTAX.sub(r"\\\1", plain)
+
+
+def without_syntax(prompt: str) -> str:
+    """The prompt's text alone."""
+    return " ".join(span.text for section in parse_prompt(prompt) for span in section)
 
 
 def has_emphasis(prompt: str) -> bool:

@@ -36,7 +36,10 @@ def scheduler_for(pipe: StableDiffusionPipeline, sampler: str, steps: int) -> An
     if timesteps is None:
         scheduler.set_timesteps(steps)
     else:
-        scheduler.set_timesteps(timesteps=timesteps(scheduler.alphas_cumprod, steps))
+        found = timesteps(scheduler.alphas_cumprod, steps)
+        if len(found) < steps:
+            raise ConfigError(f"{sampler} has {len(found)} different timesteps of {steps}; take fewer steps")
+        scheduler.set_timesteps(timesteps=found)
     if (scheduler.timesteps < 0).any():  # 1000 / steps is rounded, and "trailing" goes one too far
         raise ConfigError(f"diffusers spaces {steps} steps beyond the last timestep; take {steps - 1} or {steps + 1}")
     return scheduler

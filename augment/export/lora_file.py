@@ -15,6 +15,7 @@ from torch import Tensor
 
 from augment.methods.kohya_names import kohya_name
 from augment.methods.record import AdapterRecord
+from data.durable import replacing
 
 _FACTORS = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight"}
 _MODULES = {"lora": "networks.lora"}  # every other: LyCORIS'
@@ -86,6 +87,5 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mappi
     header = {"__metadata__": dict(sorted(metadata.items())), **header}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes, as the format asks
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(len(text).to_bytes(8, "little") + text + written[end:])
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(len(text).to_bytes(8, "little") + text + written[end:])

@@ -91,7 +91,9 @@ class FinetuneSession:
     def _provenance(self, shots: Manifest) -> Provenance:
         """What a class's adapter is trained on, and what the LoRA was that it starts from."""
         start: str | None = getattr(self.config, "init_lora", None)  # LoRA's alone
-        return Provenance.of(shots) | (Provenance() if start is None else init_provenance(Path(start)))
+        return Provenance.of(shots) | (
+            Provenance() if start is None else init_provenance(Path(start), base_identity(self.base))
+        )
 
     def _trainer(self, label: str, shots: Manifest, out: Path, key: str) -> ClassTrainer:
         """One class, ready to be trained."""

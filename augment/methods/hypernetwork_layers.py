@@ -16,6 +16,8 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data.errors import BaseError
+
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "linear": nn.Identity,
     "relu": nn.ReLU,
@@ -135,6 +137,8 @@ def last_layer(shape: HypernetworkShape) -> int:
 def _layers(width: int, shape: HypernetworkShape) -> list[nn.Module]:
     """Each linear layer with what follows it. A layer that does nothing is left out: it would shift the numbers."""
     sizes = [int(width * factor) for factor in shape.layer_structure]
+    if min(sizes) < 1:
+        raise BaseError(f"layer_structure {list(shape.layer_structure)} leaves no unit of {width}; take larger factors")
     layers: list[nn.Module] = []
     for index, (into, out) in enumerate(itertools.pairwise(sizes), 1):
         layers.append(nn.Linear(into, out))

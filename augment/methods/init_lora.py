@@ -22,6 +22,7 @@ from diffusers.utils.state_dict_utils import (
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from augment.base.identity import same_weights
 from augment.methods.kohya_names import kohya_name
 from augment.methods.lora_layers import lora_keys, lora_shapes
 from augment.methods.record import AdapterRecord
@@ -76,14 +77,19 @@ def with_start(drawn: Tensor, start: Tensor | None) -> Tensor:
     return drawn
 
 
-def init_provenance(path: Path) -> Provenance:
-    """What the file was trained on: known of an adapter of this program that lies in its folder, else unknown."""
+def init_provenance(path: Path, base: Mapping[str, Any]) -> Provenance:
+    """What the file was trained on: known of an adapter of this program that lies in its folder, else unknown.
+
+    `base`: the identity of the study's, whose own provenance the study knows; another's may have seen anything.
+    """
     try:
         record = AdapterRecord.read(path.parent)
     except BaseError:
         return Provenance.unknown()
     known = path.is_file() and record.sha256 == file_sha256(path)
-    return record.seen if known else Provenance.unknown()
+    if not known:
+        return Provenance.unknown()
+    return record.seen if same_weights(record.base, base) else record.seen | Provenance.unknown()
 
 
 def _updates(path: Path, pipe: StableDiffusionPipeline) -> dict[str, _Update]:

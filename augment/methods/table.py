@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from augment.base.identity import WORDS
+from augment.base.identity import same_weights
 from augment.methods.contract import Adapter, FinetuneSettings
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.hypernetwork import HypernetworkConfig
@@ -31,7 +31,7 @@ METHODS: dict[str, type[FinetuneSettings]] = {
 def read_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:
     """The adapter in a folder, for the base of this identity. Raises BaseError if it was made for another one."""
     record = AdapterRecord.read(folder)
-    if not _same_weights(record.base, base):
+    if not same_weights(record.base, base):
         raise BaseError(
             f"{folder}: was made for the base {_name(record.base)}, not for {_name(base)}; "
             "set base.source to that one or fine-tune again"
@@ -40,13 +40,6 @@ def read_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:
     if method is None:
         raise BaseError(f"{folder / RECORD}: method {record.method!r} is none of {', '.join(METHODS)}; fine-tune again")
     return parse(method, record.config, str(folder / RECORD)).adapter(folder)
-
-
-def _same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two bases have the same weights, in whatever folder; a hub id and its revision stand for theirs."""
-    if "sha256" in one and "sha256" in other:
-        return bool(one["sha256"] == other["sha256"])
-    return all(one.get(name) == other.get(name) for name in (one.keys() | other.keys()) - {WORDS})
 
 
 def _name(base: Mapping[str, Any]) -> str:

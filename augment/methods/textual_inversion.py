@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from augment.base.embedding_files import write_embedding
 from augment.base.words import install_word, word_weight
 from augment.device import copied, training_dtype
+from augment.diffusion.prompt_weighting import without_syntax
 from augment.methods.contract import Adapter, FinetuneSettings, LearningRate
 from augment.methods.module_trainable import ModuleTrainable
 from augment.methods.weights import read_weights
@@ -77,7 +78,7 @@ class TextualInversion(ModuleTrainable):
 
     def parameters(self, seed: int, class_name: str = "") -> dict[str, nn.Parameter]:  # noqa: ARG002 - nothing is drawn
         """The vectors of the first word's tokens, each as often as the others within one."""
-        text = self._init_word or class_name or SUPERCLASS.split()[-1]
+        text = without_syntax(self._init_word or class_name or SUPERCLASS.split()[-1])
         ids = self.base.tokenizer(text, add_special_tokens=False).input_ids
         chosen = [ids[index * len(ids) // self._vectors] for index in range(self._vectors)]
         embedding = self.base.text_encoder.get_input_embeddings()

@@ -42,6 +42,9 @@ def image_files(folder: Path) -> list[Path]:
 def class_folders(folder: Path) -> dict[str, list[Path]]:
     """All images below each sub-folder, by its name, which is their label."""
     places = [path for path in sorted(folder.iterdir()) if path.is_dir() and not _hidden(Path(path.name))]
+    for place in places:
+        if not place.name.isprintable():
+            raise DataError(f"{folder}: the sub-folder {place.name!r} has a name that is not text; rename it")
     return {place.name: image_files(place) for place in places}
 
 

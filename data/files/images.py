@@ -23,6 +23,9 @@ _ORIENTATION = 0x0112  # EXIF tag
 _DRAFT = 4  # a JPEG is decoded at least this many times larger than needed, each way
 
 
+_JPEG_END = b"\xff\xd9"  # the marker
+
+
 def read_rgb(path: Path, size: int) -> Image.Image:
     """One image in mode RGB, upright by its EXIF orientation; a JPEG may be decoded smaller than it is.
 
@@ -43,11 +46,13 @@ def read_header(path: Path) -> tuple[tuple[int, int], str]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the image can be read to its end."""
+    """Whether an image that Pillow wrote can be read to its end; a JPEG whose last bytes are lost can be, too."""
     try:
+        if path.suffix.lower() in {".jpg", ".jpeg"} and not path.read_bytes().endswith(_JPEG_END):
+            return False
         with _opened(path) as image:
             image.load()
-    except DataError:
+    except (DataError, OSError):
         return False
     return True
 

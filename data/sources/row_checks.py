@@ -44,7 +44,7 @@ def _label_fault(label: str) -> str:
     """Why a label cannot be a class's name; empty if it can."""
     if label == "image":
         return "is the name of a column of every table of predictions"
-    if len(label.encode()) > _LONGEST:
+    if len(label.encode(errors="surrogatepass")) > _LONGEST:
         return f"has more than {_LONGEST} bytes, which is too long for a folder's name"
     found = next((character for character in label if character in _FORBIDDEN or not character.isprintable()), "")
     if found:

@@ -125,15 +125,23 @@ def test_a_class_template_is_filled_with_the_class_and_what_is_known_of_the_imag
             parse(PromptConfig, {"class_template": template}, "prompts")
 
 
+_TOO_STRONG = {"class_template": "photo of ([name]:5)", "class_names": {"mel": "(melanoma:3)"}}
+
+
 def test_brackets_of_the_config_are_emphasis_and_those_of_data_are_text():
     config = PromptConfig(class_names={"mel": "(adenoma:1.3)"}, templates={"sex": "({}:1.2)"})
     assert prompt_for("mel", config) == "dermoscopy of an (adenoma:1.3)"
     assert prompt_for("nevus (in situ)", config) == r"dermoscopy of a nevus \(in situ\)"
     (known,) = attributes_of(manifest(("", "", "grey (2:1)")), config)
-    assert known.more == r"(grey \(2:1\):1.2)"
+    assert known.more == r"(grey \(2\:1\):1.2)"
     assert config.has_emphasis
     assert not PromptConfig(class_names={"mel": r"melanoma \(in situ\)"}).has_emphasis
-    for section in ({"modality": "[a|b]"}, {"class_names": {"mel": "[a:b:3]"}}, {"class_template": "([name]:20)"}):
+    for section in (
+        {"modality": "[a|b]"},
+        {"class_names": {"mel": "[a:b:3]"}},
+        {"class_template": "([name]:20)"},
+        _TOO_STRONG,
+    ):
         with pytest.raises(ConfigError, match=r"not supported|not between"):
             parse(PromptConfig, section, "prompts")
 

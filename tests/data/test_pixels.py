@@ -157,6 +157,19 @@ def test_damaged_pixels_are_decoded_anew_with_a_warning(folder, tmp_path, decode
     assert caplog.text.count("pixels of 1 images are damaged") == 1
 
 
+def test_one_damaged_byte_of_the_index_costs_one_decoding(folder, tmp_path, decoded):
+    manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
+    load_pixels(manifest, config, tmp_path / "cache")
+    index = tmp_path / "cache" / "pixels-16-crop" / "index-2.txt"
+    content = bytearray(index.read_bytes())
+    content[len(content) // 5 - 1] ^= 1  # the newline of the first line
+    index.write_bytes(content)
+    decoded.clear()
+    for _ in range(3):
+        load_pixels(manifest, config, tmp_path / "cache")
+    assert decoded == []
+
+
 def test_a_shifted_index_gives_no_images_pixels_to_another(folder, tmp_path):
     manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
     load_pixels(manifest, config, tmp_path / "cache")

@@ -143,3 +143,18 @@ def test_an_artifact_that_another_process_made_meanwhile_is_taken_and_not_made_a
         make_once(folder, INPUTS, make)
     assert len(made) == 1
     assert (folder / "x").stat().st_ino == before
+
+
+def test_a_kill_while_a_damaged_artifact_is_deleted_loses_nothing_of_the_new_one(tmp_path: Path):
+    folder = built(tmp_path / "a")
+    (folder / "deep" / "file.txt").unlink()
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            built(folder)
+    assert finished(folder, INPUTS)
+    assert set(read_json(folder / RECORD)["files"]) == {"deep/file.txt"}

@@ -93,3 +93,23 @@ def test_a_forgotten_state_leaves_nothing(tmp_path):
     save_state(tmp_path / "c.pt", state(1))
     forget_state(tmp_path / "c.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_of_disk_or_memory_is_raised_and_deletes_no_state(tmp_path, monkeypatch):
+    path = tmp_path / "c.pt"
+    save_state(path, state(1))
+
+    def fails(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("no memory")
+
+    for where, fault, kind in (
+        ("data.training_state.file_sha256", fails, OSError), ("torch.load", full, torch.OutOfMemoryError),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(where, fault)
+            with pytest.raises(kind):
+                load_state(path)
+    assert load_state(path)["step"] == 1

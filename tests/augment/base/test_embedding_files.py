@@ -31,7 +31,7 @@ def test_diffusers_loads_both_forms_and_encodes_as_we_do(base, tmp_path):
     ours = StableDiffusionPipeline.from_pretrained(base.source)
     install_word(ours, "<class>", 2)
     with torch.no_grad():
-        ours.text_encoder.get_input_embeddings().words["<class>"].copy_(VECTORS)
+        ours.text_encoder.get_input_embeddings().words["word-<class>"].copy_(VECTORS)
     for path in (
         write_embedding(VECTORS, "<class>", tmp_path / "a.safetensors"),
         write_webui_embedding(VECTORS, "<class>", tmp_path / "a.pt"),

@@ -38,7 +38,7 @@ def test_each_file_is_a_word_of_prompts_and_changes_no_other_prompt(base, pipe, 
     assert torch.equal(encode_prompt(loaded, PROMPT), encode_prompt(pipe, PROMPT))
     first, other = (encode_prompt(loaded, f"{PROMPT}, {word}") for word in ("bad-focus", "gelled"))
     assert not torch.equal(first, other)
-    assert torch.equal(loaded.text_encoder.get_input_embeddings().words["bad-focus"], VECTORS)
+    assert torch.equal(loaded.text_encoder.get_input_embeddings().words["word-bad-focus"], VECTORS)
 
 
 @pytest.mark.parametrize("config", [LoraConfig(rank=2), TextualInversionConfig(vectors=1)], ids=lambda c: c.method)

@@ -19,7 +19,7 @@ def own(pipe):
 
 
 def fill(pipe, word, value):
-    pipe.text_encoder.get_input_embeddings().words[word].copy_(value)
+    pipe.text_encoder.get_input_embeddings().words[f"word-{word}"].copy_(value)
 
 
 def test_a_word_changes_no_prompt_without_it(pipe, own):
@@ -58,7 +58,7 @@ def test_a_gradient_reaches_the_word_alone(own):
     install_word(own, "<class>", 2)
     embedding = own.text_encoder.get_input_embeddings()
     assert isinstance(embedding, WordEmbedding)
-    rows = embedding.words["<class>"].requires_grad_()
+    rows = embedding.words["word-<class>"].requires_grad_()
     encode_prompts(own, ["a <class>"]).sum().backward()
     assert rows.grad.any()
     assert [name for name, each in own.text_encoder.named_parameters() if each.grad is not None] == [
@@ -110,3 +110,10 @@ def test_a_word_that_does_not_fit_beside_the_rest_of_the_prompt_stays_whole_in_a
     inside = (ids >= own.text_encoder.get_input_embeddings().first_id).sum(dim=1)
     assert inside.tolist() == [0, 12]
     assert encode_prompt(own, "dermoscopy of a <class> on skin").shape[1] == 2 * 16
+
+
+@pytest.mark.parametrize("word", ["half", "copy", "keys", "popitem"])
+def test_a_word_that_torch_uses_itself_is_a_word_as_any_other(own, word):
+    install_word(own, word, 1)
+    assert added_words(own) == {word: 1}
+    assert word_weight(own, word).endswith(f"words.word-{word}")

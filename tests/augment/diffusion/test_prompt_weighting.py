@@ -75,10 +75,10 @@ def test_what_is_not_read_is_refused_in_a_line(prompt, message):
 
 
 def test_brackets_of_data_are_text_and_escaped_once():
-    text = r"nevus (in situ) [2:0.5], b\) c"
-    assert literal(text) == r"nevus \(in situ\) \[2:0.5\], b\) c"
+    text = r"nevus (in situ) [2:0.5], b\) c | d"
+    assert literal(text) == r"nevus \(in situ\) \[2\:0.5\], b\) c \| d"
     assert literal(literal(text)) == literal(text)
-    assert spans(literal(text)) == [("nevus (in situ) [2:0.5], b) c", 1.0)]
+    assert spans(literal(text)) == [("nevus (in situ) [2:0.5], b) c | d", 1.0)]
     assert not has_emphasis(literal(text))
     assert has_emphasis(text)
     assert has_emphasis("a BREAK b")
@@ -98,3 +98,11 @@ def test_filewords_are_replaced_and_leave_nothing_where_there_are_none(prompt, f
     assert fill_filewords(prompt, "") == empty
     assert spans(prompt) == [(empty, 1.0)]
     assert not has_emphasis(prompt)
+
+
+@pytest.mark.parametrize("text", ["ratio 1:40", "SKIN BREAK on the arm", "x | y", r"\\(x)", "a) b ["])
+@pytest.mark.parametrize("around", ["(at {})", "[at {}]", "([at {}])"])
+def test_data_are_text_within_brackets_of_the_config_too(text, around):
+    (section,) = parse_prompt(around.replace("{}", literal(text)))
+    (span,) = section
+    assert span.text.lower() == f"at {text.lower()}".replace(r"\\(", r"\(")

@@ -8,14 +8,18 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from augment.base.config import BaseConfig
+from augment.base.embedding_files import read_embedding
 from augment.base.identity import base_identity
 from augment.base.load import from_file, from_folder, load_base
 from augment.export.adapters import export_adapter, kind_of
 from augment.methods.dreambooth import DreamBoothConfig
+from augment.methods.hypernetwork import HypernetworkConfig
+from augment.methods.hypernetwork_files import read_hypernetwork
 from augment.methods.lora import LoraConfig
 from augment.methods.lora_files import FILE
 from augment.methods.lycoris import LohaConfig, LokrConfig
 from augment.methods.record import AdapterRecord
+from augment.methods.textual_inversion import TextualInversionConfig
 from data.errors import BaseError
 from data.store import file_sha256
 
@@ -112,5 +116,28 @@ def test_an_adapter_of_another_base_a_changed_one_and_an_unfinished_one_are_refu
 
 
 def test_a_method_without_another_form_is_refused():
-    with pytest.raises(BaseError, match="adapters of the method words have no other form"):
+    with pytest.raises(BaseError, match=r"webui reads no adapters of the method words$"):
         kind_of("words", "webui")
+    with pytest.raises(BaseError, match="kohya reads no adapters of the method hypernetwork; webui can"):
+        kind_of("hypernetwork", "kohya")
+
+
+@pytest.mark.parametrize(("program", "name"), [("webui", "demo-df.pt"), ("diffusers", "demo-df.safetensors")])
+def test_a_learnt_word_is_one_file_that_is_read_back_to_the_bit(base, saved, program, name, tmp_path):
+    folder = saved(TextualInversionConfig(vectors=2))
+    (file,) = exported(folder, base, program, tmp_path / "out").files
+    (vectors,) = load_file(folder / AdapterRecord.read(folder).weights).values()
+    assert file.name == name
+    assert torch.equal(read_embedding(file, vectors.shape[1]), vectors.float())
+
+
+def test_a_hypernetwork_is_the_webuis_file(base, saved, tmp_path):
+    folder = saved(HypernetworkConfig())
+    (file,) = exported(folder, base, "webui", tmp_path / "out").files
+    (shape, tensors), (ours, own) = (
+        read_hypernetwork(file),
+        read_hypernetwork(folder / AdapterRecord.read(folder).weights),
+    )
+    assert (file.name, shape) == ("demo-df.pt", ours)
+    assert tensors.keys() == own.keys()
+    assert all(torch.equal(tensors[name], own[name]) for name in own)

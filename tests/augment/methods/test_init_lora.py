@@ -17,6 +17,7 @@ from augment.methods.lora_layers import lora_shapes, target_layers, target_modul
 from augment.methods.record import AdapterRecord
 from augment.methods.weights import with_parts
 from data.errors import BaseError
+from data.splits.provenance import Provenance
 from data.store import file_sha256
 
 pytestmark = pytest.mark.numerical
@@ -177,10 +178,13 @@ def test_a_file_of_another_kind_is_refused(pipe, tmp_path):
 
 
 def test_what_a_file_was_trained_on_is_unknown_but_for_an_adapter_of_this_program(tmp_path, write_adapter_record):
+    base = {"source": "tiny"}
     (tmp_path / FILE).write_bytes(b"weights")
-    assert not init_provenance(tmp_path / FILE).is_complete
-    write_adapter_record(tmp_path, LoraConfig(), {"source": "tiny"})
-    assert not init_provenance(tmp_path / FILE).is_complete  # another file's record
+    assert not init_provenance(tmp_path / FILE, base).is_complete
+    write_adapter_record(tmp_path, LoraConfig(), base)
+    assert not init_provenance(tmp_path / FILE, base).is_complete  # another file's record
     record = json.loads((tmp_path / "adapter.json").read_text())
     (tmp_path / "adapter.json").write_text(json.dumps({**record, "sha256": file_sha256(tmp_path / FILE)}))
-    assert init_provenance(tmp_path / FILE) == AdapterRecord.read(tmp_path).seen
+    seen = AdapterRecord.read(tmp_path).seen
+    assert init_provenance(tmp_path / FILE, base) == seen
+    assert init_provenance(tmp_path / FILE, {"source": "another"}) == seen | Provenance.unknown()

@@ -1,8 +1,12 @@
+import os
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from data.errors import DataError
+from data.files.archives import class_folders
 from data.sources.load import DataConfig, load_manifest
 
 
@@ -48,3 +52,11 @@ def test_all_faults_of_folders_can_be_had_at_once(tmp_path):
         ": mel/a.jpg and mel/a.png differ in their suffix alone; rename one (and 1 more)",
     ]
     assert left.table["path"].tolist() == ["mel/a.jpg", "nv/a.jpg", "nv/b.jpg"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system takes UTF-8 names alone")
+def test_a_folder_whose_name_is_not_text_is_refused_in_one_line(tmp_path):
+    for name in (b"df", b"\xff"):
+        (tmp_path / os.fsdecode(name)).mkdir()
+    with pytest.raises(DataError, match=r"the sub-folder '\\udcff' has a name that is not text; rename it"):
+        class_folders(tmp_path)
