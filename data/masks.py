@@ -57,8 +57,8 @@ def read_masks(folder: Path, part: Manifest, pixels: PixelConfig) -> Bool[np.nda
 def threshold_mask(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     """The lesion by Otsu's threshold of smoothed darkness in the central disc: the largest part, holes filled.
 
-    Otsu 1979. Mean IoU 0.71 with the masks drawn by hand of 401 photographs of HAM10000 at 64 px, 0.74 of phantoms.
-    Of an image of one colour it is empty.
+    Otsu 1979. Mean IoU 0.71 with the published masks of 401 photographs of HAM10000 at 64 px, below 0.3 for one
+    in twenty; 0.73 of phantoms. A lesion lighter than the skin is missed. Of an image of one colour it is empty.
     """
     darkness = 255 - cv2.GaussianBlur(image[..., _BLUE].astype(np.float32), (0, 0), min(image.shape[:2]) * _SMOOTHING)
     inside = _disc(image.shape[0], image.shape[1])
@@ -75,6 +75,14 @@ def threshold_mask(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]
 def threshold_masks(images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Bool[np.ndarray, "n h w"]:
     """`threshold_mask` of each image."""
     return np.stack([threshold_mask(image) for image in images])
+
+
+def grown(masks: Bool[np.ndarray, "n h w"], pixels: int) -> Bool[np.ndarray, "n h w"]:
+    """The masks grown by so many pixels all round; one that would fill its image stays as it is."""
+    side = 2 * pixels + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    larger = np.stack([cv2.dilate(mask.astype(np.uint8), kernel) for mask in masks]).astype(bool)
+    return np.where(larger.all(axis=(1, 2), keepdims=True), masks, larger)
 
 
 def _read(path: Path, photograph: Path, pixels: PixelConfig) -> Bool[np.ndarray, "size size"]:

@@ -23,6 +23,7 @@ class EditConfig:
     )
     region: Literal["lesion", "skin"] = "lesion"  # what inpaint redraws
     masks: str | None = None  # folder of lesion masks by image id, for inpaint; None: found by a threshold
+    grow_mask: Annotated[int, Field(ge=0, le=128)] = 4  # pixels by which lesion masks grow, so that no old rim is left
     mask_blur: Annotated[float, Field(ge=0, le=64)] = 2.0  # pixels: sigma of the feather between redrawn and kept
     padding: Annotated[float, Field(gt=0, lt=0.5)] = 0.125  # of outpaint: share of the side, on each side
     label_gamma: Annotated[float, Field(gt=0, le=10)] = 0.5  # of the soft label of `source: other` in metadata.csv

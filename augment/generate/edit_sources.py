@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from augment.diffusion.edit import Canvases, outpainted
 from augment.generate.edit_config import EditConfig
 from data.manifest import Manifest
-from data.masks import mask_folder, masks_identity, read_masks, threshold_masks
+from data.masks import grown, mask_folder, masks_identity, read_masks, threshold_masks
 from data.pixels import PixelConfig, load_pixels
 from data.store import derive_seed, digest
 
@@ -113,4 +113,5 @@ def _redrawn(
         masks = threshold_masks(list(photographs))
     else:
         masks = read_masks(mask_folder(config.masks), used, pixels)
+    masks = grown(masks, config.grow_mask)
     return photographs, masks if config.region == "lesion" else ~masks

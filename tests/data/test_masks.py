@@ -5,7 +5,7 @@ from PIL import Image
 
 from data.errors import DataError
 from data.manifest import COLUMNS, Manifest
-from data.masks import mask_folder, masks_identity, read_masks, threshold_mask, threshold_masks
+from data.masks import grown, mask_folder, masks_identity, read_masks, threshold_mask, threshold_masks
 from data.phantoms import draw as drawing
 from data.phantoms.looks import LOOKS
 from data.pixels import PixelConfig, load_pixels
@@ -91,6 +91,17 @@ def test_the_threshold_finds_a_dark_disc_with_its_pale_middle_and_no_dark_corner
     assert not mask[:9, :9].any()
     assert mask.sum() == pytest.approx(np.pi * 16**2, rel=0.15)
     assert (threshold_mask(image[:, ::-1])[:, ::-1] == mask).all()  # flipped alike
+
+
+def test_a_mask_grows_all_round_but_never_over_the_whole_image():
+    masks = np.zeros((2, 9, 9), bool)
+    masks[0, 4, 4] = True
+    masks[1, 1:8, 1:8] = True
+    larger = grown(masks, 2)
+    y, x = np.nonzero(larger[0])
+    assert (y.min(), y.max(), x.min(), x.max()) == (2, 6, 2, 6)
+    assert (grown(masks, 9)[1] == masks[1]).all()
+    assert (grown(masks, 0) == masks).all()
 
 
 def test_an_image_of_one_colour_has_an_empty_mask():
