@@ -1,12 +1,16 @@
 """Images that are edited from photographs: whose, in which leakage group, and what they depend on."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from augment.generate.config import GenerateConfig
 from augment.generate.edit_config import EditConfig
+from data.config import parse
 from data.errors import ConfigError, DataError
 from data.manifest import Manifest
 from data.splits.split import Split, SplitConfig
@@ -93,7 +97,13 @@ def test_where_everything_is_coded_no_part_of_a_photograph_may_be_pasted(plan_of
 
 
 def test_an_error_of_the_config_is_one_line():
-    from data.config import parse
-
     with pytest.raises(ConfigError, match=r"^study: generate: edit: sampler lms cannot start midway"):
         parse(StudyConfig, {"generate": {"sampler": "lms", "edit": {}}}, "study")
+
+
+def test_the_config_of_the_page_on_editing_can_be_read():
+    page = Path(__file__).parents[3] / "docs" / "editing.md"
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    edit = parse(StudyConfig, yaml.safe_load(block), "editing").generate.edit
+    assert (edit.mode, edit.chosen_strengths) == ("inpaint", EditConfig().chosen_strengths)
+    assert (edit.grow_mask, edit.mask_blur) == (EditConfig().grow_mask, EditConfig().mask_blur)
