@@ -94,6 +94,12 @@ class StudyConfig:
                 "coding: all is for images that have passed the base's autoencoder, and those of a folder have not; "
                 "set coding: mixed, or leave the folder out"
             )
+        edit = self.generate.edit
+        if self.coding == "all" and edit is not None and edit.mode != "img2img":
+            raise ValueError(
+                f"coding: all is for images that have passed the base's autoencoder, and what {edit.mode} keeps of a "
+                "photograph has not; set coding: mixed"
+            )
         if len(set(self.malignant)) != len(self.malignant):
             raise ValueError(f"malignant must name each class once, not {list(self.malignant)}")
         if self.arms[0] != "real":

@@ -61,7 +61,9 @@ def write_thumbnails(plan: Plan) -> None:
         _write(folder, split.train, "real")
         for step in plan.steps_of("gate"):
             _write_pairs(folder / step.what, gate.nearest_pairs(plan, step.what, _PAIRS))
-    if (synthetic := images.read_images(plan)) is not None:
+    shows_photographs = study.generate.edit is not None  # edited images show much of them
+    synthetic = images.read_images(plan)
+    if synthetic is not None and (study.embed_real_images or not shows_photographs):
         _write(folder, synthetic, "synthetic")
     for step in plan.steps_of("external"):
         _write(folder, external.read_images(plan, step.what), f"arm.{step.what}.")

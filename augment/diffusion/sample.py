@@ -20,6 +20,7 @@ from torch import Tensor
 
 from augment.diffusion.brownian import seed_brownian_paths
 from augment.diffusion.conditioning import Conditioning, Denoise, guided, one_call_is_faster, unet_denoise
+from augment.diffusion.edit import Canvases, LatentEdit
 from augment.diffusion.sampler_names import sampler_named
 from augment.diffusion.samplers import scheduler_for
 from data.config import STRICT
@@ -130,23 +131,38 @@ def sample_batch(
     config: SamplerConfig,
     size: int | None = None,
     sampler: str = "dpm++-2m",
+    canvases: Canvases | None = None,
 ) -> Float[Tensor, "n c h w"]:
-    """Latents of at most `config.batch_size` images, each with its own prompt. Raises ConfigError for a wrong name."""
+    """Latents of at most `config.batch_size` images, each with its own prompt.
+
+    `canvases` are what the images are edited from, at one strength, one an image; None: they start from noise alone.
+    Raises ConfigError for a wrong name and for a strength that makes no step.
+    """
     n, row = config.batch_size, sampler_named(sampler).row
     scheduler, generators = scheduler_for(pipe, sampler, config.steps), images.generators(n)
-    latents = starting_noise(pipe, generators, size) * scheduler.init_noise_sigma
+    noise = starting_noise(pipe, generators, size)
+    edit = None if canvases is None else LatentEdit.of(pipe, canvases.padded(n), scheduler, noise)
+    latents = noise * scheduler.init_noise_sigma if edit is None else edit.starting_latents()
+    start = 0 if edit is None else edit.start
     conditioning, uncond = images.conditioning(n)
     denoise = guided(
         unet_denoise(pipe.unet),
         uncond,
         config.guidance_scale,
-        guided_until(scheduler.timesteps, config.guidance_end),
+        guided_until(scheduler.timesteps[start:], config.guidance_end),
         one_call=one_call_is_faster(pipe.unet, n, latents.device),
     )
     if row.is_brownian:
         seed_brownian_paths(scheduler, latents, images.padded_seeds(n))
-    own_noise = generators if row.takes_generator else None
-    return sample(denoise, latents, conditioning, scheduler, generators=own_noise)[: len(images)]
+    return sample(
+        denoise,
+        latents,
+        conditioning,
+        scheduler,
+        start=start,
+        generators=generators if row.takes_generator else None,
+        after_step=None if edit is None else edit.after_step,
+    )[: len(images)]
 
 
 def guided_until(timesteps: Tensor, guidance_end: float) -> float:

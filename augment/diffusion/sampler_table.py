@@ -68,6 +68,7 @@ class Sampler:
     takes_generator: bool = True  # whether its step has the argument
     adds_noise: bool = False  # on the way; False: it solves the ODE, and the starting noise decides the image
     is_brownian: bool = False  # whether that noise is a Brownian path, which is seeded and takes no generator
+    starts_midway: bool = True  # False: diffusers' scheduler goes wrong if the first steps are left out
     max_steps: int = 1000
     package: str | None = None  # that the scheduler needs besides diffusers
     preset_record: str | None = None  # its name in the records of presets; None: the table's
@@ -136,6 +137,7 @@ SAMPLERS: dict[str, Sampler] = {
         scheduler=diffusers.LMSDiscreteScheduler,
         spacings=(*_TIMESTEPS, *_SIGMAS),
         takes_generator=False,
+        starts_midway=False,  # takes the order of its formula from the step's number, not from the steps made
     ),
     "heun": Sampler(  # calls the denoiser twice a step, but once in the last
         names=("Heun", "HeunDiscreteScheduler"),
@@ -211,6 +213,7 @@ SAMPLERS: dict[str, Sampler] = {
         options={"skip_prk_steps": True, "set_alpha_to_one": False},
         spacings=_ALIGNED,
         takes_generator=False,
+        starts_midway=False,  # only the whole schedule repeats the timestep that its first step needs twice
     ),
     "unipc": Sampler(
         names=("UniPC", "UniPCMultistepScheduler"),

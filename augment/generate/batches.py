@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from augment import device
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode_with_backoff
+from augment.diffusion.edit import Canvases
 from augment.diffusion.presets import preset_sampler
 from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.sample import PromptedSeeds, sample_batch
@@ -30,11 +31,13 @@ def generate_pixels(
     config: GenerateConfig,
     size: int,
     all_prompts: Iterable[str] = (),
+    canvases: Canvases | None = None,
 ) -> Iterator[UInt8[np.ndarray, "n size size 3"]]:
     """Batches of images in the seeds' order, one prompt per seed; each distinct prompt is encoded once.
 
     All embeddings are as long as that of the longest prompt. `all_prompts` are the others that images of this class
-    may have: so an image does not depend on which others are drawn beside it.
+    may have: so an image does not depend on which others are drawn beside it. `canvases` are what the images are edited
+    from; None: they are generated from noise alone. Images of different strengths are never in one batch.
 
     A batch that does not fit the device's memory is halved until it does. Raises ConfigError if a single image does
     not fit, and InputError for latents or pixels that are not finite.
@@ -44,16 +47,18 @@ def generate_pixels(
     sampler = str(config.named_sampler or preset_sampler(pipe, config.preset, few_step))
     sampling, vae_batch_size, done = config.sampling(), config.vae_batch_size, 0
     while done < len(images):
-        part = images.part(slice(done, done + sampling.batch_size))
+        rows = slice(done, done + sampling.batch_size)
+        rows = rows if canvases is None else canvases.batch_from(done, sampling.batch_size)
+        edited = None if canvases is None else canvases.part(rows)
         try:
-            latents = sample_batch(pipe, part, sampling, size, sampler)
+            latents = sample_batch(pipe, images.part(rows), sampling, size, sampler, edited)
             pixels, vae_batch_size = decode_with_backoff(pipe, latents, vae_batch_size)
         except torch.OutOfMemoryError:
             pixels = None
         if pixels is None:  # after the handler: an exception that is handled keeps the failed batch's tensors alive
             sampling = dataclasses.replace(sampling, batch_size=_halved(sampling.batch_size, size))
             continue
-        yield pixels
+        yield pixels if edited is None else edited.paste(pixels)
         done += len(pixels)
 
 

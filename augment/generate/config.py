@@ -10,12 +10,14 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from augment.device import Precision
+from augment.diffusion.edit import steps_of
 from augment.diffusion.presets import FEW_STEP_SAMPLERS, PRESETS, PresetName
 from augment.diffusion.prompt_weighting import Emphasis, parse_prompt
 from augment.diffusion.sample import SamplerConfig
 from augment.diffusion.sampler_names import NamedSampler, canonical_name, sampler_named
 from augment.diffusion.sampler_table import Spacing
 from augment.diffusion.samplers import sampler_identity
+from augment.generate.edit_config import EditConfig
 from augment.generate.few_step import FewStepConfig, taesd_identity
 from data.config import STRICT
 
@@ -31,6 +33,7 @@ class GenerateConfig:
     guidance_scale: Annotated[float, Field(ge=1, le=50)] | None = None  # 1 = none
     guidance_end: Annotated[float, Field(ge=0, le=1)] | None = None  # share of the steps, from the first, with guidance
     few_step: FewStepConfig | None = None  # the distilled LoRA that `preset: few-step` needs
+    edit: EditConfig | None = None  # edit photographs of the train part; None: images are generated from noise alone
     taesd: str | None = None  # folder of an AutoencoderTiny that decodes instead of the base's own
     precision: Precision = "auto"  # 16 bits on a GPU, else 32; `fast`: 16 on a CPU that is fast at it; or `float32`
     compile: bool | None = None  # None: if it pays, which it does on a GPU from a thousand images
@@ -61,8 +64,18 @@ class GenerateConfig:
             raise ValueError(
                 f"preset {self.preset} takes up to {max_steps} steps, not {steps}; lower steps or take quality"
             )
+        if self.edit is not None:
+            self._refuse_edit(self.edit, steps)
         for prompt in (self.negative_prompt, *self.negative_prompts.values()):
             parse_prompt(prompt, self.emphasis)
+
+    def _refuse_edit(self, edit: EditConfig, steps: int) -> None:
+        """Refuse a sampler that cannot start midway, and strengths that make no step."""
+        named = self.named_sampler or sampler_named(self._preset_sampler)
+        if not named.row.starts_midway:
+            raise ValueError(f"edit: sampler {named.name} cannot start midway in diffusers; take dpm++-2m or ddim")
+        for strength in edit.chosen_strengths:
+            steps_of(steps, strength)
 
     def for_label(self, label: str) -> GenerateConfig:
         """The settings of one class, whose negative prompt stands in `negative_prompt`."""
@@ -126,4 +139,5 @@ class GenerateConfig:
             **({"emphasis": self.emphasis} if self.emphasis != "plain" else {}),
             # Only where it is not the preset's, so that the digests of earlier images stay.
             **({} if named is None else sampler_identity(named)),
+            **({} if self.edit is None else {"edit": self.edit.result_settings()}),
         }

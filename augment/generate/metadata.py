@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from augment.generate.edit_config import EditConfig
+from augment.generate.edit_sources import edit_columns
+
 if TYPE_CHECKING:
     from augment.generate.planned_images import PlannedImage
     from augment.generate.record import GeneratedImages
@@ -15,10 +18,10 @@ if TYPE_CHECKING:
 FILE = "metadata.csv"
 
 
-def metadata_csv(record: GeneratedImages, images: Sequence[PlannedImage]) -> str:
-    """The table as text; `file_name` comes first, as image folders want it."""
+def metadata_csv(record: GeneratedImages, images: Sequence[PlannedImage], edit: EditConfig | None = None) -> str:
+    """The table as text; `file_name` comes first, as image folders want it. `edit` is how images are edited."""
     common = _common_columns(record)
-    rows = [_row(image, common) for image in images]
+    rows = [_row(image, common, edit) for image in images]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, rows[0] if rows else ["file_name", *common, "seed"], lineterminator="\n")
     writer.writeheader()
@@ -26,10 +29,11 @@ def metadata_csv(record: GeneratedImages, images: Sequence[PlannedImage]) -> str
     return buffer.getvalue()
 
 
-def _row(image: PlannedImage, common: Mapping[str, Any]) -> dict[str, Any]:
+def _row(image: PlannedImage, common: Mapping[str, Any], edit: EditConfig | None) -> dict[str, Any]:
     attributes = {} if image.attributes is None else asdict(image.attributes)
     prompts = {f"prompt_{name}": value for name, value in attributes.items()}
-    return {"file_name": image.name, **common, "prompt": image.prompt, "seed": image.seed, **prompts}
+    source = {} if edit is None or image.edit is None else edit_columns(edit, image.edit)
+    return {"file_name": image.name, **common, "prompt": image.prompt, "seed": image.seed, **source, **prompts}
 
 
 def _common_columns(record: GeneratedImages) -> dict[str, Any]:

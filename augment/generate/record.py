@@ -28,7 +28,8 @@ class GeneratedImages:
     sampler: str  # the solver
     settings: Mapping[str, Any]  # GenerateConfig.result_settings
     attributes: Mapping[str, Any] | None  # of real images, which prompts name: how many, and their digest
-    provenance: Provenance  # of adapter and base
+    provenance: Provenance  # of adapter and base, and of the photographs that are edited
+    sources: Mapping[str, Any] | None = None  # of edits: how many photographs, their digest and their masks'
 
     @staticmethod
     def read(folder: Path) -> GeneratedImages:
@@ -47,6 +48,8 @@ class GeneratedImages:
     def to_record(self) -> dict[str, Any]:
         """The record as plain JSON."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.sources is None:
+            del record["sources"]  # as in records from before there were edits, whose digests stay
         return {**record, "provenance": self.provenance.to_record()}
 
     def digest(self) -> str:

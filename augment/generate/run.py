@@ -21,7 +21,9 @@ from augment.diffusion.sample import require_size
 from augment.generate import metadata
 from augment.generate.batches import generate_pixels
 from augment.generate.config import GenerateConfig
+from augment.generate.edit_sources import EditSources, canvases_of
 from augment.generate.image_writer import ImageWriter
+from augment.generate.mark import EDITED, SYNTHETIC
 from augment.generate.metadata import metadata_csv
 from augment.generate.pipeline import AdapterPipeline
 from augment.generate.planned_images import plan_images
@@ -50,6 +52,7 @@ class ImageRequest:
     size: int  # pixels
     attributes: Sequence[Attributes] = ()  # of the class's real images; each prompt names those of one of them
     adapter: Path | None = None  # folder of the fine-tuned class; None: the base as it is
+    sources: EditSources | None = None  # of `generate.edit`
 
 
 def generate(
@@ -65,31 +68,42 @@ def generate(
     Images of an interrupted call with the same inputs are kept; if none is missing, no model is loaded.
     """
     config = config.for_label(request.label)
+    edit, sources = config.edit, request.sources
+    if (edit is None) != (sources is None):
+        raise ValueError(
+            "images are edited from sources: give both `generate.edit` and the request's `sources`, or none"
+        )
+    edits = None if edit is None or sources is None else (edit, sources.photographs)
     record = _record(pipeline.base, request, config)
     _prepare_folder(out, record)
     record.write(out)
-    images = plan_images(record, request.count, request.attributes, config.format)
+    images = plan_images(record, request.count, request.attributes, config.format, edits)
     for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - {i.name for i in images}:
         (out / surplus).unlink()
     missing = [image for image in images if not is_whole(out / image.name)]
     if missing:
+        missing.sort(key=lambda image: 0 if image.edit is None else -image.edit.strength)  # one strength a batch
+        canvases = None if edit is None or sources is None else canvases_of(edit, sources, missing)
         pipe = pipeline.load_adapter(request.adapter, config, len(missing))
         require_size(pipe, request.size)
         prompts, seeds = [image.prompt for image in missing], [image.seed for image in missing]
-        with ImageWriter(out, config.format, config.jpeg_quality, max_pending=4 * config.batch_size) as writer:
-            for pixels in generate_pixels(pipe, prompts, seeds, config, request.size, _possible_prompts(request)):
+        pending, origin = 4 * config.batch_size, SYNTHETIC if edit is None else EDITED
+        with ImageWriter(out, config.format, config.jpeg_quality, pending, origin) as writer:
+            possible = _possible_prompts(request)
+            for pixels in generate_pixels(pipe, prompts, seeds, config, request.size, possible, canvases):
                 for image in pixels:
                     writer.add(missing[writer.added].name, image)
                 if progress is not None:
                     progress(len(images) - len(missing) + writer.added, len(images))
-    write_text(out / metadata.FILE, metadata_csv(record, images))
+    write_text(out / metadata.FILE, metadata_csv(record, images, edit))
     return synthetic_manifest(out, "synthetic", {"synthetic": out})
 
 
 def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) -> Manifest:
-    """The Manifest of a folder that `generate` finished. Each image is a leakage group of its own.
+    """The Manifest of a folder that `generate` finished. Each image is a leakage group of its own, or in its source's.
 
-    `lineage` is `adapter digest:image seed`; the other columns of metadata.csv are kept.
+    `lineage` is `adapter digest:image seed`, of an edited image `...:source image@strength`; the other columns of
+    metadata.csv are kept.
     """
     images = read_table(folder / metadata.FILE)
     try:
@@ -102,14 +116,21 @@ def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) 
         "root": root_name,
         "path": [(path / name).as_posix() for name in images["file_name"]],
         "label": images["label"],
-        "group_id": ids,
+        "group_id": images.get("source_group", ids),
         "lesion_id": "",
         "patient_id": "",
         "source": "synthetic",
-        "lineage": images["adapter"].str[:12] + ":" + images["seed"],
+        "lineage": _lineage(images),
     }
     others = images.drop(columns=[name for name in images.columns if name in COLUMNS])
     return Manifest(pd.concat([pd.DataFrame(columns, dtype=str), others], axis=1), roots)
+
+
+def _lineage(images: pd.DataFrame) -> pd.Series[str]:
+    generator: pd.Series[str] = images["adapter"].str[:12] + ":" + images["seed"]
+    return (
+        generator + ":" + images["source_image"] + "@" + images["strength"] if "source_image" in images else generator
+    )
 
 
 def generated_image_bytes(config: GenerateConfig, size: int) -> int:
@@ -133,7 +154,8 @@ def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> 
         sampler=config.solver,
         settings=config.result_settings(),
         attributes={"images": len(attributes), "sha256": digest(attributes)} if attributes else None,
-        provenance=_provenance(base, adapter, config),
+        provenance=_provenance(base, adapter, config, request.sources),
+        sources=None if config.edit is None or request.sources is None else request.sources.record(config.edit),
     )
 
 
@@ -142,12 +164,15 @@ def _possible_prompts(request: ImageRequest) -> set[str]:
     return {request.prompt, *(attributes.added_to(request.prompt) for attributes in request.attributes)}
 
 
-def _provenance(base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig) -> Provenance:
-    """What adapter and base were trained on, and what chose the adapter's step.
+def _provenance(
+    base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig, sources: EditSources | None
+) -> Provenance:
+    """What adapter and base were trained on, what chose the adapter's step, and what images are edited from.
 
     Incomplete with a distilled part, whose training data is not known.
     """
     own = Provenance() if adapter is None else adapter.seen
+    own |= Provenance() if sources is None else Provenance.of(sources.photographs)
     known = own | base_provenance(base)
     return known | Provenance.unknown() if config.uses_distilled_parts else known
 

@@ -79,6 +79,16 @@ class Split:
         """The parts by name, in order."""
         return dict(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
+    def require_in_train(self, image_ids: Iterable[str], group_ids: Iterable[str], what: str) -> None:
+        """Raise DataError for an image that is not in the train part under this leakage group."""
+        groups = dict(zip(self.train.table["image_id"], self.train.table["group_id"], strict=True))
+        outside = sorted({i for i, group in zip(image_ids, group_ids, strict=True) if groups.get(i) != group})
+        if outside:
+            raise DataError(
+                f"{what}: {len(outside)} are not in the train part, first {outside[:3]}; only its images may be "
+                "edited, so make them anew with this split"
+            )
+
     def refuse_seen(self, provenance: Provenance, by: str, parts: Sequence[str] = PARTS[1:]) -> None:
         """Raise DataError if the model `by` was trained on a leakage group of these parts, which evaluate it."""
         related = sorted(provenance.image_ids & self.left_out)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from augment.generate.edit_sources import EditSources
 from augment.generate.record import GeneratedImages
 from augment.generate.run import ImageRequest, generate, generated_image_bytes, synthetic_manifest
 from augment.methods.record import AdapterRecord
@@ -16,6 +18,9 @@ from flows.inputs import inputs
 from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.steps import DiskUse, Step
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = "synthetic"  # name of the run folder as a root of paths
 
@@ -39,6 +44,7 @@ def _step(prepared: Prepared, adapter: Step) -> Step:
         seed=study.generator_seed,
         attributes=digest(_attributes(train, study.prompts.without_blip)),
         **study.prompts.captions_identity(train),
+        **_sources_identity(prepared, label),
     )
     return Step(
         stage="images",
@@ -60,6 +66,31 @@ def _attributes(train: Manifest, prompts: PromptConfig) -> list[Attributes]:
     return attributes_of(train, prompts) if prompts.describes_images else []
 
 
+def sources_of(prepared: Prepared, label: str) -> EditSources | None:
+    """The photographs that the class's images are edited from; None: they are generated from noise alone.
+
+    Raises DataError for one outside the train part.
+    """
+    study = prepared.study
+    if (edit := study.generate.edit) is None:
+        return None
+    others = prepared.train.where((prepared.train.table["label"] != label) & (prepared.train.table["source"] == "real"))
+    part = prepared.shots[label] if edit.source == "own" else others
+    _require_in_train(prepared, part.table["image_id"], part.table["group_id"], label)
+    identity = prepared.images.identity_of(part)
+    return EditSources(photographs=part, identity=identity, pixels=study.pixels, cache=study.cache)
+
+
+def _sources_identity(prepared: Prepared, label: str) -> dict[str, Any]:
+    edit, sources = prepared.study.generate.edit, sources_of(prepared, label)
+    return {} if edit is None or sources is None else {"sources": sources.record(edit)}
+
+
+def _require_in_train(prepared: Prepared, image_ids: pd.Series[str], group_ids: pd.Series[str], label: str) -> None:
+    what = f"photographs that images of {label!r} are edited from"
+    prepared.split.require_in_train(image_ids, group_ids, what)
+
+
 def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     """Generate the class's images."""
     prepared, label = plan.prepared, step.record[-1]
@@ -72,6 +103,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
         size=study.pixels.size,
         attributes=attributes_for(prepared, label),
         adapter=adapter,
+        sources=sources_of(prepared, label),
     )
     generate(pipeline=plan.pipeline, request=request, config=study.generate, out=folder, progress=progress)
 
@@ -83,14 +115,16 @@ def unload(plan: Plan) -> None:
 
 def read_images(plan: Plan) -> Manifest | None:
     """The synthetic images of all classes; None where there are none."""
-    steps, study = plan.steps_of("images"), plan.prepared.study
-    roots = {ROOT: study.folder}
-    return Manifest.concat(*(synthetic_manifest(step.target, ROOT, roots) for step in steps)) if steps else None
+    steps = plan.steps_of("images")
+    return Manifest.concat(*(of_class(plan, step.what) for step in steps)) if steps else None
 
 
 def of_class(plan: Plan, label: str) -> Manifest:
-    """The synthetic images of one class."""
-    return synthetic_manifest(plan.target("images", label), ROOT, {ROOT: plan.prepared.study.folder})
+    """The synthetic images of one class. Raises DataError for one that was edited from outside the train part."""
+    made = synthetic_manifest(plan.target("images", label), ROOT, {ROOT: plan.prepared.study.folder})
+    if "source_image" in made.table:
+        _require_in_train(plan.prepared, made.table["source_image"], made.table["group_id"], label)
+    return made
 
 
 def refuse_leaks(plan: Plan) -> None:

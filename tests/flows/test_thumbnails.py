@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from augment.generate.config import GenerateConfig
+from augment.generate.edit_config import EditConfig
 from augment.generate.mark import SYNTHETIC, origin_of, stamped
 from data.errors import InputError
 from data.manifest import COLUMNS, Manifest
@@ -117,3 +119,15 @@ def test_a_synthetic_image_and_its_nearest_photograph_stay_out_where_real_images
     gallery(stages=("gate",), arm="df")
     remove_real_images(tmp_path / "one")
     assert list((tmp_path / "one").rglob("pair-*")) == []
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_edited_images_which_show_much_of_photographs_are_kept_out_where_photographs_are(
+    train, tmp_path, monkeypatch, embedded
+):
+    edits = GenerateConfig(edit=EditConfig())
+    study = StudyConfig(name="one", output_dir=str(tmp_path), embed_real_images=embedded, generate=edits)
+    monkeypatch.setattr(thumbnails.images, "read_images", lambda plan: train)
+    prepared = SimpleNamespace(study=study, split=SimpleNamespace(train=train))
+    write_thumbnails(SimpleNamespace(prepared=prepared, steps_of=lambda stage: []))
+    assert bool(list((study.records / "thumbs").rglob("synthetic-*.jpg"))) == embedded

@@ -339,3 +339,14 @@ def test_another_seed_gives_other_first_photographs_and_no_synthetic_one_is_amon
 def test_one_lesion_is_no_class_to_learn():
     with pytest.raises(DataError, match="at least 2"):
         few_shot(drawn({"df": 1}), "df", 8, seed=0)
+
+
+def test_an_image_outside_the_train_part_or_under_another_group_is_refused_by_its_id():
+    split = make_split(drawn({"nv": 30, "df": 10}), SplitConfig(rare=("df",)), 0)
+    train, test = split.train.table, split.test.table
+    split.require_in_train(train["image_id"], train["group_id"], "edits")
+    outside = test["image_id"].iloc[0]
+    with pytest.raises(DataError, match=rf"edits: 1 are not in the train part, first \['{outside}'\]"):
+        split.require_in_train([outside], [test["group_id"].iloc[0]], "edits")
+    with pytest.raises(DataError, match="are not in the train part"):
+        split.require_in_train([train["image_id"].iloc[0]], ["another"], "edits")
