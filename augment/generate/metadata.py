@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from augment.generate.planned_images import PlannedImage
     from augment.generate.record import GeneratedImages
+    from augment.generate.sources import SourceImage
 
 FILE = "metadata.csv"
 
@@ -29,7 +30,19 @@ def metadata_csv(record: GeneratedImages, images: Sequence[PlannedImage]) -> str
 def _row(image: PlannedImage, common: Mapping[str, Any]) -> dict[str, Any]:
     attributes = {} if image.attributes is None else asdict(image.attributes)
     prompts = {f"prompt_{name}": value for name, value in attributes.items()}
-    return {"file_name": image.name, **common, "prompt": image.prompt, "seed": image.seed, **prompts}
+    return {
+        "file_name": image.name,
+        **common,
+        "prompt": image.prompt,
+        "seed": image.seed,
+        **prompts,
+        **({} if image.source is None else _source_columns(image.source)),
+    }
+
+
+def _source_columns(source: SourceImage) -> dict[str, Any]:
+    """The photograph that an image is made from, its leakage group, and how it was turned (0: not at all)."""
+    return {"source_image": source.image_id, "source_view": source.view, "group_id": source.group_id}
 
 
 def _common_columns(record: GeneratedImages) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class GeneratedImages:
     settings: Mapping[str, Any]  # GenerateConfig.result_settings
     attributes: Mapping[str, Any] | None  # of real images, which prompts name: how many, and their digest
     provenance: Provenance  # of adapter and base
+    photographs: Mapping[str, Any] | None = None  # that images are made from; None: from none
 
     @staticmethod
     def read(folder: Path) -> GeneratedImages:
@@ -47,6 +48,8 @@ class GeneratedImages:
     def to_record(self) -> dict[str, Any]:
         """The record as plain JSON."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.photographs is None:  # so that the digests of earlier images stay
+            del record["photographs"]
         return {**record, "provenance": self.provenance.to_record()}
 
     def digest(self) -> str:

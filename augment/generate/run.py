@@ -26,6 +26,7 @@ from augment.generate.metadata import metadata_csv
 from augment.generate.pipeline import AdapterPipeline
 from augment.generate.planned_images import plan_images
 from augment.generate.record import GeneratedImages
+from augment.generate.sources import FollowedPhotographs, followed, index_of
 from augment.methods.record import AdapterRecord
 from augment.prompts import Attributes
 from data.errors import DataError
@@ -50,6 +51,7 @@ class ImageRequest:
     size: int  # pixels
     attributes: Sequence[Attributes] = ()  # of the class's real images; each prompt names those of one of them
     adapter: Path | None = None  # folder of the fine-tuned class; None: the base as it is
+    photographs: Manifest | None = None  # of the class, for methods whose images follow one each
 
 
 def generate(
@@ -65,19 +67,29 @@ def generate(
     Images of an interrupted call with the same inputs are kept; if none is missing, no model is loaded.
     """
     config = config.for_label(request.label)
-    record = _record(pipeline.base, request, config)
+    photographs = followed(request.adapter, request.photographs, request.size)
+    record = _record(pipeline.base, request, config, photographs)
     _prepare_folder(out, record)
     record.write(out)
-    images = plan_images(record, request.count, request.attributes, config.format)
+    images = plan_images(record, request.count, request.attributes, config.format, photographs)
     for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - {i.name for i in images}:
         (out / surplus).unlink()
     missing = [image for image in images if not is_whole(out / image.name)]
     if missing:
         pipe = pipeline.load_adapter(request.adapter, config, len(missing))
         require_size(pipe, request.size)
-        prompts, seeds = [image.prompt for image in missing], [image.seed for image in missing]
+        batches = generate_pixels(
+            pipe,
+            [image.prompt for image in missing],
+            [image.seed for image in missing],
+            config,
+            request.size,
+            _possible_prompts(request),
+            None if photographs is None else photographs.condition_images(),
+            index_of([image.source for image in missing]),
+        )
         with ImageWriter(out, config.format, config.jpeg_quality, max_pending=4 * config.batch_size) as writer:
-            for pixels in generate_pixels(pipe, prompts, seeds, config, request.size, _possible_prompts(request)):
+            for pixels in batches:
                 for image in pixels:
                     writer.add(missing[writer.added].name, image)
                 if progress is not None:
@@ -87,9 +99,10 @@ def generate(
 
 
 def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) -> Manifest:
-    """The Manifest of a folder that `generate` finished. Each image is a leakage group of its own.
+    """The Manifest of a folder that `generate` finished.
 
-    `lineage` is `adapter digest:image seed`; the other columns of metadata.csv are kept.
+    Each image is a leakage group of its own, or in that of the photograph that it is made from. `lineage` is
+    `adapter digest:image seed`, then that photograph; the other columns of metadata.csv are kept.
     """
     images = read_table(folder / metadata.FILE)
     try:
@@ -102,14 +115,19 @@ def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) 
         "root": root_name,
         "path": [(path / name).as_posix() for name in images["file_name"]],
         "label": images["label"],
-        "group_id": ids,
+        "group_id": images.get("group_id", ids),
         "lesion_id": "",
         "patient_id": "",
         "source": "synthetic",
-        "lineage": images["adapter"].str[:12] + ":" + images["seed"],
+        "lineage": images["adapter"].str[:12] + ":" + images["seed"] + _source_of(images),
     }
     others = images.drop(columns=[name for name in images.columns if name in COLUMNS])
     return Manifest(pd.concat([pd.DataFrame(columns, dtype=str), others], axis=1), roots)
+
+
+def _source_of(images: pd.DataFrame) -> pd.Series | str:
+    """What a lineage says of the photographs that images are made from."""
+    return ":" + images["source_image"] if "source_image" in images else ""
 
 
 def generated_image_bytes(config: GenerateConfig, size: int) -> int:
@@ -119,7 +137,9 @@ def generated_image_bytes(config: GenerateConfig, size: int) -> int:
     return pixels * 3 // 2 + 6 * _KIB if larger else pixels + 6 * _KIB
 
 
-def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> GeneratedImages:
+def _record(
+    base: BaseConfig, request: ImageRequest, config: GenerateConfig, photographs: FollowedPhotographs | None
+) -> GeneratedImages:
     adapter = None if request.adapter is None else AdapterRecord.read(request.adapter)
     attributes = list(request.attributes)
     return GeneratedImages(
@@ -133,7 +153,8 @@ def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> 
         sampler=config.solver,
         settings=config.result_settings(),
         attributes={"images": len(attributes), "sha256": digest(attributes)} if attributes else None,
-        provenance=_provenance(base, adapter, config),
+        provenance=_provenance(base, adapter, config, photographs),
+        photographs=None if photographs is None else photographs.to_record(),
     )
 
 
@@ -142,13 +163,15 @@ def _possible_prompts(request: ImageRequest) -> set[str]:
     return {request.prompt, *(attributes.added_to(request.prompt) for attributes in request.attributes)}
 
 
-def _provenance(base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig) -> Provenance:
-    """What adapter and base were trained on, and what chose the adapter's step.
+def _provenance(
+    base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig, photographs: FollowedPhotographs | None
+) -> Provenance:
+    """What adapter and base were trained on, what chose the adapter's step, and what the images are made from.
 
     Incomplete with a distilled part, whose training data is not known.
     """
     own = Provenance() if adapter is None else adapter.seen
-    known = own | base_provenance(base)
+    known = own | base_provenance(base) | (Provenance.of(photographs.photographs) if photographs else Provenance())
     return known | Provenance.unknown() if config.uses_distilled_parts else known
 
 

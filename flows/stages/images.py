@@ -12,6 +12,7 @@ from augment.prompts import Attributes, PromptConfig, attributes_of
 from data.manifest import Manifest
 from data.progress import Progress
 from data.store import digest
+from flows import held_back
 from flows.inputs import inputs
 from flows.plan import Plan
 from flows.prepared import Prepared
@@ -72,6 +73,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
         size=study.pixels.size,
         attributes=attributes_for(prepared, label),
         adapter=adapter,
+        photographs=held_back.trained_on(prepared, label),
     )
     generate(pipeline=plan.pipeline, request=request, config=study.generate, out=folder, progress=progress)
 
