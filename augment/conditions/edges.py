@@ -60,7 +60,8 @@ def soft_edge(pixels: Image) -> Plane:
     for share in _SOFT_SCALES:
         sigma = max(0.5, share * len(pixels))
         found = np.maximum(found, sigma * np.hypot(*gradient(blurred(grey, sigma))))
-    return np.clip(found / max(float(np.percentile(found, 99)), 1 / 255), 0, 1).astype(np.float32)
+    edge: Plane = np.clip(found / max(float(np.percentile(found, 99)), 1 / 255), 0, 1).astype(np.float32)
+    return edge
 
 
 def scribble(pixels: Image) -> Plane:

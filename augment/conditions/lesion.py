@@ -67,4 +67,5 @@ def _middle(height: int, width: int) -> Float[np.ndarray, "h w"]:
 
 def _without_holes(mask: UInt8[np.ndarray, "H W"]) -> Plane:
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED).astype(np.float32)
+    filled: Plane = cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED).astype(np.float32)
+    return filled
