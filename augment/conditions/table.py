@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from augment.conditions.edges import Image, canny, lines, scribble, soft_edge
+from augment.conditions.hed import hed, weights_file
 from augment.conditions.images import ConditionImages
 from augment.conditions.lesion import lesion_mask, masks_digest, read_masks
 from augment.conditions.relief import depth, mask_depth, normal
 from data.manifest import Manifest
 from data.pixels import PixelConfig
+from data.store import file_sha256
 
-ConditionName = Literal["mask", "mask-depth", "canny", "soft-edge", "scribble", "lines", "depth", "normal"]
+ConditionName = Literal["mask", "mask-depth", "canny", "soft-edge", "hed", "scribble", "lines", "depth", "normal"]
 OF_MASKS = ("mask", "mask-depth")  # those that can be made of a mask's file
 
 # A maker gives one plane in [0, 1], or three.
@@ -26,6 +28,7 @@ CONDITIONS: Mapping[ConditionName, Callable[[Image], Float[np.ndarray, "H W *pla
     "mask-depth": lambda pixels: mask_depth(lesion_mask(pixels)),
     "canny": canny,
     "soft-edge": soft_edge,
+    "hed": hed,  # the only one that needs another package
     "scribble": scribble,
     "lines": lines,
     "depth": depth,
@@ -41,7 +44,12 @@ class ConditionSource:
     masks: Path | None = None  # folder of <image_id>_segmentation.png, in place of masks that are found
 
     def identity(self, manifest: Manifest) -> dict[str, str]:
-        """What the condition images depend on beside the photographs. Raises DataError for a missing mask."""
+        """What the condition images depend on beside the photographs.
+
+        Raises DataError for a missing mask, ConfigError for a missing package.
+        """
+        if self.name == "hed":
+            return {"hed": file_sha256(weights_file())}
         return {} if self.masks is None else {"masks": masks_digest(self.masks, manifest)}
 
     def images(self, pixels: UInt8[np.ndarray, "n H W 3"], manifest: Manifest, config: PixelConfig) -> ConditionImages:

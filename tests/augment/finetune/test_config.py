@@ -70,9 +70,7 @@ def changed(name, value):
 def test_every_setting_is_known_to_change_the_result_or_not_to():
     names = {field.name for method in METHODS.values() for field in dataclasses.fields(method)}
     assert not NO_EFFECT.keys() & RESULT.keys()
-    assert names == NO_EFFECT.keys() | RESULT.keys() | OF_THEIR_OWN, (
-        "add a new setting to one of the two here"
-    )
+    assert names == NO_EFFECT.keys() | RESULT.keys() | OF_THEIR_OWN, "add a new setting to one of the two here"
 
 
 @pytest.mark.parametrize("name", NO_EFFECT)

@@ -14,6 +14,7 @@ from augment.methods.controlnet import ControlNetConfig
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
+from augment.methods.lycoris import LohaConfig, LokrConfig
 from augment.methods.table import METHODS
 from augment.methods.textual_inversion import TextualInversionConfig
 
@@ -29,6 +30,8 @@ def test_methods_share_their_settings_but_for_their_own():
     assert own == {
         LoraConfig: {"rank", "conv_layers", "init_lora", "max_classes_per_batch"},
         DreamBoothConfig: {"num_class_images", "prior_loss_weight"},
+        LohaConfig: {"rank", "conv_layers"},
+        LokrConfig: {"rank", "conv_layers"},
         TextualInversionConfig: {"vectors", "init_word"},
         HypernetworkConfig: {"layer_structure", "activation", "layer_norm", "dropout", "weight_init"},
         ControlNetConfig: {"condition", "masks"},
