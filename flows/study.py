@@ -118,6 +118,11 @@ class StudyConfig:
                 f"data.phantom.seed is {self.data.phantom.seed}; from {STUDY_SEEDS} on, phantoms are those that the "
                 "embedded classifiers were trained on; take a smaller seed"
             )
+        if self.generate.edit is not None and self.finetune.condition_source is not None:
+            raise ValueError(
+                f"generate.edit and finetune.method: {self.finetune.method} both choose a photograph for each image; "
+                "leave generate.edit out, or take another method"
+            )
         own = self.base.own
         if own is not None and own.init_from == "scratch" and own.model.image_size != self.pixels.size:
             raise ValueError(

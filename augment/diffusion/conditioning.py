@@ -14,6 +14,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from augment.diffusion.control import control_residuals
 from augment.diffusion.prompt_chunks import prompt_chunks, token_ids
 from augment.diffusion.prompt_weighting import MAX_WEIGHT, Emphasis
 from data.errors import ConfigError
@@ -26,6 +27,14 @@ class Conditioning:
     """What noise predictions depend on besides sample and timestep, one row per sample."""
 
     prompt_embeds: Float[Tensor, "n tokens width"]
+    condition: Float[Tensor, "n 3 H W"] | None = None  # for a ControlNet: pixels in [0, 1]
+
+    def beside(self, other: Conditioning) -> Conditioning:
+        """These rows, then those of another, which has condition images if this one has."""
+        embeds = torch.cat([self.prompt_embeds, other.prompt_embeds])
+        if self.condition is None or other.condition is None:
+            return Conditioning(embeds)
+        return Conditioning(embeds, torch.cat([self.condition, other.condition]))
 
 
 @runtime_checkable
@@ -41,7 +50,8 @@ class Denoise(Protocol):
 def unet_denoise(unet: UNet2DConditionModel, call: Callable[..., Any] | None = None) -> Denoise:
     """A UNet as `Denoise`, called in its own precision; `call` is its compiled call, None: the UNet itself.
 
-    The sample is made contiguous: a compiled UNet would be compiled again for another memory layout.
+    Where there are condition images, its ControlNet is called first. The sample is made contiguous: a compiled UNet
+    would be compiled again for another memory layout.
     """
     forward = unet if call is None else call
 
@@ -49,7 +59,9 @@ def unet_denoise(unet: UNet2DConditionModel, call: Callable[..., Any] | None = N
         sample: Float[Tensor, "n c h w"], timestep: Tensor, conditioning: Conditioning
     ) -> Float[Tensor, "n c h w"]:
         sample = sample.to(unet.dtype).contiguous()
-        noise_pred: Tensor = forward(sample, timestep, conditioning.prompt_embeds.to(unet.dtype), return_dict=False)[0]
+        embeds = conditioning.prompt_embeds.to(unet.dtype)
+        residuals = control_residuals(unet, sample, timestep, embeds, conditioning.condition)
+        noise_pred: Tensor = forward(sample, timestep, embeds, **residuals, return_dict=False)[0]
         return noise_pred.float()
 
     return denoise
@@ -70,8 +82,7 @@ def guided(
     ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
         if not one_call:
             return denoise(sample, timestep, conditioning), denoise(sample, timestep, uncond)
-        embeds = torch.cat([conditioning.prompt_embeds, uncond.prompt_embeds])
-        text, unconditional = denoise(torch.cat([sample, sample]), timestep, Conditioning(embeds)).chunk(2)
+        text, unconditional = denoise(torch.cat([sample, sample]), timestep, conditioning.beside(uncond)).chunk(2)
         return text, unconditional
 
     def guided_denoise(

@@ -18,6 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from augment.conditions.images import ConditionImages
 from augment.diffusion.brownian import seed_brownian_paths
 from augment.diffusion.conditioning import Conditioning, Denoise, guided, one_call_is_faster, unet_denoise
 from augment.diffusion.edit import Canvases, LatentEdit
@@ -48,6 +49,8 @@ class PromptedSeeds:
     negative_embeds: Float[Tensor, "1 tokens width"]
     seeds: Sequence[int]
     prompt_index: Sequence[int] | None = None  # prompt_embeds[prompt_index[i]] goes with seeds[i]; None: the first
+    conditions: ConditionImages | None = None  # for a ControlNet
+    condition_index: Sequence[tuple[int, int]] = ()  # row and view of the condition image that goes with each seed
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -59,6 +62,8 @@ class PromptedSeeds:
             negative_embeds=self.negative_embeds,
             seeds=self.seeds[rows],
             prompt_index=None if self.prompt_index is None else self.prompt_index[rows],
+            conditions=self.conditions,
+            condition_index=self.condition_index[rows],
         )
 
     def padded_seeds(self, n: int) -> list[int]:
@@ -70,12 +75,23 @@ class PromptedSeeds:
         return [torch.Generator().manual_seed(seed) for seed in self.padded_seeds(n)]
 
     def conditioning(self, n: int) -> tuple[Conditioning, Conditioning]:
-        """Of the prompts and of the negative prompt, one row per image; the last row is repeated up to n."""
+        """Of the prompts and of the negative prompt, one row per image; the last row is repeated up to n.
+
+        Both have the same condition images.
+        """
         if self.prompt_index is None:
             embeds = self.prompt_embeds[:1].expand(n, -1, -1).contiguous()
         else:
             embeds = self.prompt_embeds[[*self.prompt_index, *[self.prompt_index[-1]] * (n - len(self))]]
-        return Conditioning(embeds), Conditioning(self.negative_embeds.expand(n, -1, -1).contiguous())
+        negative, condition = self.negative_embeds.expand(n, -1, -1).contiguous(), self._condition(n)
+        return Conditioning(embeds, condition), Conditioning(negative, condition)
+
+    def _condition(self, n: int) -> Float[Tensor, "n 3 H W"] | None:
+        if self.conditions is None:
+            return None
+        last = [self.condition_index[-1]] * (n - len(self))
+        rows, views = zip(*self.condition_index, *last, strict=True)
+        return self.conditions.turned(rows, views).to(self.prompt_embeds.device)
 
 
 def sample(

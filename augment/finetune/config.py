@@ -43,7 +43,7 @@ def result_settings(config: FinetuneSettings) -> dict[str, Any]:
     A file that training starts from is its SHA-256. Raises ConfigError for one that is not there.
     """
     fields: dict[str, FieldInfo] = getattr(type(config), "__pydantic_fields__")  # noqa: B009 - unknown to mypy
-    without = {name for name in fields if NO_EFFECT in fields[name].metadata}
+    without = {name for name in fields if NO_EFFECT in fields[name].metadata} | {"masks"}  # see `ConditionSource`
     if config.select_every is None:
         without |= {"select_every", "select_images", "select_shots", "patience"}
     start = getattr(config, "init_lora", None)

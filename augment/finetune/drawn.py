@@ -15,7 +15,7 @@ from augment import device as devices
 from augment.diffusion.decode import decode
 from augment.diffusion.sample import PromptedSeeds
 from augment.finetune.examples import EMPTY, INSTANCE
-from augment.finetune.preview import preview_latents
+from augment.finetune.preview import preview_latents, preview_seeds
 from augment.finetune.select import drawn_latents
 from data.errors import InputError
 from data.store import derive_seed
@@ -27,12 +27,21 @@ log = logging.getLogger(__name__)
 
 
 def preview_images(trainer: ClassTrainer) -> UInt8[np.ndarray, "n H W 3"] | None:
-    """The images of a preview; None, with a warning, where they cannot be drawn."""
+    """The images of a preview; None, with a warning, where they cannot be drawn.
+
+    A ControlNet's follow the condition images of the shots in turn.
+    """
 
     def latents() -> Float[Tensor, "n c h w"]:
-        embeds = torch.split(trainer.prompt_embeds(), 1)
-        config, size = trainer.config.preview, _size(trainer)
-        return preview_latents(trainer.trainable.pipe, embeds[INSTANCE], embeds[EMPTY], config, size)
+        config, embeds = trainer.config.preview, torch.split(trainer.prompt_embeds(), 1)
+        images = PromptedSeeds(
+            prompt_embeds=embeds[INSTANCE],
+            negative_embeds=embeds[EMPTY],
+            seeds=preview_seeds(config.batch_size),
+            conditions=trainer.examples.conditions,
+            condition_index=trainer.examples.conditions_in_turn(config.batch_size),
+        )
+        return preview_latents(trainer.trainable.pipe, images, config, _size(trainer))
 
     return _drawn(trainer, latents, "preview")
 
@@ -50,6 +59,8 @@ def choice_images(trainer: ClassTrainer) -> UInt8[np.ndarray, "n H W 3"] | None:
             negative_embeds=embeds[EMPTY : EMPTY + 1],
             seeds=seeds,
             prompt_index=[prompts[index % len(prompts)] for index in range(len(seeds))],
+            conditions=trainer.examples.conditions,
+            condition_index=trainer.examples.conditions_in_turn(len(seeds)),
         )
         return drawn_latents(trainer.trainable.pipe, images, _size(trainer))
 

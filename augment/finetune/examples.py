@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from augment.conditions.images import ConditionImages
 from augment.context import Context
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.objective import stratified_timesteps
@@ -53,6 +55,11 @@ class ClassExamples:
     prior_loss_weight: float = 1.0
     prompt_index: Int[Tensor, " shots"] | None = None  # each image's prompt; None: INSTANCE
     class_name: str = ""  # the class in words
+    conditions: ConditionImages | None = None  # one a shot, for a ControlNet
+
+    def conditions_in_turn(self, n: int) -> list[tuple[int, int]]:
+        """The condition images of n images, as rows and views: those of the shots in turn, as they are."""
+        return [(index % len(self.means), 0) for index in range(n)]
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,14 @@ class Batch:
     timesteps: Int[Tensor, " n"]
     prompt_index: Int[Tensor, " n"]
     loss_weights: Float[Tensor, " n"]
+    condition: Float[Tensor, "n 3 H W"] | None = None  # in [0, 1]
 
     def part(self, index: int, parts: int) -> Batch:
         """Every `parts`-th sample from `index`."""
-        return Batch(**{name: tensor[index::parts] for name, tensor in vars(self).items()})
+        rows: dict[str, Any] = {
+            name: None if tensor is None else tensor[index::parts] for name, tensor in vars(self).items()
+        }
+        return Batch(**rows)
 
 
 def class_prompts(
@@ -159,7 +170,8 @@ def training_batch(
         timesteps = torch.cat([timesteps, stratified_timesteps(n, num_train_timesteps, generator)])
         weights = torch.cat([weights, weights * examples.prior_loss_weight])
     noise = torch.randn(latents.shape, generator=generator)
-    return Batch(latents, noise, timesteps, prompt_index, weights)
+    condition = None if examples.conditions is None else examples.conditions.turned(image.tolist(), view.tolist())
+    return Batch(latents, noise, timesteps, prompt_index, weights, condition)
 
 
 def _evenly(of: int, n: int, generator: torch.Generator) -> Int[Tensor, " {n}"]:

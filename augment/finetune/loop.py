@@ -104,10 +104,17 @@ def class_losses(group: Sequence[ClassTrainer], batches: Sequence[Batch]) -> Flo
             for trainer, batch in zip(group, batches, strict=True)
         ]
         noisy = objective.noised(latents, noise, alphas)
-        noise_pred = trainable.denoise(noisy, timesteps, Conditioning(torch.cat(embeds)))
+        conditioning = Conditioning(torch.cat(embeds), _condition(batches, device))
+        noise_pred = trainable.denoise(noisy, timesteps, conditioning)
     error: Tensor = (noise_pred - objective.target(latents, noise, alphas, kind)).square().mean(dim=(1, 2, 3))
     weighted = error * loss_weights * objective.min_snr_weights(alphas, kind, config.min_snr_gamma)
     return weighted.view(len(group), -1).sum(dim=1)
+
+
+def _condition(batches: Sequence[Batch], device: torch.device) -> Float[Tensor, "n 3 H W"] | None:
+    """The batches' condition images; either all batches have some or none has."""
+    found = [batch.condition for batch in batches if batch.condition is not None]
+    return torch.cat(found).to(device, non_blocking=True) if found else None
 
 
 def _clipped_gradients(group: Sequence[ClassTrainer]) -> list[list[float]]:

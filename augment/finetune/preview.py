@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from augment.diffusion.sample import SamplerConfig, sample_latents
+from augment.diffusion.sample import PromptedSeeds, SamplerConfig, sample_batch
 from augment.generate.mark import metadata, stamped
 from data.durable import replacing
 from data.oom import with_oom_backoff
@@ -23,23 +23,23 @@ _EDGE = 128  # pixels of one image at most
 
 
 def preview_latents(
-    pipe: StableDiffusionPipeline,
-    prompt_embeds: Float[Tensor, "1 tokens width"],
-    negative_embeds: Float[Tensor, "1 tokens width"],
-    config: SamplerConfig,
-    size: int,
+    pipe: StableDiffusionPipeline, images: PromptedSeeds, config: SamplerConfig, size: int
 ) -> Float[Tensor, "n c h w"]:
-    """Latents of one batch of images of `size` pixels, the same seeds each time; fewer at a time where they don't fit.
+    """Latents of one batch of images of `size` pixels; fewer at a time where they don't fit.
 
     Raises torch.OutOfMemoryError where not even one image fits.
     """
-    seeds = [derive_seed("preview", index) for index in range(config.batch_size)]
 
-    def sampled(part: slice) -> Tensor:
-        fewer = dataclasses.replace(config, batch_size=len(seeds[part]))
-        return sample_latents(pipe, prompt_embeds, negative_embeds, seeds[part], fewer, size)
+    def sampled(rows: slice) -> Tensor:
+        part = images.part(rows)
+        return sample_batch(pipe, part, dataclasses.replace(config, batch_size=len(part)), size)
 
-    return torch.cat(with_oom_backoff(sampled, len(seeds), config.batch_size)[0])
+    return torch.cat(with_oom_backoff(sampled, len(images), config.batch_size)[0])
+
+
+def preview_seeds(n: int) -> list[int]:
+    """The seeds of n images, the same for each preview."""
+    return [derive_seed("preview", index) for index in range(n)]
 
 
 def write_strip(images: UInt8[np.ndarray, "n H W 3"], path: Path) -> None:

@@ -75,7 +75,7 @@ def _keys(
     selection: Selection | None,
 ) -> dict[str, str]:
     """Digest of all that each class's adapter depends on. Raises DataError for images that train and choose."""
-    prompts = context.prompts
+    prompts, source = context.prompts, config.condition_source
     parts = (base_identity(base), context.pixels, result_settings(config), context.seed, prompts.result_settings())
     if selection is not None:
         selection.refuse_shared(shots)
@@ -86,6 +86,7 @@ def _keys(
             *parts,
             *(selection.key_parts(label) if selection else ()),
             *prompts.captions_identity(manifest).values(),
+            *(source.identity(manifest).values() if source else ()),
         )
         for label, manifest in shots.items()
     }

@@ -127,7 +127,7 @@ class FinetuneSession:
         )
         pixels, batch_size = load_pixels(shots, context.pixels), config.vae_batch_size
         means, stds = encode_posteriors(self.pipe, pixels, dihedral=config.dihedral, batch_size=batch_size)
-        prior = config.prior_preservation
+        prior, source = config.prior_preservation, config.condition_source
         return ClassExamples(
             label=label,
             seed=derive_seed(context.seed, label),
@@ -138,4 +138,5 @@ class FinetuneSession:
             prior_loss_weight=prior.loss_weight if prior else 0.0,
             prompt_index=prompt_index,
             class_name=words_for(label, context.prompts.class_names),
+            conditions=None if source is None else source.images(pixels, shots, context.pixels),
         )

@@ -12,6 +12,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import UInt8
 
 from augment import device
+from augment.conditions.images import ConditionImages
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode_with_backoff
 from augment.diffusion.edit import Canvases
@@ -32,17 +33,21 @@ def generate_pixels(
     size: int,
     all_prompts: Iterable[str] = (),
     canvases: Canvases | None = None,
+    conditions: ConditionImages | None = None,
+    condition_index: Sequence[tuple[int, int]] = (),
 ) -> Iterator[UInt8[np.ndarray, "n size size 3"]]:
     """Batches of images in the seeds' order, one prompt per seed; each distinct prompt is encoded once.
 
     All embeddings are as long as that of the longest prompt. `all_prompts` are the others that images of this class
     may have: so an image does not depend on which others are drawn beside it. `canvases` are what the images are edited
     from; None: they are generated from noise alone. Images of different strengths are never in one batch.
+    `condition_index` has the row and view of each image's condition image.
 
     A batch that does not fit the device's memory is halved until it does. Raises ConfigError if a single image does
     not fit, and InputError for latents or pixels that are not finite.
     """
-    images = _encoded(pipe, prompts, seeds, config, all_prompts)
+    encoded = _encoded(pipe, prompts, seeds, config, all_prompts)
+    images = dataclasses.replace(encoded, conditions=conditions, condition_index=condition_index)
     few_step = None if config.few_step is None else config.few_step.kind
     sampler = str(config.named_sampler or preset_sampler(pipe, config.preset, few_step))
     sampling, vae_batch_size, done = config.sampling(), config.vae_batch_size, 0

@@ -14,6 +14,7 @@ from augment.generate.edit_sources import edit_columns
 if TYPE_CHECKING:
     from augment.generate.planned_images import PlannedImage
     from augment.generate.record import GeneratedImages
+    from augment.generate.sources import SourceImage
 
 FILE = "metadata.csv"
 
@@ -33,7 +34,14 @@ def _row(image: PlannedImage, common: Mapping[str, Any], edit: EditConfig | None
     attributes = {} if image.attributes is None else asdict(image.attributes)
     prompts = {f"prompt_{name}": value for name, value in attributes.items()}
     source = {} if edit is None or image.edit is None else edit_columns(edit, image.edit)
-    return {"file_name": image.name, **common, "prompt": image.prompt, "seed": image.seed, **source, **prompts}
+    followed = {} if image.source is None else _source_columns(image.source)
+    own = {"file_name": image.name, **common, "prompt": image.prompt, "seed": image.seed}
+    return {**own, **source, **followed, **prompts}
+
+
+def _source_columns(source: SourceImage) -> dict[str, Any]:
+    """The photograph that an image follows, its leakage group, and how it was turned (0: not at all)."""
+    return {"source_image": source.image_id, "source_group": source.group_id, "source_view": source.view}
 
 
 def _common_columns(record: GeneratedImages) -> dict[str, Any]:

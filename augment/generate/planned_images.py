@@ -14,6 +14,7 @@ from data.store import derive_seed
 
 if TYPE_CHECKING:
     from augment.generate.record import GeneratedImages
+    from augment.generate.sources import FollowedPhotographs, SourceImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class PlannedImage:
     prompt: str
     attributes: Attributes | None  # of one of the class's real images, which the prompt names; None: of none
     edit: PlannedEdit | None = None  # what it is edited from; None: nothing but noise
+    source: SourceImage | None = None  # the photograph that it follows; None: none
 
 
 def plan_images(
@@ -33,8 +35,11 @@ def plan_images(
     attributes: Sequence[Attributes],
     file_format: str,
     edits: tuple[EditConfig, Manifest] | None = None,
+    photographs: FollowedPhotographs | None = None,
 ) -> list[PlannedImage]:
-    """Each image by its number: the same however many there are. `edits` are how and from which photographs."""
+    """Each image by its number: the same however many there are. `edits` are how and from which photographs;
+    `photographs` are those that a ControlNet follows.
+    """
     images = []
     for index in range(count):
         seed = derive_seed(record.seed, record.label, index)
@@ -42,5 +47,7 @@ def plan_images(
         prompt = (Attributes() if own is None else own).added_to(record.prompt)
         name = f"images/{record.label}-{index:06d}.{file_format}"
         edit = None if edits is None else plan_edit(*edits, seed)
-        images.append(PlannedImage(name=name, seed=seed, prompt=prompt, attributes=own, edit=edit))
+        source = None if photographs is None else photographs.of_image(seed)
+        planned = PlannedImage(name=name, seed=seed, prompt=prompt, attributes=own, edit=edit, source=source)
+        images.append(planned)
     return images

@@ -28,8 +28,9 @@ class GeneratedImages:
     sampler: str  # the solver
     settings: Mapping[str, Any]  # GenerateConfig.result_settings
     attributes: Mapping[str, Any] | None  # of real images, which prompts name: how many, and their digest
-    provenance: Provenance  # of adapter and base, and of the photographs that are edited
+    provenance: Provenance  # of adapter and base, and of the photographs that images are made from
     sources: Mapping[str, Any] | None = None  # of edits: how many photographs, their digest and their masks'
+    photographs: Mapping[str, Any] | None = None  # whose condition images a ControlNet follows; None: there is none
 
     @staticmethod
     def read(folder: Path) -> GeneratedImages:
@@ -48,8 +49,9 @@ class GeneratedImages:
     def to_record(self) -> dict[str, Any]:
         """The record as plain JSON."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
-        if self.sources is None:
-            del record["sources"]  # as in records from before there were edits, whose digests stay
+        for name in ("sources", "photographs"):  # as in records from before there were any, whose digests stay
+            if record[name] is None:
+                del record[name]
         return {**record, "provenance": self.provenance.to_record()}
 
     def digest(self) -> str:

@@ -28,6 +28,7 @@ from augment.generate.metadata import metadata_csv
 from augment.generate.pipeline import AdapterPipeline
 from augment.generate.planned_images import plan_images
 from augment.generate.record import GeneratedImages
+from augment.generate.sources import FollowedPhotographs, followed, index_of
 from augment.methods.record import AdapterRecord
 from augment.prompts import Attributes
 from data.errors import DataError
@@ -53,6 +54,7 @@ class ImageRequest:
     attributes: Sequence[Attributes] = ()  # of the class's real images; each prompt names those of one of them
     adapter: Path | None = None  # folder of the fine-tuned class; None: the base as it is
     sources: EditSources | None = None  # of `generate.edit`
+    photographs: Manifest | None = None  # of the class, for methods whose images follow one each
 
 
 def generate(
@@ -74,10 +76,11 @@ def generate(
             "images are edited from sources: give both `generate.edit` and the request's `sources`, or none"
         )
     edits = None if edit is None or sources is None else (edit, sources.photographs)
-    record = _record(pipeline.base, request, config)
+    photographs = followed(request.adapter, request.photographs, request.size)
+    record = _record(pipeline.base, request, config, photographs)
     _prepare_folder(out, record)
     record.write(out)
-    images = plan_images(record, request.count, request.attributes, config.format, edits)
+    images = plan_images(record, request.count, request.attributes, config.format, edits, photographs)
     for surplus in {path.relative_to(out).as_posix() for path in (out / "images").iterdir()} - {i.name for i in images}:
         (out / surplus).unlink()
     missing = [image for image in images if not is_whole(out / image.name)]
@@ -86,11 +89,20 @@ def generate(
         canvases = None if edit is None or sources is None else canvases_of(edit, sources, missing)
         pipe = pipeline.load_adapter(request.adapter, config, len(missing))
         require_size(pipe, request.size)
-        prompts, seeds = [image.prompt for image in missing], [image.seed for image in missing]
+        batches = generate_pixels(
+            pipe,
+            [image.prompt for image in missing],
+            [image.seed for image in missing],
+            config,
+            request.size,
+            _possible_prompts(request),
+            canvases,
+            None if photographs is None else photographs.condition_images(),
+            index_of([image.source for image in missing]),
+        )
         pending, origin = 4 * config.batch_size, SYNTHETIC if edit is None else EDITED
         with ImageWriter(out, config.format, config.jpeg_quality, pending, origin) as writer:
-            possible = _possible_prompts(request)
-            for pixels in generate_pixels(pipe, prompts, seeds, config, request.size, possible, canvases):
+            for pixels in batches:
                 for image in pixels:
                     writer.add(missing[writer.added].name, image)
                 if progress is not None:
@@ -100,10 +112,11 @@ def generate(
 
 
 def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) -> Manifest:
-    """The Manifest of a folder that `generate` finished. Each image is a leakage group of its own, or in its source's.
+    """The Manifest of a folder that `generate` finished.
 
-    `lineage` is `adapter digest:image seed`, of an edited image `...:source image@strength`; the other columns of
-    metadata.csv are kept.
+    Each image is a leakage group of its own, or in that of the photograph that it is made from. `lineage` is
+    `adapter digest:image seed`, then that photograph, of an edited image `...:source image@strength`; the other columns
+    of metadata.csv are kept.
     """
     images = read_table(folder / metadata.FILE)
     try:
@@ -127,10 +140,10 @@ def synthetic_manifest(folder: Path, root_name: str, roots: Mapping[str, Path]) 
 
 
 def _lineage(images: pd.DataFrame) -> pd.Series[str]:
-    generator: pd.Series[str] = images["adapter"].str[:12] + ":" + images["seed"]
-    return (
-        generator + ":" + images["source_image"] + "@" + images["strength"] if "source_image" in images else generator
-    )
+    lineage: pd.Series[str] = images["adapter"].str[:12] + ":" + images["seed"]
+    if "source_image" in images:
+        lineage = lineage + ":" + images["source_image"]
+    return lineage + "@" + images["strength"] if "strength" in images else lineage
 
 
 def generated_image_bytes(config: GenerateConfig, size: int) -> int:
@@ -140,7 +153,9 @@ def generated_image_bytes(config: GenerateConfig, size: int) -> int:
     return pixels * 3 // 2 + 6 * _KIB if larger else pixels + 6 * _KIB
 
 
-def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> GeneratedImages:
+def _record(
+    base: BaseConfig, request: ImageRequest, config: GenerateConfig, photographs: FollowedPhotographs | None
+) -> GeneratedImages:
     adapter = None if request.adapter is None else AdapterRecord.read(request.adapter)
     attributes = list(request.attributes)
     return GeneratedImages(
@@ -154,8 +169,9 @@ def _record(base: BaseConfig, request: ImageRequest, config: GenerateConfig) -> 
         sampler=config.solver,
         settings=config.result_settings(),
         attributes={"images": len(attributes), "sha256": digest(attributes)} if attributes else None,
-        provenance=_provenance(base, adapter, config, request.sources),
+        provenance=_provenance(base, adapter, config, request.sources, photographs),
         sources=None if config.edit is None or request.sources is None else request.sources.record(config.edit),
+        photographs=None if photographs is None else photographs.to_record(),
     )
 
 
@@ -165,15 +181,21 @@ def _possible_prompts(request: ImageRequest) -> set[str]:
 
 
 def _provenance(
-    base: BaseConfig, adapter: AdapterRecord | None, config: GenerateConfig, sources: EditSources | None
+    base: BaseConfig,
+    adapter: AdapterRecord | None,
+    config: GenerateConfig,
+    sources: EditSources | None,
+    photographs: FollowedPhotographs | None,
 ) -> Provenance:
-    """What adapter and base were trained on, what chose the adapter's step, and what images are edited from.
+    """What adapter and base were trained on, what chose the adapter's step, and what images are made from.
 
     Incomplete with a distilled part, whose training data is not known.
     """
     own = Provenance() if adapter is None else adapter.seen
-    own |= Provenance() if sources is None else Provenance.of(sources.photographs)
+    made_from = [each.photographs for each in (sources, photographs) if each is not None]
     known = own | base_provenance(base)
+    for part in made_from:
+        known |= Provenance.of(part)
     return known | Provenance.unknown() if config.uses_distilled_parts else known
 
 

@@ -23,6 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from augment.conditions.table import ConditionSource
 from augment.diffusion.conditioning import Denoise
 from augment.diffusion.sample import SamplerConfig
 from data.config import STRICT
@@ -153,6 +154,11 @@ class FinetuneSettings(ABC):
     @property
     def prior_preservation(self) -> PriorPreservation | None:
         """None: the class's images alone are trained on."""
+        return None
+
+    @property
+    def condition_source(self) -> ConditionSource | None:
+        """What is made of each photograph for the denoiser to follow; None: it follows none."""
         return None
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from augment.base.identity import same_weights
 from augment.methods.contract import Adapter, FinetuneSettings
+from augment.methods.controlnet import ControlNetConfig
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
@@ -25,6 +26,7 @@ METHODS: dict[str, type[FinetuneSettings]] = {
     "lokr": LokrConfig,
     "textual-inversion": TextualInversionConfig,
     "hypernetwork": HypernetworkConfig,
+    "controlnet": ControlNetConfig,
 }
 
 
@@ -36,10 +38,15 @@ def read_adapter(folder: Path, base: Mapping[str, Any]) -> Adapter:
             f"{folder}: was made for the base {_name(record.base)}, not for {_name(base)}; "
             "set base.source to that one or fine-tune again"
         )
+    return read_settings(folder, record).adapter(folder)
+
+
+def read_settings(folder: Path, record: AdapterRecord) -> FinetuneSettings:
+    """The settings that the adapter in a folder was trained with. Raises BaseError for an unknown method."""
     method = METHODS.get(record.method)
     if method is None:
         raise BaseError(f"{folder / RECORD}: method {record.method!r} is none of {', '.join(METHODS)}; fine-tune again")
-    return parse(method, record.config, str(folder / RECORD)).adapter(folder)
+    return parse(method, record.config, str(folder / RECORD))
 
 
 def _name(base: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def plan(prepared: Prepared, own: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def _step(prepared: Prepared, label: str, own: Sequence[Step], disk: DiskUse) -> Step:
-    study = prepared.study
+    study, source = prepared.study, prepared.study.finetune.condition_source
     depends = inputs(
         "fine-tune",
         label=label,
@@ -46,6 +46,7 @@ def _step(prepared: Prepared, label: str, own: Sequence[Step], disk: DiskUse) ->
         seed=study.generator_seed,
         **study.prompts.captions_identity(held_back.trained_on(prepared, label)),
         **_choice(prepared, label),
+        **(source.identity(held_back.trained_on(prepared, label)) if source else {}),
     )
     return Step(
         stage="fine-tune",

@@ -14,6 +14,7 @@ from augment.prompts import Attributes, PromptConfig, attributes_of
 from data.manifest import Manifest
 from data.progress import Progress
 from data.store import digest
+from flows import held_back
 from flows.inputs import inputs
 from flows.plan import Plan
 from flows.prepared import Prepared
@@ -104,6 +105,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
         attributes=attributes_for(prepared, label),
         adapter=adapter,
         sources=sources_of(prepared, label),
+        photographs=held_back.trained_on(prepared, label),
     )
     generate(pipeline=plan.pipeline, request=request, config=study.generate, out=folder, progress=progress)
 

@@ -34,6 +34,7 @@ RESULT = {
     "layer_norm": True,
     "dropout": 0.1,
     "weight_init": "xavier-normal",
+    "condition": "canny",
     "conv_layers": False,
     "text_encoder": True,
     "dihedral": False,
@@ -49,7 +50,7 @@ RESULT = {
     "select_shots": 4,
     "patience": 2,
 }
-OF_THEIR_OWN = {"method", "init_lora"}  # each has a test
+OF_THEIR_OWN = {"method", "init_lora", "masks"}  # each has a test
 OF_A_CHOICE = ("select_images", "select_shots", "patience")  # no settings of a fine-tune whose last step is kept
 
 
@@ -69,9 +70,7 @@ def changed(name, value):
 def test_every_setting_is_known_to_change_the_result_or_not_to():
     names = {field.name for method in METHODS.values() for field in dataclasses.fields(method)}
     assert not NO_EFFECT.keys() & RESULT.keys()
-    assert names == NO_EFFECT.keys() | RESULT.keys() | {"method", "init_lora"}, (
-        "add a new setting to one of the two here"
-    )
+    assert names == NO_EFFECT.keys() | RESULT.keys() | OF_THEIR_OWN, "add a new setting to one of the two here"
 
 
 @pytest.mark.parametrize("name", NO_EFFECT)
@@ -156,3 +155,7 @@ def test_a_setting_of_another_method_is_unknown():
         parse(Study, {"finetune": {"method": "dreambooth", "rank": 4}}, "study.yaml")
     with pytest.raises(ConfigError, match=r"^study.yaml: finetune\.num_class_images: unknown key"):
         parse(Study, {"finetune": {"num_class_images": 4}}, "study.yaml")
+
+
+def test_masks_count_by_their_files_and_not_by_their_folder():
+    assert result_settings(METHODS["controlnet"](masks="one")) == result_settings(METHODS["controlnet"](masks="other"))

@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 
 from augment.diffusion.conditioning import encode_prompt
-from augment.diffusion.sample import SamplerConfig
+from augment.diffusion.sample import PromptedSeeds, SamplerConfig
 from augment.finetune import preview as module
-from augment.finetune.preview import preview_bytes, preview_latents, write_strip
+from augment.finetune.preview import preview_bytes, preview_latents, preview_seeds, write_strip
 from augment.generate.mark import SYNTHETIC, origin_of, stamped
 
 COLOURS = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200)], np.uint8)
@@ -35,18 +35,19 @@ def test_every_picture_of_a_strip_bears_the_mark_and_the_file_says_synthetic(tmp
 
 def test_a_preview_has_the_same_seeds_however_many_fit(pipe, monkeypatch):
     prompt_embeds, negative_embeds = (encode_prompt(pipe, prompt) for prompt in ("dermoscopy", ""))
-    arguments = (pipe, prompt_embeds, negative_embeds, SamplerConfig(steps=1, batch_size=3), 32)
+    images = PromptedSeeds(prompt_embeds=prompt_embeds, negative_embeds=negative_embeds, seeds=preview_seeds(3))
+    arguments = (pipe, images, SamplerConfig(steps=1, batch_size=3), 32)
     whole = preview_latents(*arguments)
     assert whole.shape == (3, 8, 4, 4)
-    sampled, tried = module.sample_latents, []
+    sampled, tried = module.sample_batch, []
 
-    def sample_latents(pipe, prompt_embeds, negative_embeds, seeds, config, size):
-        tried.append((len(seeds), config.batch_size))
-        if len(seeds) > 1:
+    def sample_batch(pipe, images, config, size):
+        tried.append((len(images), config.batch_size))
+        if len(images) > 1:
             raise torch.OutOfMemoryError
-        return sampled(pipe, prompt_embeds, negative_embeds, seeds, config, size)
+        return sampled(pipe, images, config, size)
 
-    monkeypatch.setattr(module, "sample_latents", sample_latents)
+    monkeypatch.setattr(module, "sample_batch", sample_batch)
     torch.testing.assert_close(preview_latents(*arguments), whole, atol=1e-4, rtol=1e-3)
     assert tried == [(3, 3), (1, 1), (1, 1), (1, 1)]
 

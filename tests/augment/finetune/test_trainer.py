@@ -91,15 +91,15 @@ def strips(pipe, examples, folder):
 
 def test_a_preview_is_sampled_fewer_at_a_time_where_it_does_not_fit(pipe, examples, tmp_path, monkeypatch):
     whole = strips(pipe, examples, tmp_path / "whole")
-    sampled, tried = preview.sample_latents, []
+    sampled, tried = preview.sample_batch, []
 
-    def sample_latents(pipe, prompt_embeds, negative_embeds, seeds, config, size):
-        tried.append((len(seeds), config.batch_size))
-        if len(seeds) > 1:
+    def sample_batch(pipe, images, config, size):
+        tried.append((len(images), config.batch_size))
+        if len(images) > 1:
             raise torch.OutOfMemoryError
-        return sampled(pipe, prompt_embeds, negative_embeds, seeds, config, size)
+        return sampled(pipe, images, config, size)
 
-    monkeypatch.setattr(preview, "sample_latents", sample_latents)
+    monkeypatch.setattr(preview, "sample_batch", sample_batch)
     assert strips(pipe, examples, tmp_path / "few") == whole
     assert tried == [(3, 3), (1, 1), (1, 1), (1, 1)] * 4
     assert len(whole) == 4

@@ -11,6 +11,7 @@ from augment.generate.batches import generate_pixels
 from augment.generate.config import GenerateConfig
 from augment.generate.few_step import FewStepConfig
 from augment.generate.pipeline import AdapterPipeline
+from augment.methods.controlnet import ControlNetConfig
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
@@ -30,6 +31,8 @@ METHODS = {
     "long inversion": TextualInversionConfig(vectors=3),
     "hypernetwork": HypernetworkConfig(),
     "other hypernetwork": HypernetworkConfig(),
+    "controlnet": ControlNetConfig(),
+    "other controlnet": ControlNetConfig(condition="canny"),
 }
 
 
@@ -38,7 +41,10 @@ def adapters(base, write_adapter_record, tmp_path_factory):
     """Adapters that change the base much, by all methods."""
     folder = tmp_path_factory.mktemp("adapters")
     for number, (name, config) in enumerate(METHODS.items()):
-        trainable = config.trainable(load_base(base), torch.device("cpu"))
+        pipe = load_base(base)
+        for part in (pipe.unet, pipe.text_encoder, pipe.vae):
+            part.requires_grad_(requires_grad=False)
+        trainable = config.trainable(pipe, torch.device("cpu"))
         parameters = trainable.parameters(0)
         generator = torch.Generator().manual_seed(number)
         for parameter in parameters.values():
@@ -77,7 +83,8 @@ def same(one, other, tolerance=0.0):
         ["attention", "text", "dreambooth"],
         ["inversion", "other inversion", "inversion"],
         ["hypernetwork", "other hypernetwork", "hypernetwork"],
-        ["inversion", "dreambooth", "long inversion", "hypernetwork", "lora"],
+        ["controlnet", "other controlnet", None, "controlnet"],
+        ["inversion", "dreambooth", "long inversion", "controlnet", "hypernetwork", "lora"],
     ],
 )
 def test_each_adapter_in_turn_gives_the_weights_that_it_gives_alone(base, adapters, alone, order):

@@ -10,6 +10,7 @@ from augment.base.param_count import base_parts
 from augment.device import PARTS
 from augment.diffusion.conditioning import Conditioning, encode_prompts
 from augment.methods.contract import FinetuneSettings
+from augment.methods.controlnet import ControlNetConfig
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
@@ -33,6 +34,7 @@ def test_methods_share_their_settings_but_for_their_own():
         LokrConfig: {"rank", "conv_layers"},
         TextualInversionConfig: {"vectors", "init_word"},
         HypernetworkConfig: {"layer_structure", "activation", "layer_norm", "dropout", "weight_init"},
+        ControlNetConfig: {"condition", "masks"},
     }
 
 
@@ -41,6 +43,7 @@ def test_learning_rate_and_rare_word_are_the_methods_own():
     assert (DreamBoothConfig().learning_rate, DreamBoothConfig().token) == (5e-6, "sks")
     assert (TextualInversionConfig().learning_rate, TextualInversionConfig().token) == (5e-3, "<class>")
     assert (HypernetworkConfig().learning_rate, HypernetworkConfig().token) == (1e-4, None)
+    assert (ControlNetConfig().learning_rate, ControlNetConfig().token) == (1e-5, None)
     assert DreamBoothConfig(learning_rate=2e-6).learning_rate == 2e-6
 
 
@@ -53,6 +56,7 @@ def test_learning_rate_and_rare_word_are_the_methods_own():
         (DreamBoothConfig(), 1),
         (TextualInversionConfig(), 1),
         (HypernetworkConfig(), 1),
+        (ControlNetConfig(), 1),
     ],
 )
 def test_only_lora_of_the_unet_is_trained_in_one_batch(config, max_classes):

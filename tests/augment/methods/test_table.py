@@ -50,9 +50,7 @@ def test_an_adapter_of_another_base_is_refused_by_name(adapter, other):
 
 def test_a_record_of_an_unknown_method_or_setting_is_refused(adapter):
     changed(adapter, method="dream")
-    with pytest.raises(
-        BaseError, match="method 'dream' is none of lora, dreambooth, loha, lokr, textual-inversion, hypernetwork;"
-    ):
+    with pytest.raises(BaseError, match=r"method 'dream' is none of lora, dreambooth, .*, hypernetwork, controlnet;"):
         read_adapter(adapter, BASE)
     changed(adapter, method="lora", config={"rnak": 2})
     with pytest.raises(ConfigError, match=r"adapter\.json: rnak: unknown key; did you mean 'rank'\?"):

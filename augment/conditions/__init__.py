@@ -1,0 +1,1 @@
+"""Condition images: what is made of a photograph for a ControlNet to follow."""
