@@ -21,7 +21,7 @@ from augment.methods.record import RECORD, AdapterRecord
 from augment.methods.table import read_adapter
 from augment.methods.textual_inversion import TextualInversionConfig
 from augment.prompts import PromptConfig
-from data.errors import BaseError, DataError, TrainingError
+from data.errors import BaseError, ConfigError, DataError, TrainingError
 from data.manifest import Manifest
 from data.pixels import PixelConfig
 from data.splits.provenance import Provenance

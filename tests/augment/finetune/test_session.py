@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from augment import device
+from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
 from augment.context import Context
 from augment.finetune import loop, session
@@ -199,7 +200,7 @@ def test_activations_are_computed_twice_only_if_asked_for(base, shots, tmp_path,
 
 def test_an_adapter_that_starts_from_a_strange_lora_has_a_provenance_that_is_not_complete(shots, tmp_path):
     config = LoraConfig(init_lora=str(tmp_path / "lora.safetensors"))
-    found = FinetuneSession._provenance(SimpleNamespace(config=config), shots["df"])
+    found = FinetuneSession._provenance(SimpleNamespace(config=config, base=BaseConfig()), shots["df"])
     assert found.image_ids == Provenance.of(shots["df"]).image_ids
     assert not found.is_complete
     for plain in (LoraConfig(), DreamBoothConfig()):

@@ -45,7 +45,7 @@ def test_a_study_trains_its_own_base_resumes_after_a_stop_and_records_what_was_s
     monkeypatch.undo()
     folder = load_study(own_study[0], own_study[1:]).folder
     (begun,) = folder.glob("base-*.partial")
-    stages = sorted(path.name for path in (begun / "checkpoint").iterdir())
+    stages = sorted(path.name for path in (begun / "checkpoint").glob("*.pt"))
     assert stages == ["autoencoder-centred.pt", "autoencoder.pt", "denoiser.pt", "latents.pt"]
 
     assert main(own_study) == 0
