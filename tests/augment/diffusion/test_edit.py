@@ -19,7 +19,7 @@ from data.errors import ConfigError, DataError
 pytestmark = pytest.mark.numerical
 
 DATA_STD = 0.5
-DISTILLED = {"lcm", "tcd"}
+DISTILLED = ("lcm", "tcd")
 MIDWAY = [name for name, row in SAMPLERS.items() if row.starts_midway and name not in DISTILLED]
 
 
