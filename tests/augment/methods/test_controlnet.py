@@ -24,6 +24,8 @@ from data.pixels import PixelConfig
 
 pytestmark = pytest.mark.numerical
 
+MANY = 400  # numbers, whose standard deviation is within a few percent of their distribution's
+
 CONDITION = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
 
 
@@ -61,7 +63,9 @@ def test_training_starts_as_diffusers_does_and_changes_nothing(pipe, trainable):
     for name, value in start.items():
         expected = reference[name.removeprefix("unet.control.")]
         if "cond_embedding" in name and "conv_out" not in name:  # drawn, the same for the same seed
-            assert 0.7 < value.std() / expected.std() < 1.4
+            assert value.any()
+            if value.numel() >= MANY:
+                assert 0.7 < value.std() / expected.std() < 1.4
         else:
             assert torch.equal(value, expected)
     again, other = trainable.parameters(0), trainable.parameters(1)
