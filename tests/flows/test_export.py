@@ -93,3 +93,18 @@ def test_a_label_becomes_a_name_that_a_file_may_have(run, tmp_path):
     changed(run, artifacts={"finetune": {"a/b <c>": record["artifacts"]["finetune"]["df"]}})
     assert main([str(run), "--for", "kohya", "--out", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "a-b-c-" / "demo-a-b-c-.safetensors").is_file()
+
+
+def test_two_labels_of_one_file_name_are_refused_and_written_one_by_one(run, tmp_path, capsys):
+    folder = RunFolder.open(run).record["artifacts"]["finetune"]["df"]
+    changed(run, artifacts={"finetune": {"grade 1": folder, "grade-1": folder}})
+    out = ["--out", str(tmp_path / "out")]
+    assert main([str(run), "--for", "kohya", *out]) == 2
+    assert "two of grade 1, grade-1 would be one file's name; export each with --label" in capsys.readouterr().err
+    assert main([str(run), "--for", "kohya", *out, "--label", "grade 1"]) == 0
+
+
+def test_whole_models_leave_the_words_of_a_folder_out(run):
+    own = dataclasses.replace(BaseConfig(), embeddings="words")
+    changed(run, config={"base": to_dict(own)})
+    assert base_of(RunFolder.open(run)).embeddings is None

@@ -171,3 +171,9 @@ def test_the_package_s_version_is_part_of_what_images_depend_on():
 
 def test_the_noise_schedule_is_the_bases_own(pipe):
     assert torch.equal(alphas_cumprod(pipe), pipe.scheduler.alphas_cumprod)
+
+
+def test_more_steps_than_a_spacing_has_different_timesteps_are_refused(pipe):
+    assert len(scheduler_for(pipe, "dpm++-2m-ays", 20).timesteps) == 20
+    with pytest.raises(ConfigError, match=r"dpm\+\+-2m-ays has \d+ different timesteps of 900; take fewer steps"):
+        scheduler_for(pipe, "dpm++-2m-ays", 900)

@@ -13,7 +13,7 @@ from PIL import Image
 from data.errors import DataError
 from data.files.archives import FORMATS, SUFFIXES
 from data.files.dicom import SUFFIXES as DICOM
-from data.files.images import read_header, read_rgb
+from data.files.images import is_whole, read_header, read_rgb
 
 REPOSITORY = Path(__file__).parents[3]
 PACKAGES = ("augment", "benchmarks", "classify", "data", "flows", "reports")
@@ -185,3 +185,15 @@ def test_no_image_is_opened_but_in_the_named_formats(path):
     calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     opening = [call for call in calls if ast.unparse(call.func) == "Image.open"]
     assert [call.lineno for call in opening if not ast.unparse(call).endswith("FORMATS)")] == []
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_that_lost_its_end_is_not_whole(tmp_path, kind):
+    path = save(tmp_path / f"a.{'jpg' if kind == 'JPEG' else 'png'}", Image.fromarray(NOISE), format=kind)
+    assert is_whole(path)
+    content = path.read_bytes()
+    kept = len(content) // 3
+    for damaged in (content[:kept], content[:kept] + bytes(len(content) - kept), b""):
+        path.write_bytes(damaged)
+        assert not is_whole(path)
+    assert not is_whole(tmp_path / "absent.jpg")
