@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from held_out import held_out_loss
 from measure import log, machine
 from PIL import Image
-from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from augment import device as devices
@@ -31,11 +31,9 @@ from augment.base.load import load_base
 from augment.conditions.images import ConditionImages
 from augment.conditions.lesion import lesion_mask
 from augment.conditions.table import CONDITIONS
-from augment.diffusion import objective
-from augment.diffusion.conditioning import Conditioning, encode_prompt, encode_prompts
+from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode
 from augment.diffusion.sample import PromptedSeeds, SamplerConfig, sample_batch
-from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.examples import ClassExamples, encode_posteriors
 from augment.finetune.loop import train
 from augment.finetune.trainer import ClassTrainer
@@ -95,7 +93,9 @@ def measure(pipe: StableDiffusionPipeline, size: int, config: ControlNetConfig, 
     rows = list(range(len(latents)))
     shuffled = [*rows[len(rows) // 3 :], *rows[: len(rows) // 3]]
     losses = [
-        _loss(trainer.trainable, latents, None if order is None else given.turned(order, [0] * len(order)))
+        held_out_loss(
+            trainer.trainable, class_prompt(), latents, None if order is None else given.turned(order, [0] * len(order))
+        )
         for order in (None, rows, shuffled)
     ]
     images = _images(pipe, trainer.trainable, given, rows[:: len(rows) // IMAGES + 1])
@@ -117,22 +117,6 @@ def measure(pipe: StableDiffusionPipeline, size: int, config: ControlNetConfig, 
 def _log_step(trainer: ClassTrainer) -> None:
     if len(trainer.losses) % 25 == 0:
         log(f"step {len(trainer.losses)}: {np.mean(trainer.losses[-25:]):.4f}")
-
-
-@torch.no_grad()
-def _loss(trainable: Trainable, latents: Tensor, condition: Tensor | None) -> float:
-    """The mean error of latents, each at one of evenly spread timesteps; noise and timesteps are always the same."""
-    generator = torch.Generator().manual_seed(0)
-    device, alphas = trainable.pipe.unet.device, alphas_cumprod(trainable.pipe)
-    timesteps = objective.stratified_timesteps(len(latents), len(alphas), generator)
-    noise = torch.randn(latents.shape, generator=generator)
-    noisy = objective.noised(latents, noise, alphas[timesteps]).to(device)
-    with devices.autocast(device):
-        embeds = encode_prompts(trainable.pipe, [class_prompt()]).expand(len(latents), -1, -1)
-        conditioning = Conditioning(embeds, None if condition is None else condition.to(device))
-        noise_pred = trainable.denoise(noisy, timesteps.to(device), conditioning)
-    kind = trainable.pipe.scheduler.config.prediction_type
-    return (noise_pred.cpu() - objective.target(latents, noise, alphas[timesteps], kind)).square().mean().item()
 
 
 def _images(

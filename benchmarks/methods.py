@@ -20,17 +20,16 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from held_out import held_out_loss
 from measure import log, machine
 from transformers.utils import logging as transformers_logging
 
 from augment import device as devices
 from augment.base.config import BaseConfig
 from augment.base.load import load_base
-from augment.diffusion import objective
-from augment.diffusion.conditioning import Conditioning, encode_prompt, encode_prompts
+from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode
 from augment.diffusion.sample import SamplerConfig, sample_latents
-from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.examples import INSTANCE, ClassExamples, encode_posteriors
 from augment.finetune.loop import train
 from augment.finetune.trainer import ClassTrainer
@@ -126,7 +125,7 @@ def _trained(
     trainable, prompt = trainer.trainable, trainer.examples.prompts[INSTANCE]
     latents = encode_posteriors(pipe, held_out, dihedral=False)[0][:, 0]
     trainable.bind([trainer.parameters])
-    before, own_name = (_loss(trainable, words, latents) for words in (prompt, prompt_for(LABEL)))
+    before, own_name = (held_out_loss(trainable, words, latents) for words in (prompt, prompt_for(LABEL)))
     draws = config.token is None  # an image of the swapped colours is drawn by what can learn them
     colour = _colour(pipe, trainable, prompt) if draws else []
     list(train([trainer]))
@@ -135,7 +134,7 @@ def _trained(
         method=config.display_name,
         images="swapped colours" if swaps else "phantoms",
         before=before,
-        after=_loss(trainable, prompt, latents),
+        after=held_out_loss(trainable, prompt, latents),
         own_name=None if swaps else own_name,
         colours=(colour, _colour(pipe, trainable, prompt), _mean(held_out)) if draws else None,
     )
@@ -145,21 +144,6 @@ def _examples(pipe: StableDiffusionPipeline, config: FinetuneSettings, shots: np
     prompts = (token_prompt(config.token) if config.token else prompt_for(LABEL), class_prompt(), "")
     means, stds = encode_posteriors(pipe, shots, dihedral=config.dihedral)
     return ClassExamples(LABEL, 0, prompts, means, stds, torch.empty(0, *means.shape[2:]))
-
-
-@torch.no_grad()
-def _loss(trainable: Trainable, prompt: str, latents: torch.Tensor) -> float:
-    """The mean error of latents, each at one of evenly spread timesteps; noise and timesteps are always the same."""
-    generator = torch.Generator().manual_seed(0)
-    device, alphas = trainable.pipe.unet.device, alphas_cumprod(trainable.pipe)
-    timesteps = objective.stratified_timesteps(len(latents), len(alphas), generator)
-    noise = torch.randn(latents.shape, generator=generator)
-    noisy = objective.noised(latents, noise, alphas[timesteps]).to(device)
-    with devices.autocast(device):
-        embeds = encode_prompts(trainable.pipe, [prompt]).expand(len(latents), -1, -1)
-        noise_pred = trainable.denoise(noisy, timesteps.to(device), Conditioning(embeds))
-    kind = trainable.pipe.scheduler.config.prediction_type
-    return (noise_pred.cpu() - objective.target(latents, noise, alphas[timesteps], kind)).square().mean().item()
 
 
 def _colour(pipe: StableDiffusionPipeline, trainable: Trainable, prompt: str) -> list[float]:
