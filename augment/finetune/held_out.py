@@ -32,7 +32,6 @@ from data.splits.provenance import Provenance
 if TYPE_CHECKING:
     from augment.finetune.trainer import ClassTrainer
 
-HELD_OUT_TABLE = "held_out.csv"  # in an adapter's folder
 _log = logging.getLogger(__name__)
 
 

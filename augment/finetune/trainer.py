@@ -24,13 +24,13 @@ from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.drawn import choice_images, preview_images
 from augment.finetune.examples import INSTANCE, Batch, ClassExamples, training_batch
-from augment.finetune.held_out import HELD_OUT_TABLE, HeldOutLoss
+from augment.finetune.held_out import HeldOutLoss
 from augment.finetune.optimizers import optimizer_for
 from augment.finetune.preview import remove_later_strips, strip_path, write_strip
 from augment.finetune.select import Selection, StepChoice
 from augment.finetune.stopping import Announcement
 from augment.methods.contract import FinetuneSettings, Trainable
-from augment.methods.record import AdapterRecord, ChosenStep, Stopped
+from augment.methods.record import HELD_OUT_TABLE, AdapterRecord, ChosenStep, Stopped
 from augment.training.checkpoint import Checkpoint
 from augment.training.lr_schedule import warm_cosine
 from data.config import to_dict

@@ -12,6 +12,7 @@ from data.splits.provenance import Provenance
 from data.store import read_json, write_json
 
 RECORD = "adapter.json"
+HELD_OUT_TABLE = "held_out.csv"  # beside it, where a held-out loss was measured
 
 
 @dataclass(frozen=True, kw_only=True)
