@@ -33,7 +33,7 @@ def ids(*groups, is_complete=True):
 def seen(monkeypatch):
     """What base, generators and external images have seen, for tests to set."""
     found = {"base": ids(), "generator": ids("train-df-0"), "external": ids(is_complete=False)}
-    record = type("Record", (), {"provenance": property(lambda _: found["generator"])})
+    record = type("Record", (), {"stopped": None, "provenance": property(lambda _: found["generator"])})
     monkeypatch.setattr(GeneratedImages, "read", lambda folder: record())
     monkeypatch.setattr(provenance, "base_provenance", lambda base: found["base"])
     monkeypatch.setattr(provenance, "external_provenance", lambda folder: found["external"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from augment.export.adapters import Exported
-from augment.methods.record import AdapterRecord
+from augment.methods.record import AdapterRecord, Stopped
 from reports.adapter_card import _USAGE, adapter_card
 from reports.run_folder import RunFolder
 
@@ -44,3 +44,10 @@ def test_each_form_has_its_use(run, kind, program):
     text = card(run, kind=kind, program=program)
     assert "{" not in text
     assert "## How to use it\n\n" in text
+
+
+def test_the_card_of_a_stopped_adapter_says_so(run):
+    folder = run.artifact("finetune", "df")
+    dataclasses.replace(AdapterRecord.read(folder), stopped=Stopped(step=200, of=400)).write(folder)
+    assert "- Training: 200 steps (stopped by request at step 200 of 400), learning rate" in card(run)
+    assert "stopped" not in card(run, label="vasc")

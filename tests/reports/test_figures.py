@@ -119,3 +119,16 @@ def test_a_loss_curve_runs_from_the_first_step_to_the_last():
 def test_a_loss_curve_of_one_point_is_none():
     assert figures.loss_curve([(1, 0.5)], "Loss") == ""
     assert figures.loss_curve([(1, 0.5), (2, float("nan"))], "Loss") == ""
+
+
+def test_held_out_losses_stand_on_the_same_axes_as_the_loss():
+    losses, held_out = [(10, 1.0), (20, 0.5), (30, 0.25)], [(20, 0.5), (30, 2.0)]
+    svg = _parsed(figures.loss_curve(losses, "Loss", held_out))
+    raw, _, beside = (
+        [tuple(map(float, p.split(","))) for p in e.get("points").split()] for e in svg.findall("polyline")
+    )
+    assert svg.findall("polyline")[2].get("class") == "held-out"
+    assert beside[0] == raw[1]
+    assert beside[1][0] == raw[2][0]
+    assert 0 < beside[1][1] < raw[0][1], "the highest of all, within the figure"
+    assert len(_parsed(figures.loss_curve(losses, "Loss", held_out[:1])).findall("polyline")) == 2

@@ -71,3 +71,10 @@ def test_a_row_of_the_provenance_is_named_with_its_role(kind, name, title, role)
     row = ProvenanceRow(kind=kind, name=name, train=0, validation=0, test=0, is_complete=True)
     assert lineage.row_name(row) == title
     assert lineage.row_role(row, ARMS).startswith(role)
+
+
+def test_a_generator_that_was_stopped_by_request_is_said_to_be():
+    row = ProvenanceRow(
+        kind="generator", name="df", train=8, validation=0, test=0, is_complete=True, note="stopped by x"
+    )
+    assert lineage.row_role(row, ARMS) == "its few-shot images, and what its base has seen; stopped by x"

@@ -1,13 +1,14 @@
 """The repeats of a study become one report; of folds every image is tested once, by what has not seen it."""
 
 import json
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from itertools import chain
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from augment.methods.record import AdapterRecord, Stopped
 from data.manifest import read_table
 from reports import pooled
 from reports.pool import main
@@ -130,3 +131,12 @@ def test_nothing_of_the_first_repeat_stands_for_all_unless_it_is_pooled(runs, tm
     whole = pool(runs, tmp_path)
     assert whole.finetunes == {}
     assert whole.split.provenance == ()
+
+
+def test_the_report_of_all_repeats_names_the_fine_tunes_that_were_stopped_in_each(runs, tmp_path):
+    for folder in runs[1].glob("finetune/*"):
+        record = AdapterRecord.read(folder)
+        if record.label == "df":
+            replace(record, stopped=Stopped(step=200, of=400)).write(folder)
+    (stopped,) = pool(runs, tmp_path).stopped
+    assert stopped.endswith(": df stopped by request at step 200 of 400")
