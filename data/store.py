@@ -85,6 +85,22 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
         yield partial
 
 
+def reopen(folder: Path, *without: str) -> None:
+    """Make a finished artifact unfinished: its files, less these, are the working folder that its stage resumes from.
+
+    Raises filelock.Timeout where a process is at work on it, OSError or ValueError where it is not finished.
+    """
+    partial = partial_of(folder)
+    with _lock(folder).acquire(timeout=0):
+        write_text(folder / _INPUTS, str(read_json(folder / RECORD)["digest"]))
+        for name in (RECORD, *without):
+            (folder / name).unlink(missing_ok=True)
+        if partial.exists():
+            shutil.rmtree(partial)
+        folder.replace(partial)
+        sync(folder.parent)
+
+
 def make_once(folder: Path, inputs: Mapping[str, Any], make: Callable[[Path], object]) -> Path:
     """The folder of a finished artifact, which `make` writes into a working folder unless it is there.
 

@@ -158,6 +158,23 @@ def stop(
 
 
 @app.command
+def resume(
+    folder: Annotated[Path, Parameter(help="the folder of a run with a fine-tune that was stopped by request")],
+    /,
+    *labels: Annotated[str, Parameter(help="which classes (default: all that were stopped)")],
+) -> int:
+    """Let the next run train stopped fine-tunes to their end, from the step at which they were stopped."""
+    from flows.resume import resume as reopened  # noqa: PLC0415
+
+    def ask() -> int:
+        for label, step in reopened(folder, labels).items():
+            print(f"{label}: goes on from step {step} with the next `lesionloom run`")
+        return 0
+
+    return exit_code(ask)
+
+
+@app.command
 def test(*arguments: Annotated[str, Parameter(help="further arguments for pytest", allow_leading_hyphen=True)]) -> int:
     """Run linters, type checks, import layers and tests."""
     return _launch("test", *arguments)

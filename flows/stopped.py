@@ -29,4 +29,6 @@ def adapter_digest(step: Step) -> str:
 def note(step: Step) -> str:
     """What whoever uses the adapter has to know; "" for one that was not stopped."""
     found = stopped(step)
-    return "" if found is None else f"{found.in_words}; delete {step.target} to have it trained to its end"
+    if found is None:
+        return ""
+    return f"{found.in_words}; `lesionloom resume {step.folder.parents[1]} {step.what}` lets the next run finish it"

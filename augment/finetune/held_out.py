@@ -70,7 +70,8 @@ class HeldOutLoss:
     def measure(self, trainer: ClassTrainer) -> bool:
         """Whether the loss after the present step was due and is known; if it cannot be computed, warn and go on."""
         step, config = len(trainer.losses), trainer.config
-        if self.latents is None or (step % self.every and not trainer.done):
+        is_known = bool(self.points) and self.points[-1][0] == step
+        if self.latents is None or is_known or (step % self.every and not trainer.done):
             return False
         try:
             trainer.trainable.bind([trainer.parameters])

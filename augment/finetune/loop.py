@@ -151,10 +151,9 @@ def _own_random_numbers(trainer: ClassTrainer) -> Iterator[None]:
 
 def _after_step(trainer: ClassTrainer, on_step: OnStep) -> None:
     start = time.monotonic()
-    trainer.take_request()
-    trainer.measure_held_out()
-    trainer.select_step()
+    trainer.measure()
     trainer.save_checkpoint()
+    trainer.take_request()
     trainer.save_preview()
     trainer.seconds += time.monotonic() - start
     on_step(trainer)

@@ -99,9 +99,14 @@ class ClassTrainer:
         return self.choice is not None and self.choice.stopped
 
     def take_request(self) -> None:
-        """Stop after this step if somebody has asked for that; not before the first, which an adapter needs."""
-        if self.announcement is not None and self.losses and not self.done:
-            self.stopped = self.announcement.stop_requested
+        """Stop after this step if somebody has asked for that; a checkpoint is kept, so that it can go on some day.
+
+        What is measured beside the schedule is not in it: a training that goes on is one that was never stopped.
+        """
+        if self.announcement is not None and not self.done and self.announcement.stop_requested:
+            self._write_checkpoint()
+            self.stopped = True
+            self.measure()
 
     def batch(self) -> Batch:
         """The next step's batch."""
@@ -144,9 +149,11 @@ class ClassTrainer:
 
     def save_checkpoint(self) -> None:
         """Write a checkpoint, if one is due after this step."""
-        steps = len(self.losses)
-        if steps % self.config.checkpointing_steps == 0 and not self.done:
-            self.checkpoint.save(steps, {"weights": self, "optimizer": self.optimizer})
+        if len(self.losses) % self.config.checkpointing_steps == 0 and not self.done:
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        self.checkpoint.save(len(self.losses), {"weights": self, "optimizer": self.optimizer})
 
     def save_preview(self) -> None:
         """Write a strip of images, if one is due after this step; if that fails, warn and go on."""
@@ -158,10 +165,11 @@ class ClassTrainer:
             write_strip(images, strip_path(self.out, steps))
             self.write_tables()
 
-    def measure_held_out(self) -> None:
-        """Compute the held-out loss, if that is due after this step."""
+    def measure(self) -> None:
+        """Compute the held-out loss, and measure the adapter for the choice of the kept step, where they are due."""
         if self.held_out is not None and self.held_out.measure(self):
             self.write_tables()
+        self.select_step()
 
     def write_tables(self) -> None:
         """Write the losses so far, and the held-out ones, for whoever looks on."""
@@ -176,6 +184,8 @@ class ClassTrainer:
         step = len(self.losses)
         if self.choice is None or not self.choice.is_due(step, step if self.stopped else self.config.steps):
             return
+        if self.choice.points and self.choice.points[-1].step == step:
+            return
         images = choice_images(self)
         if images is not None:
             self.choice.add(step, images, self.parameters)
@@ -189,7 +199,10 @@ class ClassTrainer:
         trained_with: Sequence[str],
         selection: Selection | None = None,
     ) -> AdapterRecord:
-        """Write the adapter of the kept step into its folder, the record last, and delete the checkpoint."""
+        """Write the adapter of the kept step into its folder, the record last.
+
+        The checkpoint is deleted, but for one of a stopped training, which can go on from it.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
         step = self.choice.step if self.choice else None
         if self.choice is not None and step is not None:
@@ -222,7 +235,8 @@ class ClassTrainer:
             stopped=Stopped(step=len(self.losses), of=self.config.steps) if self.stopped else None,
         )
         record.write(self.out)
-        shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
+        if not self.stopped:
+            shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
         return record
 
     def _set_parameters(self, values: Mapping[str, Tensor]) -> None:

@@ -74,6 +74,24 @@ def prepare_study(tmp_path):
     return prepared
 
 
+@pytest.fixture
+def write_adapter_record():
+    """Writes the record of an adapter; each of its fields can be another."""
+    from augment.methods.record import AdapterRecord
+    from data.splits.provenance import Provenance
+
+    def write(folder, **changes):
+        given = {
+            "method": "lora", "display_name": "LoRA", "label": "df", "prompt": "p", "negative_prompt": "", "token": None,
+            "final_loss": 0.1, "config": {}, "key": "k", "weights": "w.safetensors", "sha256": "0" * 64, "base": {},
+            "provenance": Provenance(), "pixels": {}, "seed": 0, "trained_with": ["df"], "seconds": 2.0,
+        }  # fmt: skip
+        stopped = changes.get("stopped")
+        AdapterRecord(**{"steps": stopped.step if stopped else 400, **given, **changes}).write(folder)
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory):
     """The demo's config, and overrides that make it a study of seconds with a base of random weights."""

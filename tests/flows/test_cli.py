@@ -8,7 +8,21 @@ import pytest
 from augment.finetune.stopping import Announcement
 from flows import cli
 
-COMMANDS = ("run", "plan", "step", "doctor", "predict", "export", "report", "pool", "pretrain", "start", "stop", "test")
+COMMANDS = (
+    "run",
+    "plan",
+    "step",
+    "doctor",
+    "predict",
+    "export",
+    "report",
+    "pool",
+    "pretrain",
+    "start",
+    "stop",
+    "resume",
+    "test",
+)
 
 
 def test_the_help_lists_every_command_and_needs_no_torch():

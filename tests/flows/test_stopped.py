@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from augment.finetune.stopping import in_training, request_stop
-from augment.methods.lora import LoraConfig
-from augment.methods.record import AdapterRecord, Stopped
+from augment.methods.record import Stopped
 from data.store import building
 from flows.execute import result_of
 from flows.pipeline import run_study
+from flows.resume import resume
 from flows.show_plan import plans_without_writing, replanned, show_plans, write_plans
 from flows.stages.table import as_made, make_plan
 from flows.step import make_step
@@ -31,33 +31,17 @@ def plan(make_split, prepare_study, tmp_path):
 
 
 @pytest.fixture
-def finish(plan, write_record):
+def finish(plan, write_adapter_record):
     """Writes the artefact of the fine-tune, stopped at a step or not."""
 
     def finished(step=None):
         finetune = plan.step("finetune", "df")
         with building(finetune.target, finetune.inputs) as folder:
-            write_record(folder, None if step is None else Stopped(step=step, of=400))
+            write_adapter_record(folder, stopped=None if step is None else Stopped(step=step, of=400))
             (folder / "cost.json").write_text('{"seconds": 2.0, "device": "cpu"}')
         return finetune
 
     return finished
-
-
-@pytest.fixture
-def write_record():
-    def write(folder, stopped):
-        from data.config import to_dict
-        from data.splits.provenance import Provenance
-
-        AdapterRecord(
-            method="lora", display_name="LoRA", label="df", prompt="p", negative_prompt="", token=None,
-            steps=stopped.step if stopped else 400, final_loss=0.1, config=to_dict(LoraConfig()), key="k",
-            weights="w.safetensors", sha256="0" * 64, base={}, provenance=Provenance(), pixels={}, seed=0,
-            trained_with=["df"], seconds=2.0, stopped=stopped,
-        ).write(folder)  # fmt: skip
-
-    return write
 
 
 def test_what_follows_a_stopped_fine_tune_is_another_than_what_follows_a_whole_one(plan, finish):
@@ -82,7 +66,8 @@ def test_what_follows_a_stopped_fine_tune_is_another_than_what_follows_a_whole_o
 
 def test_a_stopped_fine_tune_that_is_kept_says_so_and_how_it_is_trained_to_its_end(plan, finish):
     finetune = finish(step=40)
-    told = f"stopped by request at step 40 of 400; delete {finetune.target} to have it trained to its end"
+    run = plan.prepared.study.folder
+    told = f"stopped by request at step 40 of 400; `lesionloom resume {run} df` lets the next run finish it"
     assert result_of(finetune, reused=True).outcome == f"kept from before (took 2 s), {told}"
     out = io.StringIO()
     show_plans([as_made(plan)], Console(file=out, width=400, highlight=False))
@@ -132,7 +117,7 @@ def test_a_run_whose_fine_tune_is_stopped_goes_on_and_says_it_and_later_trains_t
     study = load_study(small_study[0], [*small_study[1:], *own])
     first = Stopping(study.folder)
     found = run_study(study, first)
-    assert "stopped by request at step 2 of 5; delete" in first.outcomes["fine-tune df"]
+    assert f"stopped by request at step 2 of 5; `lesionloom resume {study.folder} df`" in first.outcomes["fine-tune df"]
     assert in_training(study.folder) == ()
     summary = Summary.read(found.summary)
     assert summary.stopped == ("df stopped by request at step 2 of 5",)
@@ -151,13 +136,14 @@ def test_a_run_whose_fine_tune_is_stopped_goes_on_and_says_it_and_later_trains_t
     run_study(study, again)
     kept = {name for name, outcome in again.outcomes.items() if outcome.startswith("kept from before")}
     assert {"fine-tune df", "images df", "arm synthetic 0", "arm real 0"} <= kept
-    assert "stopped by request at step 2 of 5; delete" in again.outcomes["fine-tune df"]
+    assert f"stopped by request at step 2 of 5; `lesionloom resume {study.folder} df`" in again.outcomes["fine-tune df"]
     out = io.StringIO()
     show_plans(plans_without_writing(study), Console(file=out, width=400, highlight=False))
     assert "0 to be made" in out.getvalue()
 
-    (adapter,) = study.folder.glob("finetune/df-*")
-    shutil.rmtree(adapter)
+    assert resume(study.folder) == {"df": 2}
+    plans = plans_without_writing(study)
+    assert not plans[0].step("finetune", "df").is_finished
     whole = Stopping(study.folder, asks=False)
     found = run_study(study, whole)
     made = {name for name, outcome in whole.outcomes.items() if not outcome.startswith("kept from before")}

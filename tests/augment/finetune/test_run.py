@@ -483,9 +483,28 @@ def test_a_training_that_was_killed_between_request_and_save_resumes_to_its_end(
     assert not (tmp_path / "parts" / "df" / RECORD).exists()
     counted = []
     (resumed,) = train(base, shots, LORA, tmp_path / "parts", progress=lambda done, *_: counted.append(done))
-    assert counted == [3, 4, 5]
+    assert counted == [4, 5]
     assert AdapterRecord.read(tmp_path / "parts" / "df").stopped is None
     assert resumed.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("config", [LORA, DREAM], ids=["lora", "dreambooth"])
+@pytest.mark.usefixtures("few_sampler_steps")
+def test_a_stopped_training_that_goes_on_ends_as_one_that_was_never_stopped(base, shots, held_out, tmp_path, config):
+    config = dataclasses.replace(config, checkpointing_steps=100, **CHOOSING, **MEASURED)
+    watched = {"selection": selection(held_out), "held_out": others(held_out)}
+    (whole,) = train(base, shots, config, tmp_path / "whole", **watched)
+    train(base, shots, config, tmp_path / "parts", progress=stop_at(tmp_path / "parts", 2), **watched)
+    assert not (tmp_path / "whole" / "df" / "checkpoint").exists()
+    (tmp_path / "parts" / "df" / RECORD).unlink()
+    counted = []
+    progress = lambda done, *_: counted.append(done)  # noqa: E731
+    (resumed,) = train(base, shots, config, tmp_path / "parts", progress=progress, **watched)
+    assert counted == [4, 5]
+    assert resumed.read_bytes() == whole.read_bytes()
+    for table in ("loss.csv", "held_out.csv", "choice.csv"):
+        assert (tmp_path / "parts" / "df" / table).read_bytes() == (tmp_path / "whole" / "df" / table).read_bytes()
+    assert not (tmp_path / "parts" / "df" / "checkpoint").exists()
 
 
 def test_previews_that_a_killed_training_left_beyond_the_last_step_are_deleted(base, shots, tmp_path):
