@@ -88,16 +88,21 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
 def reopen(folder: Path, *without: str) -> None:
     """Make a finished artifact unfinished: its files, less these, are the working folder that its stage resumes from.
 
-    Raises filelock.Timeout where a process is at work on it, OSError or ValueError where it is not finished.
+    Raises filelock.Timeout where a process is at work on it, ValueError where it is not finished. After a kill it is
+    called again.
     """
-    partial = partial_of(folder)
+    partial, mark = partial_of(folder), folder / _INPUTS
     with _lock(folder).acquire(timeout=0):
-        write_text(folder / _INPUTS, str(read_json(folder / RECORD)["digest"]))
-        for name in (RECORD, *without):
-            (folder / name).unlink(missing_ok=True)
+        if (folder / RECORD).is_file():
+            write_text(mark, str(dict(read_json(folder / RECORD)).get("digest")))
+        if not mark.is_file():
+            raise ValueError(f"{folder}: is no finished artifact")
+        (folder / RECORD).unlink(missing_ok=True)
         if partial.exists():
             shutil.rmtree(partial)
         folder.replace(partial)
+        for name in without:
+            (partial / name).unlink(missing_ok=True)
         sync(folder.parent)
 
 

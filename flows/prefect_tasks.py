@@ -110,18 +110,31 @@ class _Shown:
             key = _key("progress", self._title)
             self._artifact = cast("UUID", create_progress_artifact(share, key=key, description=self._title))
         else:
-            update_progress_artifact(self._artifact, share)
+            description = f"{self._title}: {note}" if note else self._title  # such as the losses of a fine-tune
+            update_progress_artifact(self._artifact, share, description=description)
 
 
 def show_samples(done: StepResult) -> None:
-    """Show a sheet of the images that a step made, if it made any."""
-    if done.stage != "images" or not isinstance(done, GroupResult):
+    """Show a sheet of the images that a step made, or a fine-tune's last preview, if there are any."""
+    if done.stage not in ("images", "fine-tune") or not isinstance(done, GroupResult):
         return
     for part in done.parts:
+        if done.stage == "fine-tune":
+            _show_preview(part)
+            continue
         images = sorted((part.folder / "images").glob("*"))[: SHEET[0] * SHEET[1]]
         if images:
             key = _key("samples", part.what)
             create_image_artifact(image_url=_sheet(images), key=key, description=f"Synthetic images of {part.what}")
+
+
+def _show_preview(part: StepResult) -> None:
+    strips = sorted((part.folder / "previews").glob("step-*.jpg"))
+    if strips:
+        step = int(strips[-1].stem.removeprefix("step-"))
+        description = f"What the fine-tune of {part.what} generates at step {step}"
+        url = f"data:image/jpeg;base64,{base64.b64encode(strips[-1].read_bytes()).decode()}"
+        create_image_artifact(image_url=url, key=_key("preview", part.what), description=description)
 
 
 def show_report(found: RunResult) -> None:

@@ -1,4 +1,4 @@
-"""Let fine-tunes that were stopped by request go on: the next run trains them from the step at which they were stopped."""
+"""Lets fine-tunes that were stopped by request go on: the next run trains them from the step at which they stopped."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _reopen(folder: Path) -> None:
         reopen(folder, RECORD)
     except filelock.Timeout as fault:
         raise InputError(f"{folder}: a process is at work there; wait for it, or end it") from fault
-    except (ValueError, KeyError, TypeError) as fault:
+    except ValueError as fault:
         raise InputError(
             f"{folder}: its artifact.json is damaged; delete the folder to have it trained anew"
         ) from fault

@@ -14,6 +14,7 @@ from augment.prompts import (
     PromptConfig,
     attributes_of,
     class_prompt,
+    fill_name,
     instance_prompt,
     prompt_for,
     require_labels,
@@ -178,3 +179,11 @@ def test_a_column_that_is_not_there_is_named():
 def test_an_age_that_is_no_number_names_the_image(age: str):
     with pytest.raises(DataError, match=f"image 'i1': its age is '{age}'; write years as a number"):
         attributes_of(manifest(("back", "50", "male"), ("back", age, "male")), HAM10000)
+
+
+def test_a_prompt_of_choice_has_the_class_in_words_with_the_word_that_a_method_binds_to_it():
+    config = PromptConfig(class_names={"mel": "(melanoma:1.2)"})
+    assert fill_name("macro of a [name], [filewords]", "mel", None, config) == "macro of a (melanoma:1.2)"
+    assert fill_name("a [name]", "df", "sks", config) == "a sks dermatofibroma"
+    assert fill_name("a [name]", "df", "<class>", config, token_replaces_class=True) == "a <class>"
+    assert fill_name("healthy skin", "df", None, config) == "healthy skin"

@@ -14,6 +14,7 @@ from data.store import (
     finished,
     make_once,
     read_json,
+    reopen,
     write_json,
     write_text,
 )
@@ -158,3 +159,29 @@ def test_a_kill_while_a_damaged_artifact_is_deleted_loses_nothing_of_the_new_one
             built(folder)
     assert finished(folder, INPUTS)
     assert set(read_json(folder / RECORD)["files"]) == {"deep/file.txt"}
+
+
+def test_a_reopened_artifact_is_the_working_folder_that_its_stage_goes_on_from(tmp_path: Path):
+    built(tmp_path / "a")
+    reopen(tmp_path / "a", "deep/file.txt")
+    assert not finished(tmp_path / "a", INPUTS)
+    assert not (tmp_path / "a").exists()
+    with building(tmp_path / "a", INPUTS) as partial:
+        assert [path.name for path in partial.rglob("*") if path.name[0] != "."] == ["deep"]
+    assert finished(tmp_path / "a", INPUTS)
+
+
+def test_a_kill_while_an_artifact_is_reopened_leaves_what_can_be_reopened_again(tmp_path: Path):
+    built(tmp_path / "a")
+    record = read_json(tmp_path / "a" / RECORD)
+    (tmp_path / "a" / RECORD).unlink()  # killed here
+    (tmp_path / "a" / ".inputs").write_text(record["digest"])
+    reopen(tmp_path / "a")
+    with building(tmp_path / "a", INPUTS) as partial:
+        assert (partial / "deep" / "file.txt").read_text() == "content"
+
+
+def test_what_is_not_finished_is_not_reopened(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ValueError, match="is no finished artifact"):
+        reopen(tmp_path / "a")

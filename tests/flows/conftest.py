@@ -82,9 +82,9 @@ def write_adapter_record():
 
     def write(folder, **changes):
         given = {
-            "method": "lora", "display_name": "LoRA", "label": "df", "prompt": "p", "negative_prompt": "", "token": None,
-            "final_loss": 0.1, "config": {}, "key": "k", "weights": "w.safetensors", "sha256": "0" * 64, "base": {},
-            "provenance": Provenance(), "pixels": {}, "seed": 0, "trained_with": ["df"], "seconds": 2.0,
+            "method": "lora", "display_name": "LoRA", "label": "df", "prompt": "p", "negative_prompt": "",
+            "token": None, "final_loss": 0.1, "config": {}, "key": "k", "weights": "w.safetensors", "sha256": "0" * 64,
+            "base": {}, "provenance": Provenance(), "pixels": {}, "seed": 0, "trained_with": ["df"], "seconds": 2.0,
         }  # fmt: skip
         stopped = changes.get("stopped")
         AdapterRecord(**{"steps": stopped.step if stopped else 400, **given, **changes}).write(folder)

@@ -78,6 +78,21 @@ def test_samples_are_shown_of_the_step_that_makes_images_and_of_no_other(images,
     assert artifact["description"] == "Synthetic images of Naevus (common)"
 
 
+def test_the_last_preview_of_a_fine_tune_is_shown_with_its_step(images, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(tasks, "create_image_artifact", lambda **artifact: shown.append(artifact))
+    tasks.show_samples(made("fine-tune", tmp_path))
+    assert shown == []
+    (tmp_path / "previews").mkdir()
+    for step, image in zip((50, 100), images, strict=False):
+        Image.open(image).save(tmp_path / "previews" / f"step-{step:06d}.jpg")
+    tasks.show_samples(made("fine-tune", tmp_path))
+    (artifact,) = shown
+    assert artifact["description"] == "What the fine-tune of Naevus (common) generates at step 100"
+    assert artifact["key"] == "preview-naevus-common"
+    assert opened(artifact["image_url"]).size == (40, 30)
+
+
 @pytest.mark.parametrize(
     ("fault", "name"),
     [(BaseError("x: no such base"), "Refused"), (TrainingError("the loss is nan"), "Failed training")],
@@ -93,12 +108,16 @@ def test_long_work_gets_one_progress_artifact_that_ends_at_the_whole_and_short_w
     monkeypatch.setattr(
         tasks, "create_progress_artifact", lambda share, **more: created.append((share, more["key"])) or "id"
     )
-    monkeypatch.setattr(tasks, "update_progress_artifact", lambda artifact, share: updated.append((artifact, share)))
+    monkeypatch.setattr(
+        tasks,
+        "update_progress_artifact",
+        lambda artifact, share, description: updated.append((artifact, share, description)),
+    )
     progress = tasks._Shown("arm real 0", lambda *shown: logged.append(shown))
     for now[0], done in ((1, 1), (4, 2), (5, 3), (8, 6), (8.5, 8)):  # seconds, steps of eight
         progress(done, 8, "loss 1")
     assert created == [(25.0, "progress-arm-real-0")]
-    assert updated == [("id", 75.0), ("id", 100.0)]
+    assert updated == [("id", 75.0, "arm real 0: loss 1"), ("id", 100.0, "arm real 0: loss 1")]
     assert logged == [(done, 8, "loss 1") for done in (1, 2, 3, 6, 8)]
 
     short = tasks._Shown("split", lambda *_: None)

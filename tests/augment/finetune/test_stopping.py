@@ -101,3 +101,8 @@ def test_a_file_that_is_no_announcement_is_not_read_as_one(tmp_path, announced):
     announced("df")
     (tmp_path / FOLDER / "x.json").write_text("{")
     assert in_training(tmp_path) == ("df",)
+
+
+def test_asking_needs_no_torch():
+    code = "import sys, augment.finetune.stopping; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

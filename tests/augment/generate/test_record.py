@@ -58,3 +58,11 @@ def test_each_field_is_part_of_the_digest():
 def test_reading_a_record_needs_no_torch():
     code = "import sys, augment.generate.record; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_that_the_adapter_was_stopped_is_read_again_and_is_another_record(tmp_path):
+    stopped = dataclasses.replace(RECORD, stopped={"step": 3, "of": 5})
+    stopped.write(tmp_path)
+    assert GeneratedImages.read(tmp_path) == stopped
+    assert stopped.digest() != RECORD.digest()
+    assert "stopped" not in RECORD.to_record()

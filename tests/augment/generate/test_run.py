@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import gc
+import shutil
 
 import datasets
 import numpy as np
@@ -17,7 +18,7 @@ from augment.generate.pipeline import AdapterPipeline
 from augment.generate.record import GeneratedImages
 from augment.generate.run import ImageRequest, generate, generated_image_bytes, synthetic_manifest
 from augment.methods.lora import LoraConfig
-from augment.methods.record import AdapterRecord
+from augment.methods.record import AdapterRecord, Stopped
 from augment.prompts import DEFAULT, Attributes, prompt_for
 from data.errors import BaseError, ConfigError, DataError
 from data.pixels import PixelConfig
@@ -251,3 +252,12 @@ def test_no_image_takes_more_bytes_than_estimated_not_even_noise(tmp_path, file_
 def test_estimated_bytes_by_hand():
     assert generated_image_bytes(GenerateConfig(), 64) == 64 * 64 * 3 + 6144
     assert generated_image_bytes(GenerateConfig(jpeg_quality=96), 64) == 64 * 64 * 3 * 3 // 2 + 6144
+
+
+def test_images_of_an_adapter_that_was_stopped_by_request_say_so(base, adapter, tmp_path):
+    run(base, tmp_path / "whole", adapter=adapter, count=1)
+    assert GeneratedImages.read(tmp_path / "whole").stopped is None
+    shutil.copytree(adapter, tmp_path / "adapter")
+    dataclasses.replace(AdapterRecord.read(adapter), stopped=Stopped(step=2, of=5)).write(tmp_path / "adapter")
+    run(base, tmp_path / "stopped", adapter=tmp_path / "adapter", count=1)
+    assert GeneratedImages.read(tmp_path / "stopped").stopped == {"step": 2, "of": 5}

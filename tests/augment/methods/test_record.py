@@ -1,11 +1,13 @@
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
 from augment.methods.lora import LoraConfig
-from augment.methods.record import RECORD, AdapterRecord
+from augment.methods.record import RECORD, AdapterRecord, HeldOutRecord, Stopped
 from data.errors import BaseError
+from data.splits.provenance import Provenance
 from data.store import read_json, write_json
 
 
@@ -47,3 +49,22 @@ def test_an_unknown_or_missing_key_is_refused(folder):
 def test_the_record_is_read_without_torch():
     code = "import sys, augment.methods.record; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_record_may_have_is_read_again_and_else_leaves_no_trace(folder):
+    record = AdapterRecord.read(folder)
+    assert not {"held_out", "stopped", "chosen"} & read_json(folder / RECORD).keys()
+    seen = Provenance(image_ids=frozenset({"b.png"}))
+    more = dataclasses.replace(
+        record, stopped=Stopped(step=3, of=5), held_out=HeldOutRecord(loss=0.5, photographs=8, origin="o", seen=seen)
+    )
+    more.write(folder)
+    assert AdapterRecord.read(folder) == more
+    assert more.seen.image_ids == {"a.png", "b.png"}
+    assert dataclasses.replace(more, stopped=None).seen == record.seen
+
+
+def test_a_damaged_record_of_a_stop_is_refused(folder):
+    write_json(folder / RECORD, {**read_json(folder / RECORD), "stopped": {"step": 3}})
+    with pytest.raises(BaseError, match="no finished adapter"):
+        AdapterRecord.read(folder)
