@@ -44,7 +44,7 @@ class LogProgress:
 def progress_bar(console: Console, title: str) -> Iterator[Progress]:
     """A `Progress` shown on a console: a bar that disappears at the end, or log lines if it is no terminal."""
     if not console.is_terminal:
-        yield LogProgress(lambda line: console.print(f"{title}: {line}", highlight=False, markup=False))
+        yield LogProgress(lambda line: console.print(f"{title}: {line}", highlight=False, markup=False, soft_wrap=True))
         return
     columns = (
         TextColumn("{task.description}"),

@@ -33,3 +33,14 @@ def test_no_terminal_gets_no_bar():
     with progress_bar(Console(file=out, width=80), "reading") as progress:
         progress(3, 4)
     assert out.getvalue() == ""
+
+
+def test_a_long_line_is_one_line_in_a_narrow_window(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("data.progress.time.monotonic", lambda: now[0])
+    out = io.StringIO()
+    with progress_bar(Console(file=out, width=20), "fine-tune df, vasc") as progress:
+        progress(1, 9)
+        now[0] = 20.0
+        progress(2, 9, "loss df 0.121 (held-out 0.153), vasc 0.140")
+    assert out.getvalue().count("\n") == 1
