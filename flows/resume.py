@@ -17,8 +17,21 @@ FOLDER = "finetune"  # within the run's folder
 def resume(run: Path, labels: Sequence[str] = ()) -> dict[str, int]:
     """Make the stopped fine-tunes of these classes, or of all, unfinished; gives the step that each goes on from.
 
-    Raises InputError where the run has none that was stopped, or none of one of these classes; then nothing is done.
+    Raises InputError where the run has none that was stopped, or none of one of these classes, and while the run is at
+    work, as it may read what is made unfinished; then nothing is done.
     """
+    resumed, place = _stopped(run, labels), run.resolve()
+    try:
+        with filelock.FileLock(place.with_name(f".{place.name}.lock"), timeout=0):
+            for folder in resumed:
+                _reopen(folder)
+    except filelock.Timeout as fault:
+        raise InputError(f"{run}: a run is at work there; wait for it, or end it") from fault
+    return {record.label: record.steps for record in resumed.values()}
+
+
+def _stopped(run: Path, labels: Sequence[str]) -> dict[Path, AdapterRecord]:
+    """The stopped fine-tunes of these classes, or of all, by their folders."""
     found = {folder: record for folder, record in _records(run).items() if record.stopped is not None}
     known = sorted({record.label for record in found.values()})
     if not known:
@@ -26,10 +39,7 @@ def resume(run: Path, labels: Sequence[str] = ()) -> dict[str, int]:
     unknown = [label for label in labels if label not in known]
     if unknown:
         raise InputError(f"{run}: the fine-tune of {unknown[0]!r} was not stopped; name one of {', '.join(known)}")
-    resumed = {folder: record for folder, record in found.items() if not labels or record.label in labels}
-    for folder in resumed:
-        _reopen(folder)
-    return {record.label: record.steps for record in resumed.values()}
+    return {folder: record for folder, record in found.items() if not labels or record.label in labels}
 
 
 def _records(run: Path) -> dict[Path, AdapterRecord]:

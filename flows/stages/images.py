@@ -11,6 +11,7 @@ from augment.generate.record import GeneratedImages
 from augment.generate.run import ImageRequest, generate, generated_image_bytes, synthetic_manifest
 from augment.methods.record import AdapterRecord
 from augment.prompts import Attributes, PromptConfig, attributes_of
+from data.errors import DataError
 from data.manifest import Manifest
 from data.progress import Progress
 from data.store import digest
@@ -94,8 +95,13 @@ def _require_in_train(prepared: Prepared, image_ids: pd.Series[str], group_ids: 
 
 
 def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
-    """Generate the class's images."""
+    """Generate the class's images. Raises DataError for an adapter that is not the planned one any more."""
     prepared, label = plan.prepared, step.record[-1]
+    if step.inputs["adapter"] != adapter_digest(plan.step("finetune", label)):
+        raise DataError(
+            f"{plan.target('finetune', label)}: was stopped, or trained to its end, since these images were planned; "
+            "start the run again"
+        )
     study, adapter = prepared.study, plan.target("finetune", label)
     request = ImageRequest(
         label=label,

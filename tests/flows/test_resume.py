@@ -1,5 +1,6 @@
 """A stopped fine-tune is made unfinished again, with the checkpoint that it goes on from."""
 
+import filelock
 import pytest
 
 from augment.methods.record import RECORD, Stopped
@@ -52,6 +53,14 @@ def test_one_that_a_process_works_on_is_left_alone(tmp_path, artefact):
     df = artefact("df", STOPPED)
     with building(df, {"of": "other"}), pytest.raises(InputError, match="a process is at work there"):
         resume(tmp_path)
+
+
+def test_nothing_is_taken_from_a_run_that_is_at_work(tmp_path, artefact):
+    df = artefact("df", STOPPED)
+    at_work = filelock.FileLock(tmp_path.with_name(f".{tmp_path.name}.lock"))
+    with at_work, pytest.raises(InputError, match="a run is at work there; wait for it, or end it"):
+        resume(tmp_path)
+    assert finished(df, {"of": "df"})
 
 
 def test_the_command_says_from_which_step(tmp_path, artefact, capsys):

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from augment.finetune.stopping import in_training, request_stop
 from augment.methods.record import Stopped
+from data.errors import DataError
 from data.store import building
 from flows.execute import result_of
 from flows.pipeline import run_study
@@ -62,6 +63,14 @@ def test_what_follows_a_stopped_fine_tune_is_another_than_what_follows_a_whole_o
     shutil.rmtree(finetune.target)
     finish()
     assert {step.id: step.target for step in as_made(made).steps} == whole
+
+
+def test_images_are_not_made_with_an_adapter_that_was_stopped_after_they_were_planned(plan, finish, plain_runner):
+    finish(step=40)
+    with pytest.raises(
+        DataError, match=r"finetune/df-\w+: was stopped, or trained to its end, since these images were pl"
+    ):
+        make_step(plan, "images df", plain_runner)
 
 
 def test_a_stopped_fine_tune_that_is_kept_says_so_and_how_it_is_trained_to_its_end(plan, finish):

@@ -73,7 +73,9 @@ def test_captions_are_inputs_of_the_adapter_and_of_the_images_of_their_class(pla
 
 def test_images_are_asked_for_with_the_adapter_of_their_class_and_its_prompt(plan_of, tmp_path, monkeypatch):
     asked, plan = [], plan_of(study_seeds=(3,), prompts=with_sex())
-    monkeypatch.setattr(AdapterRecord, "read", lambda folder: SimpleNamespace(prompt=f"prompt of {folder.name}"))
+    monkeypatch.setattr(
+        AdapterRecord, "read", lambda folder: SimpleNamespace(prompt=f"prompt of {folder.name}", stopped=None)
+    )
     monkeypatch.setattr(stage, "generate", lambda **given: asked.append(given))
     stage.make(plan, plan.step("images", "df"), tmp_path / "made", None)
     (given,) = asked
@@ -86,7 +88,7 @@ def test_images_are_asked_for_with_the_adapter_of_their_class_and_its_prompt(pla
 
 def test_classes_share_one_pipeline_which_is_unloaded_when_the_stage_is_left(plan_of, monkeypatch):
     pipelines, plan = [], plan_of()
-    monkeypatch.setattr(AdapterRecord, "read", lambda folder: SimpleNamespace(prompt=""))
+    monkeypatch.setattr(AdapterRecord, "read", lambda folder: SimpleNamespace(prompt="", stopped=None))
     monkeypatch.setattr(stage, "generate", lambda **given: pipelines.append(given["pipeline"]))
     for step in plan.steps_of("images"):
         stage.make(plan, step, step.target, None)
