@@ -34,13 +34,16 @@ def mask_folder(configured: str) -> Path:
 
 
 def mask_paths(folder: Path, part: Manifest) -> list[Path]:
-    """The mask of each image, in row order. Raises DataError for an image without one."""
-    names = [[f"{image}{ending}" for ending in ENDINGS] for image in part.table["image_id"]]
-    found = [next((folder / name for name in each if (folder / name).is_file()), None) for each in names]
-    missing = [each[0] for each, path in zip(names, found, strict=True) if path is None]
+    """The mask of each image, in row order; no photograph is its own. Raises DataError for an image without one."""
+    found, missing = list[Path](), list[str]()
+    for image, photograph in zip(part.table["image_id"], part.paths(), strict=True):
+        named = [folder / f"{image}{ending}" for ending in ENDINGS]
+        masks = [path for path in named if path.is_file() and path.resolve() != photograph.resolve()]
+        found += masks[:1]
+        missing += [] if masks else [named[0].name]
     if missing:
         raise DataError(f"{folder}: {len(missing)} images have no mask, first {missing[0]}; put it there")
-    return [path for path in found if path is not None]
+    return found
 
 
 def masks_identity(folder: Path, part: Manifest) -> list[str]:
