@@ -28,7 +28,6 @@ from augment import device as devices
 from augment.base.config import BaseConfig
 from augment.base.load import load_base
 from augment.conditions.images import ConditionImages
-from augment.conditions.lesion import lesion_mask
 from augment.conditions.table import CONDITIONS
 from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode
@@ -43,6 +42,7 @@ from augment.methods.controlnet import ControlNetConfig
 from augment.prompts import class_prompt
 from data.errors import exit_code
 from data.manifest import PART
+from data.masks import threshold_masks
 from data.phantoms.table import PhantomConfig
 from data.pixels import PixelConfig, load_pixels
 from data.sources.load import DataConfig, load_manifest
@@ -102,8 +102,8 @@ def measure(pipe: StableDiffusionPipeline, size: int, config: ControlNetConfig, 
     images = _images(pipe, trainer.trainable, given, rows[:: len(rows) // IMAGES + 1])
     followed = given.pixels[rows[:: len(rows) // IMAGES + 1]]
     _write_sheet(followed, images, out / "sheet.png")
-    masks = np.stack([lesion_mask(image) for image in images]) > 0
-    wanted = np.stack([lesion_mask(image) for image in others[rows[:: len(rows) // IMAGES + 1]]]) > 0
+    masks = threshold_masks(list(images))
+    wanted = threshold_masks(list(others[rows[:: len(rows) // IMAGES + 1]]))
     return Found(
         without=losses[0],
         right=losses[1],

@@ -73,9 +73,9 @@ class Studied:
     def measure(self, label: str, most: int) -> Measured:
         """The figures of one class."""
         own = self.train.pixels[self.train.labels == label]
-        order = np.random.default_rng(self.seed).permutation(len(own))
-        seen, unseen = order[:_PLANTED], order[_PLANTED:][:most] if len(order) > 2 * _PLANTED else order[:most]
-        control = copy_control(self.train, label, self._copies(own[seen], self.seed), self.seed)
+        order = self._order(own)
+        unseen = order[_PLANTED:][:most] if len(order) > 2 * _PLANTED else order[:most]
+        control = self.control(label)
         others = self.pixels(self.prepared.split.validation.of(label))[:most]
         copies = self._copies(own[unseen], self.seed + 1)
         return Measured(
@@ -83,16 +83,26 @@ class Studied:
             label=label,
             photographs=len(own),
             limit=control.limit,
-            alarms=self._above(others, control),
-            caught={change: self._above(images, control) for change, images in copies.items()},
+            alarms=self.above(others, control),
+            caught={change: self.above(images, control) for change, images in copies.items()},
             twins=_above(control.twins, control.limit),
         )
+
+    def control(self, label: str) -> CopyControl:
+        """The limit of a class, set by changed copies of some of its photographs."""
+        own = self.train.pixels[self.train.labels == label]
+        copies = self._copies(own[self._order(own)[:_PLANTED]], self.seed)
+        return copy_control(self.train, label, copies, self.seed)
+
+    def _order(self, own: Pixels) -> NDArray[np.int64]:
+        return np.random.default_rng(self.seed).permutation(len(own))
 
     def _copies(self, photographs: Pixels, seed: int) -> dict[str, Pixels]:
         changed = {change: planted(photographs, change, seed) for change in CHANGES}
         return changed | {CODED: reconstruct(self.vae, photographs)}
 
-    def _above(self, images: Pixels, control: CopyControl) -> tuple[int, int]:
+    def above(self, images: Pixels, control: CopyControl) -> tuple[int, int]:
+        """How many images count as copies of a photograph of the train part, and of how many."""
         return _above(nearest(images, self.train.pixels, self.train.groups).excess, control.limit)
 
 

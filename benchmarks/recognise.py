@@ -14,20 +14,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from study_plan import StderrRunner, make_stage, print_progress, titled, with_counts
+from study_plan import StderrRunner, images_of, images_of_base, make_stage, print_progress, titled, with_counts
 
-from augment.generate.run import ImageRequest, generate, synthetic_manifest
-from augment.methods.record import AdapterRecord
 from classify.metrics import Recall
 from classify.oracle import OracleConfig, oracle_predictions, reaches_aim, recognised, train_oracle, true_phantoms
 from data.errors import ConfigError, exit_code
 from data.manifest import Manifest
 from data.phantoms.table import CODES
 from data.store import write_json
-from flows.execute import make_artefact, run_group
+from flows.execute import run_group
 from flows.plan import Plan
 from flows.prepare import prepare
-from flows.stages import images as images_stage
 from flows.stages.table import make_plan
 from flows.steps import Step
 from flows.study import StudyConfig, load_study
@@ -65,7 +62,7 @@ def recognise(study: StudyConfig, images: int, oracle: OracleConfig) -> list[Cla
     plan = fine_tuned(study, images)
     results = []
     for step in plan.steps_of("images"):
-        generated = (_before(plan, step), _after(plan, step))
+        generated = (images_of_base(plan, step, study.folder / FOLDER / step.what), _after(plan, step))
         before, after = (recognised(oracle_predictions(model, each), step.what) for each in generated)
         results.append(ClassResult(label=step.what, real=recognised(real, step.what), before=before, after=after))
     return results
@@ -81,37 +78,10 @@ def fine_tuned(study: StudyConfig, images: int) -> Plan:
     return plan
 
 
-def _before(plan: Plan, step: Step) -> Manifest:
-    """Images of the base, from the adapter's prompt and the seeds of the images step."""
-    study, label = plan.prepared.study, step.what
-    request = ImageRequest(
-        label=label,
-        prompt=AdapterRecord.read(plan.target("finetune", label)).prompt,
-        count=plan.prepared.synthetic_counts[label],
-        seed=study.generator_seed,
-        size=study.pixels.size,
-        attributes=images_stage.attributes_for(plan.prepared, label),
-    )
-    step = dataclasses.replace(
-        step, folder=study.folder / FOLDER / label, inputs={**step.inputs, "stage": "images of the base"}
-    )
-    make_artefact(
-        step,
-        lambda folder: generate(
-            pipeline=plan.pipeline, request=request, config=study.generate, out=folder, progress=print_progress
-        ),
-    )
-    return _read(plan, step)
-
-
 def _after(plan: Plan, step: Step) -> Manifest:
     """Images of the fine-tuned base."""
     run_group(plan, (step,), print_progress)
-    return _read(plan, step)
-
-
-def _read(plan: Plan, step: Step) -> Manifest:
-    return synthetic_manifest(step.target, images_stage.ROOT, {images_stage.ROOT: plan.prepared.study.folder})
+    return images_of(plan, step)
 
 
 def table(method: str, results: Sequence[ClassResult]) -> str:

@@ -5,12 +5,17 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from augment.generate.run import ImageRequest, generate, synthetic_manifest
+from augment.methods.record import AdapterRecord
+from data.manifest import Manifest
 from data.progress import Progress
-from flows.execute import run_group
+from flows.execute import make_artefact, run_group
 from flows.plan import Plan
 from flows.prepared import Prepared
-from flows.steps import Result
+from flows.stages import images as images_stage
+from flows.steps import Result, Step
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,32 @@ def make_stage(plan: Plan, stage: str) -> None:
     for steps in plan.groups():
         if steps[0].stage == stage:
             run_group(plan, steps, print_progress)
+
+
+def images_of(plan: Plan, step: Step) -> Manifest:
+    """The generated images of a finished step."""
+    return synthetic_manifest(step.target, images_stage.ROOT, {images_stage.ROOT: plan.prepared.study.folder})
+
+
+def images_of_base(plan: Plan, step: Step, folder: Path) -> Manifest:
+    """Images of the base alone, from the adapter's prompt and the seeds of the images step, kept in a folder."""
+    study, label = plan.prepared.study, step.what
+    request = ImageRequest(
+        label=label,
+        prompt=AdapterRecord.read(plan.target("finetune", label)).prompt,
+        count=plan.prepared.synthetic_counts[label],
+        seed=study.generator_seed,
+        size=study.pixels.size,
+        attributes=images_stage.attributes_for(plan.prepared, label),
+    )
+    step = dataclasses.replace(step, folder=folder, inputs={**step.inputs, "stage": "images of the base"})
+    make_artefact(
+        step,
+        lambda out: generate(
+            pipeline=plan.pipeline, request=request, config=study.generate, out=out, progress=print_progress
+        ),
+    )
+    return images_of(plan, step)
 
 
 def print_progress(done: int, total: int, note: str = "") -> None:

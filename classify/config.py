@@ -47,6 +47,7 @@ class ClassifierConfig:
     synthetic_draws: Part | None = 0.5  # share of synthetic images among a class's draws; None: by their number
     synthetic_loss: Part | None = None  # share of its loss that they carry; None: as they are drawn
     synthetic_first: Share = 0.0  # share of the steps in which synthetic images replace photographs; then none is drawn
+    soft_labels: bool = False  # images edited from another class's photographs (`generate.edit`) keep a share of it
     checkpoint: Literal["last", "best"] = "last"  # the network that is kept: the last, or the best on validation
 
     def __post_init__(self) -> None:
@@ -59,8 +60,9 @@ class ClassifierConfig:
 def result_settings(config: ClassifierConfig) -> dict[str, Any]:
     """The settings that the result depends on, as plain JSON: without those that only change speed.
 
-    `calibrate` and `test_views` are left out at their defaults, under which studies of before are the same.
+    Settings that came later are left out at their defaults, under which studies of before are the same.
     """
-    plain, defaults = to_dict(config), {"augment_device": "auto", "calibrate": False, "test_views": 1}
+    plain = to_dict(config)
+    defaults = {"augment_device": "auto", "calibrate": False, "test_views": 1, "soft_labels": False}
     idle = {"threads", *(name for name, value in defaults.items() if plain[name] == value)}
     return {name: value for name, value in plain.items() if name not in idle}

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
-from torch.nn import functional
 
 from classify.augmented_batches import AugmentedBatches, augmented_batches
 from classify.config import ClassifierConfig
@@ -29,6 +28,7 @@ from classify.mix import KINDS, Coding, cells_of, phases, shares
 from classify.mixup import Mixed, mix
 from classify.model import build, logits
 from classify.sampling import draws, learning_rate_share
+from classify.targets import SoftLabels, Targets
 from data.errors import TrainingError
 from data.progress import Progress
 from data.training_state import load_state, save_state
@@ -47,6 +47,7 @@ class Labelled:
     pixels: UInt8[np.ndarray, "n size size 3"]
     classes: Int[np.ndarray, " n"]
     kinds: Int[np.ndarray, " n"] | None = None  # of `classify.mix`; None: photographs
+    soft: SoftLabels | None = None  # None: every image is of one class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +174,7 @@ class Run:
             schedule.rows[steps.start : steps.stop], schedule.weights[steps.start : steps.stop], strict=True
         ):
             mixed = mix(batch_of(rows), self.config.mixup, self.config.cutmix, rng)
-            classes = torch.from_numpy(train.classes[rows]).to(self.device)
-            each = torch.tensor(weights, dtype=torch.float32, device=self.device)
-            waiting.append(self.update(mixed, classes, each))
+            waiting.append(self.update(mixed, Targets.of(train.classes, weights, train.soft, rows, self.device)))
             if len(waiting) > steps_behind(self.device):
                 losses.append(self._read(waiting, progress))
         while waiting:
@@ -213,16 +212,17 @@ class Run:
         log.info("continuing from step %d of %d", self.step, self.config.steps)
         return _Best(**state["best"]), [Validation(**row) for row in state["history"]]
 
-    def update(self, mixed: Mixed, classes: Int[Tensor, " n"], weights: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    def update(self, mixed: Mixed, targets: Targets) -> Float[Tensor, ""]:
         """Make one optimizer step; returns its loss, on the device."""
         share = learning_rate_share(self.step, self.config.steps, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * share
         with autocast(self.device):
             outputs = self.network(mixed.images)
-        loss = mixed.share * self._loss(outputs, classes, weights)
+        smoothing = self.config.label_smoothing
+        loss = mixed.share * targets.loss(outputs, smoothing)
         if mixed.share < 1:
-            loss = loss + (1 - mixed.share) * self._loss(outputs, classes.flip(0), weights.flip(0))
+            loss = loss + (1 - mixed.share) * targets.flip().loss(outputs, smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_grad)
@@ -230,13 +230,6 @@ class Run:
         self.step += 1
         self._ema.update(self.step)
         return loss.detach()
-
-    def _loss(
-        self, outputs: Float[Tensor, "n k"], classes: Int[Tensor, " n"], weights: Float[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        smoothing = self.config.label_smoothing
-        each = functional.cross_entropy(outputs.float(), classes, reduction="none", label_smoothing=smoothing)
-        return (each * weights).mean()
 
     def _read(self, waiting: list[Tensor], progress: Progress | None) -> float:
         """The oldest loss that is not read yet; waits for the device if it has not computed it."""

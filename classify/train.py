@@ -17,6 +17,7 @@ from classify.fit import CHECKPOINT, Fitted, Labelled, fit
 from classify.mix import CODED, PHOTOGRAPH, SYNTHETIC, Coding
 from classify.model import Classifier, save
 from classify.record import ArmRecord
+from classify.targets import soft_labels
 from classify.views import view_logits
 from data.coding import Coder
 from data.config import to_dict
@@ -64,7 +65,7 @@ def train_arm(
     if unknown:
         raise DataError(f"the validation part has {unknown[0]!r}, which the train part of arm {task.arm!r} lacks")
     out.mkdir(parents=True, exist_ok=True)
-    train = _labelled(task.train, labels, pixels, cache, task.coded)
+    train = _labelled(task.train, labels, pixels, cache, task.coded, soft=config.soft_labels)
     if task.is_external and task.coding == "mixed":  # as photographs are, beside which coded ones stand
         train = dataclasses.replace(train, kinds=np.where(train.kinds == CODED, CODED, PHOTOGRAPH))
     validation = _labelled(task.validation, labels, pixels, cache)
@@ -131,8 +132,10 @@ def _labelled(
     pixels: PixelConfig,
     cache: Path | None,
     coded: Manifest | None = None,
+    *,
+    soft: bool = False,
 ) -> Labelled:
-    """Pixels, class numbers and kinds of a table's images, and behind them of its coded photographs."""
+    """Pixels, class numbers, kinds and soft labels of a table's images, and behind them of its coded photographs."""
     whole = manifest if coded is None else Manifest.concat(manifest, coded)
     number = {label: k for k, label in enumerate(labels)}
     kinds = np.where(whole.table["source"] == "synthetic", SYNTHETIC, PHOTOGRAPH)
@@ -141,6 +144,7 @@ def _labelled(
         pixels=load_pixels(whole, pixels, cache),
         classes=np.array([number[label] for label in whole.table["label"]], dtype=np.int64),
         kinds=kinds,
+        soft=soft_labels(whole.table, labels) if soft else None,
     )
 
 

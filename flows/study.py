@@ -123,6 +123,11 @@ class StudyConfig:
                 f"generate.edit and finetune.method: {self.finetune.method} both choose a photograph for each image; "
                 "leave generate.edit out, or take another method"
             )
+        if self.classifier.soft_labels and (self.generate.edit is None or self.generate.edit.source != "other"):
+            raise ValueError(
+                "classifier.soft_labels is for images that are edited from other classes' photographs; set "
+                "generate.edit.source: other, or leave it out"
+            )
         own = self.base.own
         if own is not None and own.init_from == "scratch" and own.model.image_size != self.pixels.size:
             raise ValueError(

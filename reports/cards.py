@@ -15,6 +15,7 @@ import jinja2
 
 from data.store import write_text
 from reports import checklist, lineage, numbers, text
+from reports.images_tested import images_tested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ def cards(summary: Summary) -> dict[str, str]:
     generated = {label: tune for label, tune in summary.finetunes.items() if tune.images}
     names = [name for name in TITLES if generated or name != "datasheet.md"]
     values = {
-        "s": summary, "text": text, "numbers": numbers, "lineage": lineage,
+        "s": summary, "text": text, "numbers": numbers, "lineage": lineage, "images_tested": images_tested,
         "generated": generated, "licence": licence(summary), "base_licence": base_licence(summary),
         "with_interval": _with_interval, "claim": checklist.claim(summary), "tripod": checklist.tripod(summary),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports import text
+from reports.images_tested import images_tested
 from reports.numbers import count, interval, listing, share
 
 if TYPE_CHECKING:
@@ -104,10 +105,7 @@ def _subsets(s: Summary) -> str:
 
 
 def _sample_size(s: Summary) -> str:
-    return (
-        f"All images of the source; tested on {count(s.test_images, 'image')} in "
-        f"{count(s.test_groups, 'leakage group')}. The intervals say what that resolves."
-    )
+    return f"All images of the source; tested on {images_tested(s, 'image')}. The intervals say what that resolves."
 
 
 def _software(s: Summary) -> str:
@@ -161,7 +159,7 @@ def _robustness(s: Summary) -> str:
 
 
 def _internal(s: Summary) -> str:
-    return f"The test part ({s.split.test}), read once: {count(s.test_images, 'image')} of the same source."
+    return f"The test part ({s.split.test}), read once: {images_tested(s, 'image')}, all of the same source."
 
 
 def _external(s: Summary) -> str:

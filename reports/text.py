@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from augment.prompts import words_for
 from reports.arms import arms_of
+from reports.images_tested import images_tested
 from reports.numbers import count, listing, point_interval, points, share, smallest_effect
 
 if TYPE_CHECKING:
@@ -197,10 +198,7 @@ def preview_step(path: str) -> str:
 
 
 def _of_interval(summary: Summary, first: Difference) -> str:
-    tested = (
-        f"{count(summary.test_images, 'test image')} in {count(summary.test_groups, 'leakage group')} and "
-        f"{count(_classifiers(summary), 'classifier')} an arm"
-    )
+    tested = f"{images_tested(summary)} and {count(_classifiers(summary), 'classifier')} an arm"
     match first.verdict:
         case "unclear":
             return f"The interval holds zero: {tested} cannot tell whether there is a gain, a loss or no effect."

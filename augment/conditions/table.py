@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,19 +12,19 @@ from jaxtyping import Float, UInt8
 from augment.conditions.edges import Image, canny, lines, scribble, soft_edge
 from augment.conditions.hed import hed, weights_file
 from augment.conditions.images import ConditionImages
-from augment.conditions.lesion import lesion_mask, masks_digest, read_masks
 from augment.conditions.relief import depth, mask_depth, normal
 from data.manifest import Manifest
+from data.masks import mask_folder, masks_identity, read_masks, threshold_mask
 from data.pixels import PixelConfig
-from data.store import file_sha256
+from data.store import digest, file_sha256
 
 ConditionName = Literal["mask", "mask-depth", "canny", "soft-edge", "hed", "scribble", "lines", "depth", "normal"]
 OF_MASKS = ("mask", "mask-depth")  # those that can be made of a mask's file
 
 # A maker gives one plane in [0, 1], or three.
 CONDITIONS: Mapping[ConditionName, Callable[[Image], Float[np.ndarray, "H W *planes"]]] = {
-    "mask": lesion_mask,
-    "mask-depth": lambda pixels: mask_depth(lesion_mask(pixels)),
+    "mask": lambda pixels: np.asarray(threshold_mask(pixels), np.float32),
+    "mask-depth": lambda pixels: mask_depth(np.asarray(threshold_mask(pixels), np.float32)),
     "canny": canny,
     "soft-edge": soft_edge,
     "hed": hed,  # the only one that needs another package
@@ -41,7 +40,7 @@ class ConditionSource:
     """What is made of each photograph."""
 
     name: ConditionName
-    masks: Path | None = None  # folder of <image_id>_segmentation.png, in place of masks that are found
+    masks: str | None = None  # folder of masks (`data.masks`), in place of masks that are found
 
     def identity(self, manifest: Manifest) -> dict[str, str]:
         """What the condition images depend on beside the photographs.
@@ -50,13 +49,13 @@ class ConditionSource:
         """
         if self.name == "hed":
             return {"hed": file_sha256(weights_file())}
-        return {} if self.masks is None else {"masks": masks_digest(self.masks, manifest)}
+        return {} if self.masks is None else {"masks": digest(masks_identity(mask_folder(self.masks), manifest))}
 
     def images(self, pixels: UInt8[np.ndarray, "n H W 3"], manifest: Manifest, config: PixelConfig) -> ConditionImages:
         """The condition images of the manifest's photographs, whose pixels these are. Raises DataError."""
         if self.masks is None:
             return ConditionImages(np.stack([condition_pixels(self.name, each) for each in pixels]), self._directed)
-        planes = read_masks(self.masks, manifest, config).astype(np.float32)
+        planes = read_masks(mask_folder(self.masks), manifest, config).astype(np.float32)
         made = planes if self.name == "mask" else [mask_depth(plane) for plane in planes]
         return ConditionImages(np.stack([_with_8_bits(plane) for plane in made]))
 

@@ -39,7 +39,7 @@ class ControlNetConfig(FinetuneSettings):
     method: Literal["controlnet"] = "controlnet"
     learning_rate: LearningRate = 1e-5
     condition: ConditionName = "mask"  # what is made of each photograph: docs/controlnet.md
-    masks: str | None = None  # folder of <image_id>_segmentation.png; None: a lesion is found by its darkness
+    masks: str | None = None  # folder of lesion masks by image id; None: found by a threshold
 
     def __post_init__(self) -> None:
         """Refuse a text encoder, which stays frozen, and masks for a condition that is not made of them."""
@@ -52,7 +52,7 @@ class ControlNetConfig(FinetuneSettings):
     @property
     def condition_source(self) -> ConditionSource:
         """What is made of each photograph."""
-        return ConditionSource(self.condition, None if self.masks is None else Path(self.masks))
+        return ConditionSource(self.condition, self.masks)
 
     def trainable(self, pipe: StableDiffusionPipeline, device: torch.device) -> ControlNetTrainable:
         """A frozen UNet with a ControlNet."""

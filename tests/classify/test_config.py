@@ -15,9 +15,9 @@ def test_what_only_changes_speed_decides_nothing():
 
 def test_a_temperature_and_test_views_decide_something_once_they_are_asked_for():
     plain = result_settings(ClassifierConfig())
-    assert not {"calibrate", "test_views"} & set(plain)  # or every earlier arm would have another digest
-    changed = result_settings(ClassifierConfig(calibrate=True, test_views=8))
-    assert changed == {**plain, "calibrate": True, "test_views": 8}
+    assert not {"calibrate", "test_views", "soft_labels"} & set(plain)  # or every earlier arm would have another digest
+    changed = result_settings(ClassifierConfig(calibrate=True, test_views=8, soft_labels=True))
+    assert changed == {**plain, "calibrate": True, "test_views": 8, "soft_labels": True}
 
 
 def test_a_number_of_views_that_is_not_offered_is_refused():

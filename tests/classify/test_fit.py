@@ -11,6 +11,7 @@ from classify.config import ClassifierConfig
 from classify.fit import Labelled, Run, fit
 from classify.mix import CODED, PHOTOGRAPH
 from classify.mixup import Mixed
+from classify.targets import SoftLabels, Targets
 from data.config import parse
 from data.errors import ConfigError, TrainingError
 
@@ -44,6 +45,14 @@ def fitted():
 def test_two_colours_are_learnt(fitted):
     assert max(row.balanced_accuracy for row in fitted.history) == 1.0
     assert [row.step for row in fitted.history] == [8, 16, 24]
+
+
+def test_soft_labels_that_are_wholly_the_other_class_s_are_learnt_as_it(fitted):
+    other = SoftLabels(classes=1 - TRAIN.classes, shares=np.ones(len(TRAIN.classes)))
+    found = fit(dataclasses.replace(TRAIN, soft=other), VALIDATION, 2, SMALL, seed=3)
+    assert min(row.balanced_accuracy for row in found.history) == 0.0
+    none = SoftLabels(classes=1 - TRAIN.classes, shares=np.zeros(len(TRAIN.classes)))
+    assert same(fitted, fit(dataclasses.replace(TRAIN, soft=none), VALIDATION, 2, SMALL, seed=3))
 
 
 def test_the_earliest_best_step_is_kept_where_the_validation_part_chooses(monkeypatch):
@@ -154,7 +163,7 @@ def test_a_mixed_image_has_the_losses_of_both_of_its_classes_by_their_shares():
 
     def loss(share, *targets):
         torch.manual_seed(0)  # of dropout
-        return float(Run(2, SMALL, 3).update(Mixed(images=images, share=share), *targets))
+        return float(Run(2, SMALL, 3).update(Mixed(images=images, share=share), Targets(*targets)))
 
     own, others = loss(1.0, classes, weights), loss(1.0, classes.flip(0), weights.flip(0))
     assert own != pytest.approx(others, rel=0.01)

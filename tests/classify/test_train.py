@@ -145,3 +145,23 @@ def test_images_of_another_program_are_no_decoded_ones_under_mixed_coding(manife
     train(manifest, tmp_path / "none", train=table, coding="none", is_external=True)
     assert given[0][0].kinds.tolist() == [PHOTOGRAPH] * 16 + [CODED] * 3
     assert given[1][0].kinds.tolist() == [PHOTOGRAPH] * 14 + [SYNTHETIC] * 2
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_an_edited_image_keeps_a_share_of_its_photograph_s_class_where_that_is_asked_for(
+    manifest, tmp_path, monkeypatch, soft
+):
+    class GivenError(Exception):
+        """What the training was given; it goes no further."""
+
+    def give(labelled, *_, **__):
+        raise GivenError(labelled)
+
+    monkeypatch.setattr(classify.train, "fit", give)
+    table = manifest.table.assign(source_label="", source_weight="")
+    table.loc[0, ["source_label", "source_weight"]] = ["nv", "0.29"]
+    config = dataclasses.replace(SMALL, soft_labels=soft)
+    with pytest.raises(GivenError) as given:
+        train(Manifest(table, manifest.roots), tmp_path / "out", config)
+    found = given.value.args[0].soft
+    assert found is None if not soft else (found.shares[0], found.classes[0]) == (0.29, 1)

@@ -11,12 +11,12 @@ from flows.study import load_study
 # diffusers' scheduler hands a tensor to numpy the old way
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-EDIT = "generate.edit={mode: inpaint, source: other, strengths: [0.5, 1]}"
+EDIT = ("generate.edit={mode: inpaint, source: other, strengths: [0.5, 1]}", "classifier.soft_labels=true")
 
 
 @pytest.mark.slow
 def test_edits_of_a_study_are_tied_to_photographs_of_its_train_part_and_made_anew_alike(small_study):
-    command = [*small_study, "name=edited", "arms=[real, synthetic]", "coding=mixed", EDIT]
+    command = [*small_study, "name=edited", "arms=[real, synthetic]", "coding=mixed", *EDIT]
     assert main(command) == 0
     folder = load_study(command[0], command[1:]).folder
     (split,), (images,) = folder.glob("split-*"), folder.glob("images/df-*")

@@ -153,6 +153,14 @@ def test_emphasis_that_is_off_cannot_stand_beside_prompts_that_have_some():
     StudyConfig(prompts=emphasised)
 
 
+def test_soft_labels_are_refused_without_images_that_have_some():
+    study = load_study("configs/demo.yaml", ["classifier.soft_labels=true", "generate.edit={source: other}"])
+    assert study.classifier.soft_labels
+    for edit in ("null", "{source: own}"):
+        with pytest.raises(ValueError, match=r"soft_labels is for images .* set generate\.edit\.source: other"):
+            load_study("configs/demo.yaml", ["classifier.soft_labels=true", f"generate.edit={edit}"])
+
+
 def test_images_of_a_folder_cannot_stand_where_everything_is_coded():
     with pytest.raises(ValueError, match="coding: all is for images that have passed the base's autoencoder"):
         StudyConfig(coding="all", arms=("real", ExternalArm(folder="drawn", name="mine")))

@@ -1,6 +1,7 @@
 """The repeats of a study become one report; of folds every image is tested once, by what has not seen it."""
 
 import json
+import re
 from dataclasses import MISSING, fields, replace
 from itertools import chain
 
@@ -10,7 +11,9 @@ from sklearn.metrics import balanced_accuracy_score
 
 from augment.methods.record import AdapterRecord, Stopped
 from data.manifest import read_table
-from reports import pooled
+from reports import checklist, pooled
+from reports.cards import cards
+from reports.images_tested import images_tested
 from reports.pool import main
 from reports.pooled import pool
 from reports.render import write_report
@@ -99,6 +102,21 @@ def test_the_report_of_a_study_is_that_of_its_repeats_wherever_its_folder_lies(m
         alone = summarise(moved / one.run)
         assert alone.study_seeds == (one.study_seed,)
         assert one.balanced_accuracy["real"] == alone.balanced_accuracy["real"].mean
+
+
+def test_test_images_of_study_seeds_are_counted_by_seed(make_study):
+    study = make_study(seeds=[(0,), (4,)])
+    summary = pool([study / "repeats" / "seed-0", study / "repeats" / "seed-4"], study)
+    assert re.fullmatch(r"[\d,]+ test images a study seed, in [\d,]+ leakage groups in all", images_tested(summary))
+    assert any(images_tested(summary, "image") in (item.answer or "") for item in checklist.claim(summary))
+    assert images_tested(summary, "image") in cards(summary)["model-card.md"]
+
+
+def test_test_images_of_generator_seeds_are_the_same_and_counted_once(make_study):
+    study = make_study(seeds=[(0, 1), (0, 2)])
+    names = ("seed-0-generator-1", "seed-0-generator-2")
+    summary = pool([study / "repeats" / name for name in names], study)
+    assert re.fullmatch(r"[\d,]+ test images in [\d,]+ leakage groups", images_tested(summary))
 
 
 def test_an_artefact_that_repeats_share_costs_its_time_once(make_study):

@@ -6,7 +6,6 @@ from PIL import Image
 
 from augment.conditions.edges import canny, lines, scribble, soft_edge
 from augment.conditions.images import VIEWS, ConditionImages, turned
-from augment.conditions.lesion import lesion_mask, read_masks
 from augment.conditions.relief import depth, mask_depth, normal
 from augment.conditions.table import CONDITIONS, ConditionSource, condition, condition_pixels
 from augment.finetune.examples import symmetries
@@ -63,7 +62,7 @@ def test_views_are_the_symmetries_that_latents_are_made_of():
 
 def test_the_lesion_is_found_and_dark_corners_are_not():
     pixels, mask = lesion()
-    assert overlap(lesion_mask(pixels), mask) > 0.8
+    assert overlap(condition("mask", pixels)[..., 0], mask) > 0.8
 
 
 @pytest.mark.parametrize("contrast", [90, 12])
@@ -126,10 +125,9 @@ def with_masks(tmp_path):
 def test_masks_of_files_stand_in_for_those_that_would_be_found(with_masks, name):
     manifest, folder, mask = with_masks
     config = PixelConfig(size=64)
-    source = ConditionSource(name, folder)
+    source = ConditionSource(name, str(folder))
     made = source.images(load_pixels(manifest, config), manifest, config).turned([0], [0])[0, 0].numpy()
     assert overlap(made, 1 - mask) > 0.99
-    assert read_masks(folder, manifest, PixelConfig(size=32)).shape == (1, 32, 32)
     before = source.identity(manifest)
     Image.fromarray(255 * mask).save(folder / "a_segmentation.png")
     assert source.identity(manifest) != before
@@ -139,5 +137,5 @@ def test_masks_of_files_stand_in_for_those_that_would_be_found(with_masks, name)
 def test_a_missing_mask_is_named(with_masks):
     manifest, folder, _ = with_masks
     (folder / "a_segmentation.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 1 masks are missing, first a_segmentation\.png"):
-        read_masks(folder, manifest, PixelConfig(size=64))
+    with pytest.raises(DataError, match=r"1 images have no mask, first a_segmentation\.png"):
+        ConditionSource("mask", str(folder)).identity(manifest)
