@@ -25,6 +25,7 @@ from data.errors import DataError, InputError, exit_code
 from data.files.archives import SUFFIXES, image_files
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
+from data.spreadsheet import csv_text
 from data.store import read_json, write_text
 
 ISIC_COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
@@ -64,7 +65,7 @@ class Predictions:
         shuffled = self.probabilities[:, [columns[name] for name in order]].astype(np.float64)
         table = pd.DataFrame(shuffled, columns=list(order))
         table.insert(0, "image", list(self.image_ids))
-        write_text(path, table.to_csv(index=False, float_format=_cell, lineterminator="\n"))
+        write_text(path, csv_text(table, _cell))
 
     @staticmethod
     def read(path: Path) -> "Predictions":

@@ -28,7 +28,8 @@ from data.manifest import Manifest
 from data.progress import Progress
 
 _FLUSH = 256  # images decoded between two records of the cache
-_INDEX = "index-2.txt"  # a line an image: the SHA-256 of its file's version, and the CRC-32 of its pixels, in hex
+_INDEX = "index-3.txt"  # a line an image: the SHA-256 of its file's version, and the CRC-32 of its pixels, in hex
+_EARLIER = ("index.txt", "index-2.txt")  # without checksums; of versions without ctime
 _LINE = 64 + 1 + 8 + 1  # bytes of one line
 
 _log = logging.getLogger(__name__)
@@ -131,7 +132,8 @@ def _cache_rows(folder: Path, paths: list[Path], config: PixelConfig, progress: 
 def _recover(folder: Path, config: PixelConfig) -> dict[str, tuple[int, str]]:
     """Row and checksum by key, from the cache's index, after cutting off what a crash left half written."""
     pixels, index = folder / "pixels.bin", folder / _INDEX
-    (folder / "index.txt").unlink(missing_ok=True)  # an earlier version's, without checksums: its pixels go below
+    for earlier in _EARLIER:
+        (folder / earlier).unlink(missing_ok=True)  # its pixels go below
     pixels.touch()
     index.touch()
     whole = min(pixels.stat().st_size // _image_bytes(config), index.stat().st_size // _LINE)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from data.durable import remove_unfinished, replacing, sync, sync_all
+from data.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -144,6 +145,18 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """Read a JSON file. Raises OSError or ValueError."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_record(path: Path, *keys: str) -> dict[str, Any]:
+    """A JSON object that an artifact holds, with these keys. Raises DataError for one that is damaged or not there."""
+    try:
+        record = read_json(path)
+        lacking = [key for key in keys if key not in record]
+    except (OSError, ValueError, TypeError) as fault:
+        raise DataError(f"{path}: is damaged or not there ({fault}); delete {path.parent} and run again") from fault
+    if lacking or not isinstance(record, dict):
+        raise DataError(f"{path}: is damaged, it lacks {', '.join(lacking)}; delete {path.parent} and run again")
+    return record
 
 
 def _claim(partial: Path, key: str) -> None:

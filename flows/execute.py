@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from augment import device as devices
 from data.progress import Progress
-from data.store import building, read_json, write_json
+from data.store import building, read_record, write_json
 from flows.machine_faults import machine_faults_in_one_line
 from flows.plan import Plan
 from flows.stages.table import STAGES
@@ -71,7 +71,7 @@ def make_artefact(step: Step, make: Callable[[Path], None]) -> StepResult:
 
 def result_of(step: Step, *, reused: bool) -> StepResult:
     """The result of a finished step, with the seconds that its artefact took."""
-    seconds = read_json(step.target / COST)["seconds"]
+    seconds = read_record(step.target / COST, "seconds")["seconds"]
     return StepResult(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target)
 
 

@@ -29,7 +29,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from augment.generate.mark import metadata, stamped
-from data.errors import InputError, MachineError, TrainingError
+from data.errors import InputError, MachineError, TrainingError, in_one_line
 from data.files.archives import FORMATS
 from data.progress import LogProgress, Progress
 from flows.pipeline import RunResult
@@ -80,7 +80,7 @@ _FAULTS = {"Refused": InputError, "Failed training": TrainingError, "Failed mach
 
 def unfinished(fault: InputError | TrainingError | MachineError) -> State[Any]:
     """The state of a piece of work or a run that failed with this fault; its message is the fault's line."""
-    return Failed(name=next(name for name, kind in _FAULTS.items() if isinstance(fault, kind)), message=str(fault))
+    return Failed(name=next(name for name, kind in _FAULTS.items() if isinstance(fault, kind)), message=in_one_line(fault))
 
 
 class _Shown:

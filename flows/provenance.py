@@ -16,6 +16,7 @@ from augment.base.provenance import base_provenance, base_training_record
 from augment.generate.record import GeneratedImages
 from classify.arms import Arm
 from classify.weights import weights_name, weights_provenance
+from data.home import without_home
 from data.manifest import Manifest
 from data.sources.external import external_provenance, folder_of
 from data.splits.leakage import expected_leakage
@@ -41,7 +42,7 @@ class Row:
         """Leakage groups by part of the split, however the part knows them; the digest is of their sorted names."""
         found = {name: len(self.seen.groups_in(part)) for name, part in split.parts().items()}
         whole = {"groups": len(self.seen.group_ids), "sha256": digest(sorted(self.seen.group_ids))}
-        return {"kind": self.kind, "name": self.name, "is_complete": self.seen.is_complete, **found, **whole}
+        return {"kind": self.kind, "name": without_home(self.name), "is_complete": self.seen.is_complete, **found, **whole}
 
 
 def write_provenance(plan: Plan) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from data.config import to_dict
 from data.errors import exit_code
+from data.home import without_home
 from data.progress import Progress
 from data.store import RECORD, write_json
 from flows.checks import refuse_used_base
@@ -55,7 +56,7 @@ def _write_plan(plan: Plan) -> None:
         }
         for step in plan.steps
     }
-    write_json(study.records / PLAN, {"config": to_dict(study), "digest": plan.digest, "steps": steps})
+    write_json(study.records / PLAN, {"config": without_home(to_dict(study)), "digest": plan.digest, "steps": steps})
 
 
 def plans_without_writing(study: StudyConfig) -> tuple[Plan, ...]:

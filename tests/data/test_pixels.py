@@ -134,7 +134,7 @@ def test_decoding_goes_on_after_a_crash_where_it_stopped(folder, tmp_path, monke
     with pytest.raises(DataError, match=r"3\.png"):
         load_pixels(manifest, config, tmp_path / "cache")
     (folder / "hidden.png").replace(folder / "3.png")
-    for file, torn in (("pixels.bin", b"half an image"), ("index-2.txt", b"half a line")):
+    for file, torn in (("pixels.bin", b"half an image"), ("index-3.txt", b"half a line")):
         with (tmp_path / "cache" / "pixels-16-crop" / file).open("ab") as out:
             out.write(torn)
     decoded.clear()
@@ -160,7 +160,7 @@ def test_damaged_pixels_are_decoded_anew_with_a_warning(folder, tmp_path, decode
 def test_one_damaged_byte_of_the_index_costs_one_decoding(folder, tmp_path, decoded):
     manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
     load_pixels(manifest, config, tmp_path / "cache")
-    index = tmp_path / "cache" / "pixels-16-crop" / "index-2.txt"
+    index = tmp_path / "cache" / "pixels-16-crop" / "index-3.txt"
     content = bytearray(index.read_bytes())
     content[len(content) // 5 - 1] ^= 1  # the newline of the first line
     index.write_bytes(content)
@@ -173,7 +173,7 @@ def test_one_damaged_byte_of_the_index_costs_one_decoding(folder, tmp_path, deco
 def test_a_shifted_index_gives_no_images_pixels_to_another(folder, tmp_path):
     manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
     load_pixels(manifest, config, tmp_path / "cache")
-    index = tmp_path / "cache" / "pixels-16-crop" / "index-2.txt"
+    index = tmp_path / "cache" / "pixels-16-crop" / "index-3.txt"
     index.write_text("".join(index.read_text().splitlines(keepends=True)[1:]))
     assert (load_pixels(manifest, config, tmp_path / "cache") == load_pixels(manifest, config)).all()
 
