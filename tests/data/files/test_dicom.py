@@ -65,7 +65,7 @@ def test_what_has_no_one_look_is_refused_in_words(tmp_path):
         read_image(write(tmp_path / "a.dcm", wide, "MONOCHROME2"), CONFIG)
     with pytest.raises(DataError, match=r"a\.dcm: RGB with 16 bits a channel; export it as 8-bit RGB"):
         read_image(write(tmp_path / "a.dcm", NOISE.astype(np.uint16), "RGB"), CONFIG)
-    with pytest.raises(DataError, match=r"a\.dcm: holds 2 pictures"):
+    with pytest.raises(DataError, match=r"a\.dcm: holds 2 images"):
         read_image(write(tmp_path / "a.dcm", NOISE[:8], "RGB", Rows=4, NumberOfFrames=2), CONFIG)
 
 
