@@ -74,6 +74,22 @@ def _move_complete(folder: Path, inputs: Mapping[str, Any]) -> None:
             _put_in_place(partial, folder)
 
 
+def damaged_files(folder: Path) -> list[str]:
+    """Files of a finished artifact that are not as its record says, by their SHA-256 alone; size and time may lie.
+
+    An artifact whose record is damaged is named by that.
+    """
+    try:
+        files = read_json(folder / RECORD)["files"].items()
+        return [name for name, entry in files if not _has_sha256(folder / name, entry["sha256"])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [RECORD]
+
+
+def _has_sha256(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_sha256(path) == sha256
+
+
 @contextlib.contextmanager
 def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
     """Yield a working folder; if the block raises nothing, record its files and move it to `folder`.

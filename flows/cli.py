@@ -26,11 +26,16 @@ app.register_install_completion_command(help="Install completion of commands and
 
 
 @app.command
-def run(config: Config, /, *overrides: Overrides) -> int:
+def run(
+    config: Config,
+    /,
+    *overrides: Overrides,
+    verify: Annotated[bool, Parameter(negative="", help="read all that is finished, and make damaged parts anew")] = False,
+) -> int:
     """Run a study and write its report; what is finished is kept."""
     from flows.augment_and_evaluate import main as command  # noqa: PLC0415
 
-    return command([str(config), *overrides])
+    return command([str(config), *overrides, *(["--verify"] if verify else [])])
 
 
 @app.command
@@ -128,6 +133,19 @@ def pretrain(config: Config, /, *overrides: Overrides) -> int:
     from augment.base.pretrain import main as command  # noqa: PLC0415
 
     return command([str(config), *overrides])
+
+
+@app.command
+def clean(
+    folder: Annotated[Path, Parameter(help="the folder of runs, `output_dir`")] = Path("runs"),
+    /,
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="remove without asking")] = False,
+) -> int:
+    """Remove decoded photographs, thumbnails and the reports that hold them, after showing which and how large."""
+    from flows.clean import main as command  # noqa: PLC0415
+
+    return command([str(folder), *(["--yes"] if yes else [])])
 
 
 @app.command
