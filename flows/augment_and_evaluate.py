@@ -34,7 +34,7 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
     """
     get_run_logger().info("loading torch and diffusers")
     from flows.pipeline import run_study  # noqa: PLC0415 - see above
-    from flows.prefect_tasks import PrefectRunner, show_report, unfinished  # noqa: PLC0415
+    from flows.prefect_tasks import PrefectRunner, no_fault_ends_the_run, show_report, unfinished  # noqa: PLC0415
     from flows.study import load_study  # noqa: PLC0415
 
     try:
@@ -42,7 +42,8 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
     except (InputError, TrainingError, MachineError) as fault:
         return unfinished(fault)
     get_run_logger().info(found.answer)
-    show_report(found)
+    with no_fault_ends_the_run():
+        show_report(found)
     return Completed(message=f"{found.answer}\nReport: {found.report.resolve()}")
 
 
