@@ -34,8 +34,8 @@ def plain(cell: str) -> str:
     return bare if bare != cell and neutral(bare) == cell else cell
 
 
-def csv_text(table: pd.DataFrame, cell: str | Callable[[float], str] | None = None) -> str:
-    """The table as CSV without its index; `cell` is how a number is written, as pandas takes it."""
+def csv_text(table: pd.DataFrame, cell: Callable[[object], str] | None = None) -> str:
+    """The table as CSV without its index; `cell` writes a number."""
     safe = table.rename(columns=lambda name: neutral(str(name)))
     for position, kind in enumerate(safe.dtypes):
         if not pd.api.types.is_numeric_dtype(kind):

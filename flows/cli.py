@@ -30,7 +30,9 @@ def run(
     config: Config,
     /,
     *overrides: Overrides,
-    verify: Annotated[bool, Parameter(negative="", help="read all that is finished, and make damaged parts anew")] = False,
+    verify: Annotated[
+        bool, Parameter(negative="", help="read all that is finished, and make damaged parts anew")
+    ] = False,
 ) -> int:
     """Run a study and write its report; what is finished is kept."""
     from flows.augment_and_evaluate import main as command  # noqa: PLC0415

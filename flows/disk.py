@@ -55,8 +55,8 @@ def check_disk(*plans: Plan) -> DiskEstimate:
     found, folder = estimate(*plans), plans[0].prepared.study.output_dir
     if not found.fits:
         raise InputError(
-            f"output_dir={folder}: this run takes {in_words(found.needed, found.there)}, and {size_in_words(found.free)} is "
-            "free there; free some, or set output_dir= to a folder on a larger disk"
+            f"output_dir={folder}: this run takes {in_words(found.needed, found.there)}, and "
+            f"{size_in_words(found.free)} is free there; free some, or set output_dir= to a folder on a larger disk"
         )
     return found
 

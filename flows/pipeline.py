@@ -43,8 +43,8 @@ class RunResult(StepResult):
 def run_study(study: StudyConfig, run: Runner, *, verify: bool = False) -> RunResult:
     """Run the study, each of its repeats in turn, keeping what is finished from an earlier run.
 
-    `verify`: what is finished is read first, and made anew where a byte has changed. Raises InputError for what a user can fix, TrainingError for training that failed, MachineError
-    for rights, disks and memory.
+    `verify`: what is finished is read first, and made anew where a byte has changed. Raises InputError for what a user
+    can fix, TrainingError for training that failed, MachineError for rights, disks and memory.
     """
     started = datetime.now(UTC)
     set_up_libraries(study)

@@ -82,7 +82,9 @@ _FAULTS = {"Refused": InputError, "Failed training": TrainingError, "Failed mach
 
 def unfinished(fault: InputError | TrainingError | MachineError) -> State[Any]:
     """The state of a piece of work or a run that failed with this fault; its message is the fault's line."""
-    return Failed(name=next(name for name, kind in _FAULTS.items() if isinstance(fault, kind)), message=in_one_line(fault))
+    return Failed(
+        name=next(name for name, kind in _FAULTS.items() if isinstance(fault, kind)), message=in_one_line(fault)
+    )
 
 
 _AFTER_A_FAULT = 60.0  # seconds

@@ -42,7 +42,13 @@ class Row:
         """Leakage groups by part of the split, however the part knows them; the digest is of their sorted names."""
         found = {name: len(self.seen.groups_in(part)) for name, part in split.parts().items()}
         whole = {"groups": len(self.seen.group_ids), "sha256": digest(sorted(self.seen.group_ids))}
-        return {"kind": self.kind, "name": without_home(self.name), "is_complete": self.seen.is_complete, **found, **whole}
+        return {
+            "kind": self.kind,
+            "name": without_home(self.name),
+            "is_complete": self.seen.is_complete,
+            **found,
+            **whole,
+        }
 
 
 def write_provenance(plan: Plan) -> None:

@@ -28,7 +28,9 @@ class Verified(StepResult):
     def outcome(self) -> str:
         """The counts, and what is made anew, in words."""
         read = f"{self.artefacts:,} artefacts and {self.images:,} images read, {self.seconds:.0f} s"
-        changed = f"not as they were written, made anew: {', '.join(self.damaged)}" if self.damaged else "all as written"
+        changed = (
+            f"not as they were written, made anew: {', '.join(self.damaged)}" if self.damaged else "all as written"
+        )
         return f"{read}: {changed}"
 
 

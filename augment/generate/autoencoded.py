@@ -28,8 +28,8 @@ from data.errors import DataError
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
-from data.spreadsheet import neutral
 from data.splits.provenance import Provenance
+from data.spreadsheet import neutral
 from data.store import write_json, write_text
 
 LINEAGE = "autoencoded:"  # before the id of the image

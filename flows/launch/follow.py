@@ -23,7 +23,9 @@ OF_PREFECT = (  # beginnings of log lines that say nothing about this run
     "Worker '",
 )
 GRACE = 20.0  # seconds in which a worker reports by itself that a run has ended
-STUCK = "its process, or the worker that was to start it, has ended; type the same again: it goes on from what is finished"
+STUCK = (
+    "its process, or the worker that was to start it, has ended; type the same again: it goes on from what is finished"
+)
 FLOW, DEPLOYMENT = "augment-and-evaluate", "demo"
 
 

@@ -1,4 +1,4 @@
-"""Links of a data set are followed where they lead into it, or into a folder that the config names; others are refused."""
+"""Links of a data set are followed where they lead into it, or into a folder that the config names, and else refused."""
 
 import numpy as np
 import pandas as pd

@@ -46,7 +46,9 @@ def test_a_process_is_found_by_its_run_and_its_folder(home, started, tmp_path):
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-def test_stop_ends_what_a_killed_worker_left_behind_and_nothing_else(home, started, tmp_path, capsys, monkeypatch, deaf):
+def test_stop_ends_what_a_killed_worker_left_behind_and_nothing_else(
+    home, started, tmp_path, capsys, monkeypatch, deaf
+):
     monkeypatch.setattr(serving, "HOME", home)
     monkeypatch.setattr(serving, "end_engines", lambda: engines.end_engines(seconds=1))
     mine, theirs = started("run-1", home, deaf=deaf), started("run-2", tmp_path / "elsewhere")

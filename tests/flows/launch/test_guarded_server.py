@@ -172,7 +172,9 @@ main();
 @pytest.fixture
 def foreign_page(project):
     """A page on another port, and what it has tried once a browser has opened it."""
-    page = PAGE.replace("API", json.dumps(project[1]["PREFECT_API_URL"])).replace("BODY", json.dumps(FOREIGN_DEPLOYMENT))
+    page = PAGE.replace("API", json.dumps(project[1]["PREFECT_API_URL"])).replace(
+        "BODY", json.dumps(FOREIGN_DEPLOYMENT)
+    )
     tried, done = {}, threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -220,7 +222,13 @@ def test_a_page_in_a_real_browser_reads_nothing_and_lays_down_no_deployment(proj
     finally:
         os.killpg(browser.pid, 9)
         browser.wait()
-    assert tried == {"json": "refused", "plain": "refused", "blind": "opaque 0", "login": "refused", "reading": "refused"}
+    assert tried == {
+        "json": "refused",
+        "plain": "refused",
+        "blind": "opaque 0",
+        "login": "refused",
+        "reading": "refused",
+    }
     assert _deployments(project) == {"demo", "ham10000"}
 
 
