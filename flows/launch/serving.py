@@ -182,13 +182,13 @@ def _wait(name: str, started: _Started, ready: Callable[[], bool], seconds: floa
 
 def _did_not_come_up(name: str, log_start: int) -> Exception:
     """Why, in one line, by what it has written into its log."""
-    said = (HOME / f"{name}.log").read_bytes()[log_start:].decode(errors="replace")
-    if _OTHER_DATABASE in said:
+    log = (HOME / f"{name}.log").read_bytes()[log_start:].decode(errors="replace")
+    if _OTHER_DATABASE in log:
         return StartError(
             "the server's database is of another version of Prefect; move it away: "
             "mv .prefect/prefect.db .prefect/prefect.db.old (runs and their results are not in it)"
         )
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["nothing"]
+    lines = [line.strip() for line in log.splitlines() if line.strip()] or ["nothing"]
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b|ERROR", line)]
     return RuntimeError(f"the {name} did not come up ({(errors or lines)[-1][:300]}); .prefect/{name}.log says more")
 

@@ -7,7 +7,21 @@ import pytest
 
 from flows import cli
 
-COMMANDS = ("run", "plan", "step", "doctor", "predict", "export", "report", "pool", "pretrain", "start", "stop", "test")
+COMMANDS = (
+    "run",
+    "plan",
+    "step",
+    "doctor",
+    "predict",
+    "export",
+    "report",
+    "pool",
+    "pretrain",
+    "clean",
+    "start",
+    "stop",
+    "test",
+)
 
 
 def test_the_help_lists_every_command_and_needs_no_torch():
@@ -41,6 +55,9 @@ def test_an_invalid_command_is_one_line_and_exit_code_2(arguments, capsys):
     ("arguments", "program", "expected"),
     [
         (["run", "a.yaml", "seeds=[0]"], "flows.augment_and_evaluate", ["a.yaml", "seeds=[0]"]),
+        (["run", "a.yaml", "seeds=[0]", "--verify"], "flows.augment_and_evaluate", ["a.yaml", "seeds=[0]", "--verify"]),
+        (["clean"], "flows.clean", ["runs"]),
+        (["clean", "elsewhere", "--yes"], "flows.clean", ["elsewhere", "--yes"]),
         (["step", "runs/a", "arm real 0"], "flows.step", ["runs/a", "arm real 0"]),
         (["doctor", "a.yaml", "--all"], "data.doctor.__main__", ["a.yaml", "--all"]),
         (["predict", "runs/a", "x", "--seed", "1"], "classify.predict",

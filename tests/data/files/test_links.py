@@ -1,4 +1,4 @@
-"""Links of a data set are followed where they lead into it, or into a folder that the config names, and else refused."""
+"""Links of a data set are followed into it, and into folders that the config names; all others are refused."""
 
 import numpy as np
 import pandas as pd
