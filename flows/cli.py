@@ -82,12 +82,15 @@ def predict(
     *,
     arm: Annotated[str | None, Parameter(help="which arm's classifier (default: the last arm's)")] = None,
     seed: Annotated[int | None, Parameter(help="which classifier seed (default: the first)")] = None,
+    follow_links: Annotated[
+        Path | None, Parameter(help="a folder outside of the images' into which their links may lead")
+    ] = None,
     out: Annotated[Path, Parameter(help="the CSV of probabilities")] = Path("predictions.csv"),
 ) -> int:
     """Apply a trained classifier to a folder of images."""
     from classify.predict import main as command  # noqa: PLC0415
 
-    options = {"--arm": arm, "--seed": seed, "--out": out}
+    options = {"--arm": arm, "--seed": seed, "--follow-links": follow_links, "--out": out}
     named = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     return command([str(model), str(images), *named])
 

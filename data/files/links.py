@@ -65,5 +65,6 @@ def _require(path: Path, allowed: Sequence[Path]) -> None:
         raise DataError(f"{path}:{target} is not there; restore that, or remove this") from fault
     if not any(real.is_relative_to(place) for place in allowed):
         raise DataError(
-            f"{path}: is a link out of the data set, to {real}; name that folder in data.follow_links, or copy it here"
+            f"{path}: is a link out of the data set, to {real}; name that folder in data.follow_links (predict: "
+            "--follow-links), or copy it"
         )

@@ -8,20 +8,9 @@ import pytest
 from flows import cli
 
 COMMANDS = (
-    "run",
-    "plan",
-    "step",
-    "doctor",
-    "predict",
-    "export",
-    "report",
-    "pool",
-    "pretrain",
-    "clean",
-    "start",
-    "stop",
-    "test",
-)
+    "run", "plan", "step", "doctor", "predict", "export", "report", "pool", "pretrain", "clean",
+    "start", "stop", "test",
+)  # fmt: skip
 
 
 def test_the_help_lists_every_command_and_needs_no_torch():

@@ -12,7 +12,7 @@ from data.masks import mask_paths
 from data.sources.external import ExternalArm, read_external
 from data.sources.load import DataConfig, load_manifest
 
-OUT = r"is a link out of the data set, to .*elsewhere.*; name that folder in data\.follow_links, or copy it here"
+OUT = r"is a link out of the data set, to .*elsewhere.*; name that folder in data\.follow_links .*, or copy it"
 
 
 @pytest.fixture(autouse=True)

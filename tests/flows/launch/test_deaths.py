@@ -20,12 +20,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.prefect_tasks import PrefectRunner
-from flows.steps import StepResult
-
 
 def working(name, seconds):
     def work(progress):
+        from flows.steps import StepResult
+
         Path(f"{name}-begun").touch()
         for n in range(2 * seconds):
             progress(n, 2 * seconds)
@@ -38,9 +37,14 @@ def working(name, seconds):
 
 @flow(name="augment-and-evaluate", persist_result=False)
 def augment_and_evaluate(config: str = "", overrides: list[str] | None = None):
-    seconds = int((overrides or ["600"])[0])
+    if not overrides:  # to be killed
+        Path("first-begun").touch()
+        time.sleep(900)
+        return
+    from flows.prefect_tasks import PrefectRunner
+
     for name in ("first", "second"):
-        PrefectRunner()(name, "", working(name, seconds))
+        PrefectRunner()(name, "", working(name, int(overrides[0])))
 """
 DEPLOYMENT = """
 name: lesionloom
@@ -56,7 +60,8 @@ deployment = ask("/deployments/name/augment-and-evaluate/demo")
 wanted = {"parameters": {"overrides": sys.argv[1:]}, "state": {"type": "SCHEDULED"}}
 print(ask(f"/deployments/{deployment['id']}/create_flow_run", wanted)["id"])
 """
-UP = "from flows.launch.serving import *; server(); worker(); deploy()"
+UP = "from flows.launch.serving import server, worker; server(); worker()"
+DEPLOY = "from flows.launch.serving import deploy; deploy()"
 STOP = "from flows.launch.serving import end; end('worker'); end('server')"
 
 pytestmark = [
@@ -101,6 +106,7 @@ class Project:
         return int((self.folder / ".prefect" / f"{name}.pid").read_text(encoding="utf-8"))
 
     def engines(self):
+        """This folder's engines: run ids by process id."""
         return json.loads(
             self.said("from flows.launch.engines import *; import json; print(json.dumps(engines(HOME)))")
         )
@@ -109,7 +115,7 @@ class Project:
         return self.said("import sys; from flows.launch.requests import ask; "
                          "print(ask(f'/flow_runs/{sys.argv[1]}')['state']['type'])", run)  # fmt: skip
 
-    def wait_for(self, name, seconds=150):
+    def wait_for(self, name, seconds=280):
         end = time.monotonic() + seconds
         while not (self.folder / name).exists():
             assert time.monotonic() < end, (self.folder / ".prefect" / "worker.log").read_text(encoding="utf-8")[-3000:]
@@ -126,6 +132,7 @@ def up(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("project"))
     try:
         project.said(UP)
+        project.said(DEPLOY)
         yield project
     finally:
         project.said(STOP)
@@ -138,7 +145,7 @@ def kill(*processes):
 
 
 def test_stop_finds_the_engine_of_a_worker_that_was_killed(up):
-    run = up.said(RUN, "600")
+    run = up.said(RUN)
     up.wait_for("first-begun")
     kill(up.pid("worker"))
     assert set(up.engines().values()) == {run}
@@ -149,11 +156,11 @@ def test_stop_finds_the_engine_of_a_worker_that_was_killed(up):
 
 def test_demo_ends_where_worker_and_engine_are_killed_and_the_run_is_crashed(up):
     up.said(UP)
-    following = up.started("import sys; from flows.launch.follow import follow; sys.exit(follow(['600']))")
+    following = up.started("import sys; from flows.launch.follow import follow; sys.exit(follow([]))")
     up.wait_for("first-begun")
     (run,) = set(up.engines().values())
     kill(up.pid("worker"), *up.engines())
-    said, _ = following.communicate(timeout=150)
+    said, _ = following.communicate(timeout=280)
     assert following.returncode == 1, said
     assert "has ended; type the same again: it goes on from what is finished" in said
     assert up.state(run) == "CRASHED"
@@ -162,7 +169,7 @@ def test_demo_ends_where_worker_and_engine_are_killed_and_the_run_is_crashed(up)
 
 def test_a_run_that_nobody_follows_is_crashed_when_the_next_worker_comes_up(up):
     up.said(UP)
-    run = up.said(RUN, "600")
+    run = up.said(RUN)
     up.wait_for("first-begun")
     kill(up.pid("worker"), *up.engines())
     assert "runs: 1 had no process any more, and are recorded as crashed" in up.said(UP)
@@ -175,5 +182,5 @@ def test_a_server_that_is_killed_ends_no_healthy_work(up):
     up.said(RUN, "10")
     up.wait_for("first-begun")
     kill(up.pid("server"))
-    up.wait_for("first-done", 300)
-    up.wait_for("second-done", 300)
+    up.wait_for("first-done")
+    up.wait_for("second-done")
