@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from flows.augment_and_evaluate import main
+from flows.clean import main as clean
 from flows.export import base_of
 from flows.step import study_of
 from reports.render import main as report
@@ -82,7 +83,11 @@ def test_what_a_run_writes_names_no_home_folder_and_is_still_read(first_run, sma
     assert "~/" in json.loads((first_run / "run.json").read_text(encoding="utf-8"))["config"]["base"]["source"]
     assert study_of(first_run)[0].base.source == base
     assert base_of(RunFolder.open(first_run)).source == base
+    assert clean([str(first_run.parent), "--yes"]) == 0
+    assert not list(first_run.glob("thumbs/*/real-*.jpg"))
+    assert not (first_run / "report.html").exists()
     assert report([str(first_run)]) == 0
+    assert (first_run / "report.html").is_file()
 
 
 def steps_of(lines):
