@@ -148,7 +148,7 @@ def load(folder: Path) -> Classifier:
     """Read what `save` wrote, ready to predict. Raises InputError."""
     try:
         config = read_json(folder / CONFIG)
-        architecture, labels = config["architecture"], tuple(str(label) for label in config["label_names"])
+        architecture, labels = str(config["architecture"]), tuple(str(label) for label in config["label_names"])
         pixels = parse(PixelConfig, config["pixels"], f"{folder / CONFIG}: pixels")
         temperature, test_views = float(config["temperature"]), int(config["test_views"])
         normalised = {name: tuple(config["pretrained_cfg"][name]) for name in ("mean", "std")}
@@ -156,6 +156,11 @@ def load(folder: Path) -> Classifier:
         raise InputError(f"{folder}: holds no {CONFIG}; give a run folder or a classifier's model folder") from fault
     except (KeyError, TypeError) as fault:
         raise InputError(f"{folder / CONFIG}: lacks {fault}; it was not written by this program") from fault
+    if ":" in architecture:  # timm would ask a hub, or read another folder
+        raise InputError(
+            f"{folder / CONFIG}: names a model elsewhere, {architecture!r}; it was not written by this program: take "
+            "a folder that was"
+        )
     network = _create(architecture, len(labels), 0.0, pretrained=False, pretrained_cfg_overlay=normalised)
     _fill(network, read_weights(folder / WEIGHTS), folder / WEIGHTS, any_head=False)
     channels_last = network.to(memory_format=torch.channels_last)

@@ -23,8 +23,10 @@ from classify.model import CONFIG, load
 from classify.views import view_logits
 from data.errors import DataError, InputError, exit_code
 from data.files.archives import SUFFIXES, image_files
+from data.files.rules import FileRules, use_rules
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
+from data.spreadsheet import csv_text
 from data.store import read_json, write_text
 
 ISIC_COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
@@ -64,7 +66,7 @@ class Predictions:
         shuffled = self.probabilities[:, [columns[name] for name in order]].astype(np.float64)
         table = pd.DataFrame(shuffled, columns=list(order))
         table.insert(0, "image", list(self.image_ids))
-        write_text(path, table.to_csv(index=False, float_format=_cell, lineterminator="\n"))
+        write_text(path, csv_text(table, _cell))
 
     @staticmethod
     def read(path: Path) -> "Predictions":
@@ -174,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("images", type=Path, help="a folder of images")
     parser.add_argument("--arm", help="which arm's classifier (default: the last arm's)")
     parser.add_argument("--seed", type=int, help="which classifier seed (default: the first)")
+    parser.add_argument("--follow-links", type=Path, action="append", default=[], metavar="FOLDER",
+                        help="a folder outside IMAGES into which its links may lead")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="the CSV (default: predictions.csv)")
     parsed = parser.parse_args(arguments)
     return exit_code(lambda: _applied(parsed))
@@ -181,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _applied(parsed: argparse.Namespace) -> int:
     model = find_model(parsed.run, parsed.arm, parsed.seed)
+    use_rules(FileRules(follow_links=tuple(folder.resolve() for folder in parsed.follow_links)))
     found = predict(model, folder_of_images(parsed.images))
     found.write(parsed.out)
     counts = Counter(found.classes[k] for k in found.predicted)

@@ -74,20 +74,25 @@ def exit_code(work: Callable[[], int], stopped: str = "stopped") -> int:
     try:
         return work()
     except InputError as fault:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {in_one_line(fault)}", file=sys.stderr)
         return 2
     except TrainingError as fault:
-        print(f"failed: {fault}", file=sys.stderr)
+        print(f"failed: {in_one_line(fault)}", file=sys.stderr)
         return 1
     except (MachineError, OSError, MemoryError) as fault:
         known = fault if isinstance(fault, MachineError) else machine_error(fault)
         if known is None:
             raise
-        print(f"failed: {known}", file=sys.stderr)
+        print(f"failed: {in_one_line(known)}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
         return 130
+
+
+def in_one_line(fault: object) -> str:
+    """An error's message in one line, whatever a file's name or a table's cell in it holds; no control characters."""
+    return "".join(each if each.isprintable() else " " for each in str(fault))
 
 
 def machine_error(fault: OSError | MemoryError) -> MachineError | None:

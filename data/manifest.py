@@ -11,6 +11,7 @@ import pandas as pd
 
 from data.errors import DataError, Fault, OnFault, refuse
 from data.files.archives import open_file, sha256_of, version_of
+from data.spreadsheet import csv_text, plain_table
 from data.store import digest, read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, atomically; the roots are not stored and must be given to `read`."""
-        write_text(path, self.table.to_csv(index=False, lineterminator="\n"))
+        write_text(path, csv_text(self.table))
 
     @staticmethod
     def read(path: Path, roots: Mapping[str, Path]) -> Manifest:
@@ -113,12 +114,9 @@ class Manifest:
 def contents_of(manifest: Manifest, known: Path | None = None) -> dict[str, str]:
     """SHA-256 of every image's bytes, by id. Raises DataError.
 
-    `known` is a JSON file of earlier results: a file with the same path, size and mtime is not read again.
+    `known` is a JSON file of earlier results: a file with the same path, size and times is not read again.
     """
-    try:
-        before = read_json(known) if known else {}
-    except (OSError, ValueError):
-        before = {}
+    before = _known(known)
     after, contents = dict(before), {}
     for image, path in zip(manifest.table["image_id"], manifest.paths(), strict=True):
         version = version_of(path)
@@ -131,14 +129,23 @@ def contents_of(manifest: Manifest, known: Path | None = None) -> dict[str, str]
     return contents
 
 
+def _known(path: Path | None) -> dict[str, str]:
+    """What the file of earlier results holds; nothing for one that is not there, or damaged."""
+    try:
+        found = read_json(path) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()) else {}
+
+
 def identity_of(part: Manifest, contents: Mapping[str, str]) -> str:
     """Digest of a table and of its images' bytes, whose SHA-256 are given by id."""
     return digest(part.digest(), [contents[image] for image in part.table["image_id"]])
 
 
 def read_table(path: Path, delimiter: str = ",") -> pd.DataFrame:
-    """Read a table with a header, every cell as text. Raises DataError, which names the file and row."""
-    return numbered_table(path, delimiter).reset_index(drop=True)
+    """Read a table that this program wrote, every cell as text. Raises DataError, which names the file and row."""
+    return plain_table(numbered_table(path, delimiter).reset_index(drop=True))
 
 
 def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse) -> pd.DataFrame:

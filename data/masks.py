@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from data.errors import DataError
+from data.files.links import require_inside
 from data.manifest import Manifest
 from data.pixels import PixelConfig, image_header, read_image
 from data.store import file_sha256
@@ -43,6 +44,8 @@ def mask_paths(folder: Path, part: Manifest) -> list[Path]:
         missing += [] if masks else [named[0].name]
     if missing:
         raise DataError(f"{folder}: {len(missing)} images have no mask, first {missing[0]}; put it there")
+    for path in found:
+        require_inside(path, folder)
     return found
 
 

@@ -28,7 +28,8 @@ from data.manifest import Manifest
 from data.progress import Progress
 
 _FLUSH = 256  # images decoded between two records of the cache
-_INDEX = "index-2.txt"  # a line an image: the SHA-256 of its file's version, and the CRC-32 of its pixels, in hex
+_INDEX = "index-3.txt"  # a line an image: the SHA-256 of its file's version, and the CRC-32 of its pixels, in hex
+_EARLIER = ("index.txt", "index-2.txt")  # without checksums; of versions without ctime
 _LINE = 64 + 1 + 8 + 1  # bytes of one line
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,21 @@ def cache_folder(cache: Path, config: PixelConfig) -> Path:
     return cache / f"pixels-{config.size}-{config.geometry}"
 
 
+def cache_files(cache: Path) -> Iterator[Path]:
+    """The files of decoded images, of all sizes and geometries."""
+    for folder in () if cache.is_symlink() else sorted(cache.glob("pixels-*/")):
+        if not folder.is_symlink():
+            files = (folder / name for name in ("pixels.bin", _INDEX, *_EARLIER, "lock"))
+            yield from (path for path in files if path.is_file() and not path.is_symlink())
+
+
+def forget_pixels(cache: Path) -> None:
+    """Have every image decoded again, at its next use."""
+    for folder in cache.glob("pixels-*/"):
+        with filelock.FileLock(folder / "lock"):
+            (folder / _INDEX).unlink(missing_ok=True)
+
+
 def cache_bytes(n: int, config: PixelConfig) -> int:
     """Bytes that n decoded images take in the cache."""
     return n * (_image_bytes(config) + _LINE)
@@ -131,7 +147,10 @@ def _cache_rows(folder: Path, paths: list[Path], config: PixelConfig, progress: 
 def _recover(folder: Path, config: PixelConfig) -> dict[str, tuple[int, str]]:
     """Row and checksum by key, from the cache's index, after cutting off what a crash left half written."""
     pixels, index = folder / "pixels.bin", folder / _INDEX
-    (folder / "index.txt").unlink(missing_ok=True)  # an earlier version's, without checksums: its pixels go below
+    for earlier in _EARLIER:
+        (folder / earlier).unlink(missing_ok=True)
+    if not index.is_file():
+        pixels.unlink(missing_ok=True)  # not cut off: another process may have it mapped
     pixels.touch()
     index.touch()
     whole = min(pixels.stat().st_size // _image_bytes(config), index.stat().st_size // _LINE)

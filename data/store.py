@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from data.durable import remove_unfinished, replacing, sync, sync_all
+from data.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -71,6 +72,22 @@ def _move_complete(folder: Path, inputs: Mapping[str, Any]) -> None:
         partial = partial_of(folder)
         if not _is_finished(folder, inputs) and _is_finished(partial, inputs):
             _put_in_place(partial, folder)
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Files of a finished artifact that are not as its record says, by their SHA-256 alone; size and time may lie.
+
+    An artifact whose record is damaged is named by that.
+    """
+    try:
+        files = read_json(folder / RECORD)["files"].items()
+        return [name for name, entry in files if not _has_sha256(folder / name, entry["sha256"])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [RECORD]
+
+
+def _has_sha256(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_sha256(path) == sha256
 
 
 @contextlib.contextmanager
@@ -165,6 +182,18 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """Read a JSON file. Raises OSError or ValueError."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_record(path: Path, *keys: str) -> dict[str, Any]:
+    """A JSON object that an artifact holds, with these keys. Raises DataError for one that is damaged or not there."""
+    try:
+        record = read_json(path)
+        lacking = [key for key in keys if key not in record]
+    except (OSError, ValueError, TypeError) as fault:
+        raise DataError(f"{path}: is damaged or not there ({fault}); delete {path.parent} and run again") from fault
+    if lacking or not isinstance(record, dict):
+        raise DataError(f"{path}: is damaged, it lacks {', '.join(lacking)}; delete {path.parent} and run again")
+    return record
 
 
 def _claim(partial: Path, key: str) -> None:

@@ -17,7 +17,11 @@ from prefect.states import Completed
 
 from data.errors import InputError, MachineError, TrainingError, exit_code
 
-USAGE = "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...], e.g. configs/demo.yaml 'study_seeds=[1]'"
+USAGE = (
+    "usage: python -m flows.augment_and_evaluate CONFIG [key=value ...] [--verify], e.g. configs/demo.yaml "
+    "'study_seeds=[1]'"
+)
+VERIFY = "--verify"
 
 
 @flow(name="augment-and-evaluate", flow_run_name="{config}", persist_result=False)
@@ -30,7 +34,7 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
     """
     get_run_logger().info("loading torch and diffusers")
     from flows.pipeline import run_study  # noqa: PLC0415 - see above
-    from flows.prefect_tasks import PrefectRunner, show_report, unfinished  # noqa: PLC0415
+    from flows.prefect_tasks import PrefectRunner, no_fault_ends_the_run, show_report, unfinished  # noqa: PLC0415
     from flows.study import load_study  # noqa: PLC0415
 
     try:
@@ -38,7 +42,8 @@ def augment_and_evaluate(config: str = "configs/demo.yaml", overrides: list[str]
     except (InputError, TrainingError, MachineError) as fault:
         return unfinished(fault)
     get_run_logger().info(found.answer)
-    show_report(found)
+    with no_fault_ends_the_run():
+        show_report(found)
     return Completed(message=f"{found.answer}\nReport: {found.report.resolve()}")
 
 
@@ -52,10 +57,11 @@ def main(arguments: list[str]) -> int:
         "stopped; the same command again goes on from what is finished (`lesionloom stop RUN` ends a fine-tune early "
         "and keeps it)"
     )
-    return exit_code(lambda: _by_hand(arguments[0], arguments[1:]), stopped)
+    config, *overrides = (word for word in arguments if word != VERIFY)
+    return exit_code(lambda: _by_hand(config, overrides, verify=VERIFY in arguments), stopped)
 
 
-def _by_hand(config: str, overrides: list[str]) -> int:
+def _by_hand(config: str, overrides: list[str], *, verify: bool) -> int:
     if not Path(config).is_file():  # checked before the imports, which take seconds
         raise InputError(f"{config}: no such file; give the path of a YAML config, e.g. configs/demo.yaml")
     from rich.console import Console  # noqa: PLC0415 - see above
@@ -66,7 +72,7 @@ def _by_hand(config: str, overrides: list[str]) -> int:
     from flows.study import load_study  # noqa: PLC0415
     from flows.terminal import TerminalRunner  # noqa: PLC0415
 
-    found = run_study(load_study(config, overrides), TerminalRunner(console))
+    found = run_study(load_study(config, overrides), TerminalRunner(console), verify=verify)
     console.print(f"\n{found.answer}\n\nReport: {found.report.resolve()}", markup=False, soft_wrap=True)
     return 0
 

@@ -28,11 +28,18 @@ app.register_install_completion_command(help="Install completion of commands and
 
 
 @app.command
-def run(config: Config, /, *overrides: Overrides) -> int:
+def run(
+    config: Config,
+    /,
+    *overrides: Overrides,
+    verify: Annotated[
+        bool, Parameter(negative="", help="read all that is finished, and make damaged parts anew")
+    ] = False,
+) -> int:
     """Run a study and write its report; what is finished is kept."""
     from flows.augment_and_evaluate import main as command  # noqa: PLC0415
 
-    return command([str(config), *overrides])
+    return command([str(config), *overrides, *(["--verify"] if verify else [])])
 
 
 @app.command
@@ -77,12 +84,15 @@ def predict(
     *,
     arm: Annotated[str | None, Parameter(help="which arm's classifier (default: the last arm's)")] = None,
     seed: Annotated[int | None, Parameter(help="which classifier seed (default: the first)")] = None,
+    follow_links: Annotated[
+        Path | None, Parameter(help="a folder outside of the images' into which their links may lead")
+    ] = None,
     out: Annotated[Path, Parameter(help="the CSV of probabilities")] = Path("predictions.csv"),
 ) -> int:
     """Apply a trained classifier to a folder of images."""
     from classify.predict import main as command  # noqa: PLC0415
 
-    options = {"--arm": arm, "--seed": seed, "--out": out}
+    options = {"--arm": arm, "--seed": seed, "--follow-links": follow_links, "--out": out}
     named = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     return command([str(model), str(images), *named])
 
@@ -130,6 +140,19 @@ def pretrain(config: Config, /, *overrides: Overrides) -> int:
     from augment.base.pretrain import main as command  # noqa: PLC0415
 
     return command([str(config), *overrides])
+
+
+@app.command
+def clean(
+    folder: Annotated[Path, Parameter(help="the folder of runs, `output_dir`")] = Path("runs"),
+    /,
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="remove without asking")] = False,
+) -> int:
+    """Remove decoded photographs, thumbnails and the reports that hold them, after showing which and how large."""
+    from flows.clean import main as command  # noqa: PLC0415
+
+    return command([str(folder), *(["--yes"] if yes else [])])
 
 
 @app.command

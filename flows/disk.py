@@ -42,7 +42,7 @@ class DiskEstimate(StepResult):
     @property
     def outcome(self) -> str:
         """The estimate and the space, in one line."""
-        return f"{in_words(self.needed, self.there)}; {_size(self.free)} free in {self.folder}"
+        return f"{in_words(self.needed, self.there)}; {size_in_words(self.free)} free in {self.folder}"
 
     @property
     def fits(self) -> bool:
@@ -55,8 +55,8 @@ def check_disk(*plans: Plan) -> DiskEstimate:
     found, folder = estimate(*plans), plans[0].prepared.study.output_dir
     if not found.fits:
         raise InputError(
-            f"output_dir={folder}: this run takes {in_words(found.needed, found.there)}, and {_size(found.free)} is "
-            "free there; free some, or set output_dir= to a folder on a larger disk"
+            f"output_dir={folder}: this run takes {in_words(found.needed, found.there)}, and "
+            f"{size_in_words(found.free)} is free there; free some, or set output_dir= to a folder on a larger disk"
         )
     return found
 
@@ -101,9 +101,9 @@ def by_kind(*repeats: Sequence[Step]) -> dict[str, int]:
 def in_words(needed: Mapping[str, int], there: int = 0) -> str:
     """An estimate in words, the largest kinds first, and how much of it lies there already."""
     kinds = sorted(needed.items(), key=lambda kind: -kind[1])
-    listed = ", ".join(f"{kind} {_size(size)}" for kind, size in kinds)
-    begun = f", of which {_size(there)} lies there already" if there else ""
-    return f"at most {_size(sum(needed.values()))} by estimate ({listed}){begun}"
+    listed = ", ".join(f"{kind} {size_in_words(size)}" for kind, size in kinds)
+    begun = f", of which {size_in_words(there)} lies there already" if there else ""
+    return f"at most {size_in_words(sum(needed.values()))} by estimate ({listed}){begun}"
 
 
 def _checkpoints(steps: Sequence[Step]) -> int:
@@ -145,7 +145,7 @@ def _bytes_in(folder: Path) -> int:
     return found
 
 
-def _size(size: int) -> str:
+def size_in_words(size: int) -> str:
     """Decimal units, as disks are sold, with two digits."""
     for unit, bytes_ in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if size >= bytes_:

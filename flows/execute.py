@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import filelock
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from augment import device as devices
 from data.progress import Progress
-from data.store import building, read_json, write_json
+from data.store import building, read_record, write_json
+from flows.device_lock import holding
 from flows.machine_faults import machine_faults_in_one_line
 from flows.plan import Plan
+from flows.spent_time import COST, SpentTime
 from flows.stages.table import STAGES
 from flows.steps import GroupResult, Step, StepResult
 from flows.study import StudyConfig
-
-COST = "cost.json"  # seconds and device, inside an artefact
 
 
 def set_up_libraries(study: StudyConfig) -> None:
@@ -61,24 +58,28 @@ def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupRes
 
 def make_artefact(step: Step, make: Callable[[Path], None]) -> StepResult:
     """Make one artefact by this function, unless it is finished."""
-    reused = step.is_finished
-    if not reused:
-        with _device(step.on_device) as name, building(step.target, step.inputs) as folder:
-            start = time.perf_counter()
-            make(folder)
-            write_json(folder / COST, {"seconds": round(time.perf_counter() - start, 2), "device": name})
-    return result_of(step, reused=reused)
+    return _make_timed(step, lambda folder, _: make(folder))
 
 
 def result_of(step: Step, *, reused: bool) -> StepResult:
     """The result of a finished step, with the seconds that its artefact took."""
-    seconds = read_json(step.target / COST)["seconds"]
+    seconds = read_record(step.target / COST, "seconds")["seconds"]
     note = STAGES[step.stage].note(step) if step.stage in STAGES else ""  # the split is of no stage
     return StepResult(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target, note=note)
 
 
 def _make_one(plan: Plan, step: Step, progress: Progress) -> None:
-    make_artefact(step, lambda folder: STAGES[step.stage].make(plan, step, folder, progress))
+    _make_timed(step, lambda folder, spent: STAGES[step.stage].make(plan, step, folder, spent.recorded(progress)))
+
+
+def _make_timed(step: Step, make: Callable[[Path, SpentTime], None]) -> StepResult:
+    reused = step.is_finished
+    if not reused:
+        with _device(step.on_device) as name, building(step.target, step.inputs) as folder:
+            spent = SpentTime(folder, name)
+            make(folder, spent)
+            spent.write()
+    return result_of(step, reused=reused)
 
 
 def _make_group(plan: Plan, missing: Sequence[Step], progress: Progress) -> None:
@@ -97,22 +98,12 @@ def _make_group(plan: Plan, missing: Sequence[Step], progress: Progress) -> None
             raise RuntimeError(f"left incomplete: {', '.join(open_steps)}")
 
 
-def _device(on_device: bool) -> AbstractContextManager[str]:
+@contextmanager
+def _device(on_device: bool) -> Iterator[str]:
     """The device's name; one process at a time holds an accelerator, by a lock that ends with the process."""
-    if not on_device:
-        return nullcontext("cpu")
-    name = devices.default_device().type
-    return nullcontext(name) if name == "cpu" else _Held(name)
-
-
-class _Held(AbstractContextManager[str]):
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"lesionloom-{name}.lock")
-
-    def __enter__(self) -> str:
-        self._lock.acquire()
-        return self._name
-
-    def __exit__(self, *fault: object) -> None:
-        self._lock.release()
+    device = devices.default_device() if on_device else None
+    if device is None or device.type == "cpu":
+        yield "cpu"
+        return
+    with holding(device):
+        yield device.type

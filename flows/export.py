@@ -20,6 +20,7 @@ from augment.methods import record as adapter_record
 from augment.methods.record import AdapterRecord
 from data.config import parse
 from data.errors import InputError, exit_code
+from data.home import with_home
 from data.store import write_text
 from flows.execute import disable_progress_bars
 from reports.adapter_card import CARD, adapter_card
@@ -51,7 +52,7 @@ def export(
 
 def base_of(run: RunFolder) -> BaseConfig:
     """The base that the run fine-tuned: the study's own lies in the run, a hub's is of the recorded commit."""
-    base = parse(BaseConfig, run.record["config"]["base"], str(run.path / "run.json"))
+    base = parse(BaseConfig, with_home(run.record["config"]["base"]), str(run.path / "run.json"))
     if base.own is not None:
         return BaseConfig(source=str(run.artifact("base")))
     base = dataclasses.replace(base, embeddings=None)  # other programs have folders of their own for them

@@ -25,6 +25,7 @@ from flows.stages.table import STAGES, make_plan
 from flows.steps import Runner, StepResult, in_repeat
 from flows.study import StudyConfig
 from flows.thumbnails import remove_real_images, write_thumbnails
+from flows.verify import verify_run
 from reports.render import write_report
 from reports.schema import Summary
 from reports.text import answer
@@ -39,17 +40,19 @@ class RunResult(StepResult):
     answer: str
 
 
-def run_study(study: StudyConfig, run: Runner) -> RunResult:
+def run_study(study: StudyConfig, run: Runner, *, verify: bool = False) -> RunResult:
     """Run the study, each of its repeats in turn, keeping what is finished from an earlier run.
 
-    Raises InputError for what a user can fix, TrainingError for training that failed, MachineError
-    for rights, disks and memory.
+    `verify`: what is finished is read first, and made anew where a byte has changed. Raises InputError for what a user
+    can fix, TrainingError for training that failed, MachineError for rights, disks and memory.
     """
     started = datetime.now(UTC)
     set_up_libraries(study)
     with machine_faults_in_one_line(study.output_dir), run_lock(study):
         if not study.embed_real_images:
             remove_real_images(study.folder)
+        if verify:
+            run("verify", "", lambda progress: verify_run(study, progress))
         prepared = prepare_repeats(study, run)  # read the images; divide them so that no leakage group is in two parts
         plans = [make_plan(each) for each in prepared]  # every adapter, image set and classifier that is asked for
         check(plans, run)  # the base has seen no validation or test image; the disk has room

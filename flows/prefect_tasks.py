@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +30,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from augment.generate.mark import metadata, stamped
-from data.errors import InputError, MachineError, TrainingError
+from data.errors import InputError, MachineError, TrainingError, in_one_line
 from data.files.archives import FORMATS
 from data.progress import LogProgress, Progress
 from flows.pipeline import RunResult
@@ -66,7 +67,8 @@ class PrefectRunner:
             except (InputError, TrainingError, MachineError) as fault:
                 return unfinished(fault)
             logger.info("%s: %s", title, done.outcome)
-            show_samples(done)
+            with no_fault_ends_the_run():
+                show_samples(done)
             return Completed(name=_state_name(done), message=done.outcome, data=done)
 
         state = piece(return_state=True)
@@ -88,7 +90,21 @@ _FAULTS = {"Refused": InputError, "Failed training": TrainingError, "Failed mach
 
 def unfinished(fault: InputError | TrainingError | MachineError) -> State[Any]:
     """The state of a piece of work or a run that failed with this fault; its message is the fault's line."""
-    return Failed(name=next(name for name, kind in _FAULTS.items() if isinstance(fault, kind)), message=str(fault))
+    return Failed(
+        name=next(name for name, kind in _FAULTS.items() if isinstance(fault, kind)), message=in_one_line(fault)
+    )
+
+
+_AFTER_A_FAULT = 60.0  # seconds
+
+
+@contextmanager
+def no_fault_ends_the_run() -> Iterator[None]:
+    """What is only shown may fail: a server that has ended ends no training."""
+    try:
+        yield
+    except Exception as fault:  # noqa: BLE001 - Prefect's client raises whatever its libraries raise
+        get_run_logger().warning("not shown, the work goes on: %s", in_one_line(fault))
 
 
 class _Shown:
@@ -104,7 +120,13 @@ class _Shown:
         now = time.monotonic()
         if now - self._last < self._every and (done < total or self._artifact is None):
             return
-        self._last = now
+        with no_fault_ends_the_run():
+            self._show(done, total)
+            self._last = now
+            return
+        self._last, self._every = time.monotonic(), _AFTER_A_FAULT  # each try may wait for the server
+
+    def _show(self, done: int, total: int) -> None:
         share = 100.0 * done / max(1, total)
         if self._artifact is None:
             key = _key("progress", self._title)

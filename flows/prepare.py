@@ -82,6 +82,7 @@ def read_images(study: StudyConfig, progress: Progress) -> Images:
         folder=folder,
         manifest=manifest,
         contents=contents,
+        cache=None if study.data.source == "phantom" else study.cache,
     )
 
 

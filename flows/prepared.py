@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from augment.context import Context
 from classify.arms import Arm, limit_to_shots
@@ -26,13 +27,17 @@ class Images(StepResult):
 
     manifest: Manifest
     contents: Mapping[str, str]
+    cache: Path | None = None  # where decoded photographs of people are kept; None: the images are drawn
     joined: dict[str, tuple[Manifest, Links]] = field(default_factory=dict, compare=False, repr=False)  # by geometry
 
     @property
     def outcome(self) -> str:
         """What was read, in words; images that lie in a folder are read anew by every run."""
         found = f"{len(self.manifest):,} images of {len(self.manifest.labels)} classes"
-        return f"{found}, kept from before" if self.reused else f"{found}, {self.seconds:.0f} s"
+        if self.reused:
+            return f"{found}, kept from before"
+        kept = f"; decoded ones are kept in {self.cache}, and `lesionloom clean` removes them" if self.cache else ""
+        return f"{found}, {self.seconds:.0f} s{kept}"
 
     def identity_of(self, part: Manifest) -> str:
         """Digest of a part's table and of its images' bytes, wherever they lie."""

@@ -17,6 +17,7 @@ from augment.generate.record import GeneratedImages
 from augment.methods.record import Stopped
 from classify.arms import Arm
 from classify.weights import weights_name, weights_provenance
+from data.home import without_home
 from data.manifest import Manifest
 from data.sources.external import external_provenance, folder_of
 from data.splits.leakage import expected_leakage
@@ -44,7 +45,14 @@ class Row:
         found = {name: len(self.seen.groups_in(part)) for name, part in split.parts().items()}
         whole = {"groups": len(self.seen.group_ids), "sha256": digest(sorted(self.seen.group_ids))}
         note = {"note": self.note} if self.note else {}
-        return {"kind": self.kind, "name": self.name, "is_complete": self.seen.is_complete, **found, **whole, **note}
+        return {
+            "kind": self.kind,
+            "name": without_home(self.name),
+            "is_complete": self.seen.is_complete,
+            **found,
+            **whole,
+            **note,
+        }
 
 
 def write_provenance(plan: Plan) -> None:

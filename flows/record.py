@@ -15,7 +15,8 @@ from typing import Any
 
 from augment.base.identity import base_identity
 from data.config import to_dict
-from data.store import read_json, write_json
+from data.home import without_home
+from data.store import read_record, write_json
 from flows.inputs import LIBRARIES
 from flows.plan import Plan
 from flows.steps import Step, StepResult
@@ -31,11 +32,11 @@ def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> N
         "name": study.name,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": to_dict(study),
+        "config": without_home(to_dict(study)),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
-        "machine": _machine() | {"device": read_json(arm / "cost.json")["device"]},
+        "machine": _machine() | {"device": read_record(arm / "cost.json", "device")["device"]},
         "seeds": {"study_seed": study.study_seed, "generator_seed": study.generator_seed, "seeds": study.seeds},
-        "base": base_identity(plan.base),
+        "base": without_home(base_identity(plan.base)),
         "regime": "limited" if study.split.limit_real_to_shots else "shots",
         "rare": study.split.rare,
         "arms": study.arm_names,
@@ -49,7 +50,7 @@ def write_run(plan: Plan, results: Sequence[StepResult], started: datetime) -> N
 def write_repeats(study: StudyConfig, name: str) -> None:
     """Write the record of a study that is repeated, run.json or plan.json: its config and its repeats' folders."""
     repeats = [repeat.records.relative_to(study.folder).as_posix() for repeat in study.repeats()]
-    write_json(study.folder / name, {"name": study.name, "config": to_dict(study), "repeats": repeats})
+    write_json(study.folder / name, {"name": study.name, "config": without_home(to_dict(study)), "repeats": repeats})
 
 
 def _timing(result: StepResult, folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rich.table import Table
 from augment.methods.record import RECORD as ADAPTER
 from data.config import to_dict
 from data.errors import exit_code
+from data.home import without_home
 from data.progress import Progress
 from data.store import RECORD, write_json
 from flows.checks import refuse_used_base
@@ -64,7 +65,7 @@ def _write_plan(plan: Plan) -> None:
         }
         for step in plan.steps
     }
-    write_json(study.records / PLAN, {"config": to_dict(study), "digest": plan.digest, "steps": steps})
+    write_json(study.records / PLAN, {"config": without_home(to_dict(study)), "digest": plan.digest, "steps": steps})
 
 
 def plans_without_writing(study: StudyConfig) -> tuple[Plan, ...]:

@@ -10,6 +10,7 @@ Standard library only, since it runs before anything is installed; it does only 
 
 import os
 import sys
+import urllib.error
 
 from flows.launch.environment import ROOT, StartError, call, environment, program
 from flows.launch.follow import follow
@@ -43,7 +44,9 @@ def main(arguments: list[str]) -> int:
         print(f"error: {fault}", file=sys.stderr)
         return 2
     except (OSError, RuntimeError) as fault:
-        print(f"failed: {fault}", file=sys.stderr)
+        gone = isinstance(fault, urllib.error.URLError) and not isinstance(fault, urllib.error.HTTPError)
+        lost = f"the Prefect server answers no more ({fault}); the same command starts it anew"
+        print(f"failed: {lost if gone else fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped; the same command again goes on from what is finished", file=sys.stderr)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from data.config import parse
 from data.errors import ConfigError, InputError, exit_code
+from data.home import with_home
 from data.store import read_json
 from flows.checks import refuse_used_base
 from flows.execute import run_group, set_up_libraries
@@ -79,7 +80,7 @@ def study_of(source: Path, overrides: Sequence[str] = ()) -> tuple[StudyConfig, 
         if record["config"]["is_repeat"]:
             place = place.parents[1]
         here = {"name": place.name, "output_dir": str(place.parent)}
-        study = parse(StudyConfig, {**record["config"], **here}, str(source / PLAN))
+        study = parse(StudyConfig, {**with_home(record["config"]), **here}, str(source / PLAN))
         digests = {name: step["digest"] for name, step in record.get("steps", {}).items()}
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ConfigError(f"{source}: holds no {PLAN} of a run; give a config, or a run folder") from fault

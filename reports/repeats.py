@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from data.errors import InputError
+from data.home import without_home
 from reports.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _has_own_generator(repeats: Sequence[OneRepeat]) -> bool:
 
 
 def _refuse_another_study(one: RunFolder, other: RunFolder) -> None:
-    mine, theirs = (_flat(_shared(run.record["config"])) for run in (one, other))
+    mine, theirs = (_flat(_shared(without_home(run.record["config"]))) for run in (one, other))
     differing = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
     if differing:
         key = differing[0]

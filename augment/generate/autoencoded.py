@@ -29,6 +29,7 @@ from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.splits.provenance import Provenance
+from data.spreadsheet import neutral
 from data.store import write_json, write_text
 
 LINEAGE = "autoencoded:"  # before the id of the image
@@ -117,6 +118,6 @@ def _metadata(part: Manifest, names: list[str]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file_name", "label", "source_id", "group_id"])
-    columns = (part.table[name] for name in ("label", "image_id", "group_id"))
+    columns = (map(neutral, part.table[name]) for name in ("label", "image_id", "group_id"))
     writer.writerows(zip(names, *columns, strict=True))
     return buffer.getvalue()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from augment.generate.edit_config import EditConfig
 from augment.generate.edit_sources import edit_columns
+from data.spreadsheet import neutral_value
 
 if TYPE_CHECKING:
     from augment.generate.planned_images import PlannedImage
@@ -26,7 +27,7 @@ def metadata_csv(record: GeneratedImages, images: Sequence[PlannedImage], edit: 
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, rows[0] if rows else ["file_name", *common, "seed"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: neutral_value(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 

@@ -42,8 +42,10 @@ class GeneratedImages:
         try:
             record = read_json(path)
             return GeneratedImages(**{**record, "provenance": Provenance.from_record(record["provenance"])})
-        except (OSError, ValueError, KeyError, TypeError) as fault:
+        except (FileNotFoundError, KeyError, TypeError) as fault:
             raise DataError(f"{path}: no record of generated images; delete the folder and generate again") from fault
+        except (OSError, ValueError) as fault:
+            raise DataError(f"{path}: is damaged ({fault}); delete its folder and generate again") from fault
 
     def write(self, folder: Path) -> None:
         """Write the record into a folder of images."""

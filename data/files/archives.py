@@ -12,53 +12,71 @@ import io
 import os
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from data.errors import DataError
+from data.files.links import files_below, is_hidden, require_inside
+from data.files.rules import require_bytes
 
 SUFFIXES = frozenset({".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 # Pillow's names for them, less DICOM, which is pydicom's. Whatever its name says, a file is tried as these and no
 # other: an EPS called .jpg would start Ghostscript, and the decoders of rare formats are little tested.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 ZIP = ".zip"
+_CHUNK = 4096  # bytes; zipfile unpacks bzip2 and LZMA without a limit, from so many at a time
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, root: Path | None = None) -> list[Path]:
     """All images below a folder or in a zip, sorted; not the hidden ones that macOS leaves in archives.
 
     A zip below the folder is read as the folder that it would unpack to, and skipped if that folder is beside it.
+    `root`: the data set's folder, which links may not leave; None: this one. Raises DataError for one that does.
     """
+    root = folder if root is None else root
+    if _is_zip(folder):
+        require_inside(folder, root)
+        names = (name for name in _members(folder) if not any(map(is_hidden, name.split("/"))))
+        return sorted(folder / name for name in names if Path(name).suffix.lower() in SUFFIXES)
     found = []
-    for path in [folder / name for name in _members(folder)] if _is_zip(folder) else folder.rglob("*"):
-        if _hidden(path.relative_to(folder)):
-            continue
+    for path in files_below(folder, root):
         if path.suffix.lower() in SUFFIXES:
             found.append(path)
         elif _is_zip(path) and not path.with_suffix("").is_dir():
-            found += image_files(path)
+            found += image_files(path, root)
     return sorted(found)
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """All images below each sub-folder, by its name, which is their label."""
-    places = [path for path in sorted(folder.iterdir()) if path.is_dir() and not _hidden(Path(path.name))]
+    """All images below each sub-folder, by its name, which is their label. Raises DataError for a link astray."""
+    shown = [path for path in sorted(folder.iterdir()) if not is_hidden(path.name)]
+    for path in shown:
+        if path.is_symlink():
+            require_inside(path, folder)
+    places = [path for path in shown if path.is_dir()]
     for place in places:
         if not place.name.isprintable():
             raise DataError(f"{folder}: the sub-folder {place.name!r} has a name that is not text; rename it")
-    return {place.name: image_files(place) for place in places}
+    return {place.name: image_files(place, folder) for place in places}
 
 
 def open_file(path: Path) -> io.BytesIO | io.BufferedReader:
     """Open a file or a zip's member for reading.
 
-    Raises FileNotFoundError if it does not exist, DataError for a broken zip, and for what is no file.
+    Raises FileNotFoundError if it does not exist, DataError for a broken zip, for what is no file, and for what is
+    larger than may be read.
     """
     inside = _inside(path)
     if inside:
         return io.BytesIO(_read(*inside))
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: is a folder, a pipe or a device; put a file there")  # a pipe would be waited for
-    return path.open("rb")
+    opened = path.open("rb")
+    try:
+        require_bytes(path, os.fstat(opened.fileno()).st_size)
+    except DataError:
+        opened.close()
+        raise
+    return opened
 
 
 def is_file(path: Path) -> bool:
@@ -67,27 +85,31 @@ def is_file(path: Path) -> bool:
     return inside[1] in _members(inside[0]) if inside else path.is_file()
 
 
-def stamp_of(path: Path) -> tuple[int, int]:
-    """Size in bytes and mtime in ns; a zip's mtime for its members. Raises FileNotFoundError."""
+def stamp_of(path: Path) -> tuple[int, int, int]:
+    """Size in bytes, mtime and ctime in ns; a zip's times for its members. Raises FileNotFoundError."""
     inside = _inside(path)
     if inside is None:
         stat = path.stat()
-        return stat.st_size, stat.st_mtime_ns
+        return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
     archive, member = inside
     if member not in (members := _members(archive)):
         raise FileNotFoundError(f"{path}: no such member")
-    return members[member].file_size, archive.stat().st_mtime_ns
+    stat = archive.stat()
+    return members[member].file_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def version_of(path: Path) -> str:
-    """Path, size and mtime, which change whenever the image does, without reading it. Raises DataError."""
+    """Path, size, mtime and ctime, which change whenever the image does, without reading it. Raises DataError.
+
+    Where two files change places, their mtimes go with them; the system sets ctime then.
+    """
     try:
-        size, mtime_ns = stamp_of(path)
+        size, mtime_ns, ctime_ns = stamp_of(path)
     except FileNotFoundError as fault:
         raise DataError(f"{path}: no such image; restore it or remove its row") from fault
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({fault.strerror or fault}); restore it, or its rights") from fault
-    return f"{path.resolve()}|{size}|{mtime_ns}"
+    return f"{path.resolve()}|{size}|{mtime_ns}|{ctime_ns}"
 
 
 def sha256_of(path: Path) -> str:
@@ -105,10 +127,6 @@ def without_suffix(name: str) -> str:
     """A name without an image's suffix; `scan.v2` keeps its own."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot + suffix.lower() in SUFFIXES else name
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in path.parts)
 
 
 def _is_zip(path: Path) -> bool:
@@ -132,13 +150,23 @@ def _read(archive: Path, member: str) -> bytes:
     opened, members = _opened(archive)
     if member not in members:
         raise FileNotFoundError(f"{archive / member}: no such member")
+    require_bytes(archive / member, members[member].file_size)
     try:
-        return opened.read(members[member])
+        return _unpacked(opened, members[member])
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as fault:
         raise DataError(f"{archive}: {member} is broken in it ({fault}); download the zip anew") from fault
     except (RuntimeError, NotImplementedError) as fault:  # encrypted, or a compression that Python lacks
         folder = archive.with_suffix("").name
         raise DataError(f"{archive}: {member} cannot be read in place ({fault}); unpack to {folder}") from fault
+
+
+def _unpacked(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's bytes, of which its entry may say too little: no more than that are unpacked."""
+    found = bytearray()
+    with opened.open(member) as file:
+        while len(found) <= member.file_size and (more := file.read(_CHUNK)):
+            found += more
+    return bytes(found)
 
 
 def _opened(archive: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
@@ -155,4 +183,8 @@ def _open(archive: Path, size: int, mtime_ns: int, process: int) -> tuple[zipfil
         opened = zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError, NotImplementedError, LookupError, ValueError) as fault:
         raise DataError(f"{archive}: broken or cut short at {size:,} bytes ({fault}); download the zip anew") from fault
-    return opened, {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
+    members = {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
+    for name in members:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"{archive}: its member {name!r} leads out of it; make the zip anew, of names below it")
+    return opened, members

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.errors import DataError
+from data.files.rules import require_pixels
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
 _BEYOND = 1e9  # outside any window: what pydicom maps it to is black or white
@@ -28,7 +29,9 @@ def read_dicom(path: Path, file: IO[bytes]) -> Image.Image:
             f"{path}: reading DICOM needs pydicom (the extra `dicom`); install it, or export the image as PNG"
         ) from fault
     try:
+        _refuse_deflated(path, file)
         record = pydicom.dcmread(file)
+        require_pixels(path, int(record.Columns), int(record.Rows))  # before they are decoded
         frames = int(record.get("NumberOfFrames", 1) or 1)
         if frames > 1:
             raise DataError(f"{path}: holds {frames} images; save the one to use as a file of its own")
@@ -44,6 +47,17 @@ def read_dicom(path: Path, file: IO[bytes]) -> Image.Image:
         if isinstance(fault, DataError):
             raise
         raise DataError(f"{path}: broken DICOM ({fault}); copy it anew or remove its row") from fault
+
+
+def _refuse_deflated(path: Path, file: IO[bytes]) -> None:
+    """Raise DataError for a data set that is compressed as a whole, which pydicom unpacks without a limit."""
+    from pydicom import filereader, uid  # noqa: PLC0415 - an extra
+
+    filereader.read_preamble(file, force=False)
+    kind = filereader._read_file_meta_info(file).get("TransferSyntaxUID")  # noqa: SLF001 - no public one takes a file
+    file.seek(0)
+    if kind == uid.DeflatedExplicitVRLittleEndian:
+        raise DataError(f"{path}: its whole data set is compressed ({kind.name}); export it as PNG")
 
 
 def _eight_bits(path: Path, record: Any, stored: NDArray[Any]) -> NDArray[np.uint8]:  # noqa: ANN401 - a pydicom Dataset

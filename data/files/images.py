@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from data.errors import DataError
 from data.files.archives import FORMATS, open_file
 from data.files.dicom import SUFFIXES as DICOM
 from data.files.dicom import read_dicom
+from data.files.rules import require_pixels, rules, too_many_pixels
 
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _SWAPPED = range(5, 9)  # EXIF orientations that swap width and height
@@ -72,13 +74,19 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             f"{path}: not an image of a format that is read ({', '.join(FORMATS)}); export it again as JPEG or PNG"
         ) from fault
     except Image.DecompressionBombError as fault:
-        raise DataError(f"{path}: too many pixels ({fault}); export it smaller") from fault
+        raise too_many_pixels(path, f"over {2 * rules().max_image_pixels:,}") from fault
     except (OSError, SyntaxError, EOFError, ValueError, TypeError, LookupError, struct.error) as fault:  # all Pillow's
         raise DataError(f"{path}: broken image ({fault}); copy it anew or remove its row") from fault
 
 
 def _open(path: Path, file: io.BytesIO | io.BufferedReader) -> Image.Image:
-    return read_dicom(path, file) if path.suffix.lower() in DICOM else Image.open(file, formats=FORMATS)
+    if path.suffix.lower() in DICOM:
+        return read_dicom(path, file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused below, in one line
+        image = Image.open(file, formats=FORMATS)
+    require_pixels(path, image.width, image.height)
+    return image
 
 
 def _white(image: Image.Image) -> int:

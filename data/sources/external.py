@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from data.config import STRICT
 from data.errors import DataError, Fault
 from data.files.archives import class_folders
+from data.files.links import require_inside
 from data.manifest import COLUMNS, Manifest, read_table
 from data.splits.duplicates import near_duplicates
 from data.splits.provenance import Provenance
@@ -88,11 +89,19 @@ def sample_external(images: Manifest, wanted: Mapping[str, int], seed: int) -> M
 
 
 def external_provenance(folder: Path) -> Provenance:
-    """What the generator of a folder's images was trained on; unknown without a record in generation.json."""
+    """What the generator of a folder's images was trained on; unknown without a record in generation.json.
+
+    Raises DataError for one that is damaged.
+    """
     try:
-        return Provenance.from_record(read_json(folder / GENERATION)["provenance"])
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_json(folder / GENERATION)
+        return Provenance.from_record(record["provenance"]) if "provenance" in record else Provenance.unknown()
+    except FileNotFoundError:
         return Provenance.unknown()
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise DataError(
+            f"{folder / GENERATION}: is damaged ({fault}); copy it anew, or remove it: the generator is unknown then"
+        ) from fault
 
 
 def originals_of(split: Split, images: Manifest) -> dict[str, Manifest]:
@@ -161,6 +170,7 @@ def _from_metadata(folder: Path, table: Path) -> pd.DataFrame:
             raise DataError(f"{place}: {path!r} leads out of the folder; move the image into it")
         if not (folder / path).is_file():
             raise DataError(f"{place}: no image {path!r} in {folder}; add it or remove the row")
+        require_inside(folder / path, folder)
     twice = rows[rows["path"].duplicated()]
     if len(twice):
         raise DataError(f"{twice['place'].iloc[0]}: names {twice['path'].iloc[0]!r} a second time; remove one")

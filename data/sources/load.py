@@ -12,14 +12,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from data import phantoms
 from data.config import STRICT, to_dict
 from data.errors import DataError, OnFault, refuse
+from data.files.rules import MAX_FILE_BYTES, MAX_IMAGE_PIXELS, FileRules, use_rules
 from data.manifest import COLUMNS, PART, Manifest
 from data.phantoms.table import PhantomConfig, write_phantoms
 from data.progress import Progress
@@ -49,6 +51,9 @@ class DataConfig:
     exclude_ids: tuple[str, ...] = ()  # ids of images that are not used
     test: OfficialTest | None = None  # the test part; None: the split makes one
     phantom: PhantomConfig = PhantomConfig()
+    max_image_pixels: Annotated[int, Field(ge=1)] = MAX_IMAGE_PIXELS  # of one image, before it is resized
+    max_file_bytes: Annotated[int, Field(ge=1)] = MAX_FILE_BYTES  # of one image or table, unpacked from its zip
+    follow_links: tuple[str, ...] = ()  # folders outside `folder` into which its symbolic links may lead
 
     def __post_init__(self) -> None:
         """Raises ValueError for a source without a folder or table, and for phantoms with a test set."""
@@ -78,6 +83,7 @@ def load_manifest(
 
 def numbered_manifest(config: DataConfig, workdir: Path, progress: Progress | None, on_fault: OnFault) -> Manifest:
     """As `load_manifest`, with the extra column ROW if the source has a table."""
+    use_rules(_rules(config))
     if config.source == "phantom":
         table = _phantoms(config.phantom, workdir, progress)
         drawn = _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), on_fault)
@@ -92,6 +98,15 @@ def numbered_manifest(config: DataConfig, workdir: Path, progress: Progress | No
     return _with_test(config, config.test, manifest, columns, on_fault) if config.test else manifest
 
 
+def _rules(config: DataConfig) -> FileRules:
+    """What may be opened, from now on."""
+    return FileRules(
+        max_image_pixels=config.max_image_pixels,
+        max_file_bytes=config.max_file_bytes,
+        follow_links=tuple(_folder(name, "data.follow_links").resolve() for name in config.follow_links),
+    )
+
+
 def _phantoms(config: PhantomConfig, workdir: Path, progress: Progress | None) -> Path:
     """The table of the phantoms; they are drawn unless this version of the program has drawn them before."""
     program = [file_sha256(path) for path in sorted(Path(phantoms.__path__[0]).glob("*.py"))]
@@ -101,12 +116,12 @@ def _phantoms(config: PhantomConfig, workdir: Path, progress: Progress | None) -
     return drawn / "metadata.csv"
 
 
-def _folder(configured: str) -> Path:
+def _folder(configured: str, key: str = "data.folder") -> Path:
     folder = Path(os.path.expandvars(configured)).expanduser()
     if "$" in str(folder):
         raise DataError(f"{folder}: that environment variable is not set; set it, or write the folder itself")
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; `data.folder` must be the folder of the images")
+        raise DataError(f"{folder}: no such folder; `{key}` must be a folder of images")
     return folder
 
 

@@ -126,7 +126,7 @@ def _index(folder: Path, places: Iterable[str]) -> dict[str, list[str]]:
     """Paths below `folder` by what a table may call the image: path or name, with or without suffix."""
     index: dict[str, list[str]] = defaultdict(list)
     for place in places:
-        for file in image_files(folder / place):
+        for file in image_files(folder / place, folder):
             path = file.relative_to(folder).as_posix()
             below = file.relative_to(folder / place).as_posix()
             for name in {path, below, file.name} | {without_suffix(n) for n in (path, below, file.name)}:

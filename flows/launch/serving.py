@@ -5,19 +5,28 @@ Standard library only, and no Prefect: importing that takes seconds.
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.launch.auth import HOME, VARIABLE, auth_string, create_auth_string, local, server_variables, sign_in
+from flows.launch.engines import POOL, crash_dead_runs, end_engines
 from flows.launch.environment import QUIET, VENV, StartError, call, program
 from flows.launch.requests import api, ask, ask_once
 
-POOL = "lesionloom"
+_OTHER_DATABASE = "Can't locate revision"  # what the server's log says of a database of another version
+
+
+@dataclass(frozen=True)
+class _Started:
+    process: subprocess.Popen[bytes]
+    log_start: int  # bytes of the log that earlier ones wrote
 
 
 def environ() -> dict[str, str]:
@@ -50,6 +59,8 @@ def worker() -> None:
     if _is_online():
         print(f"worker: there, pool {POOL}", flush=True)
         return
+    if dead := crash_dead_runs():
+        print(f"runs: {dead} had no process any more, and are recorded as crashed", flush=True)
     started = _start("worker", ["worker", "start", "--pool", POOL, "--type", "process", "--name", POOL])
     _wait("worker", started, _is_online)
     print(f"worker: started, pool {POOL}", flush=True)
@@ -71,6 +82,14 @@ def end(name: str) -> None:
         record.unlink()
         if name == "worker":
             _forget_worker()
+    if name == "worker" and (ended := end_engines()):
+        print(f"runs: {ended} stopped; the same command goes on from what is finished", flush=True)
+
+
+def worker_is_gone() -> bool:
+    """Whether no worker will take a run: the one that was started here has ended, or none is online."""
+    record = HOME / "worker.pid"
+    return not _ours(int(record.read_text())) if record.is_file() else not _is_online()
 
 
 def _healthy() -> bool:
@@ -133,10 +152,11 @@ def _forget_worker() -> None:
         ask_once(f"/work_pools/{POOL}/workers/{POOL}", method="DELETE")
 
 
-def _start(name: str, arguments: list[str], own: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def _start(name: str, arguments: list[str], own: Mapping[str, str] | None = None) -> _Started:
     """Start a part of Prefect in a session of its own, so that Ctrl-C here does not end it."""
     HOME.mkdir(mode=0o700, exist_ok=True)
     (HOME / f"{name}.log").touch(mode=0o600)
+    log_start = (HOME / f"{name}.log").stat().st_size
     with (HOME / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - ours alone
             [program("prefect"), *arguments],
@@ -149,16 +169,28 @@ def _start(name: str, arguments: list[str], own: Mapping[str, str] | None = None
         )
     (HOME / f"{name}.pid").write_text(str(process.pid))
     print(f"{name}: starting ...", flush=True)
-    return process
+    return _Started(process, log_start)
 
 
-def _wait(name: str, started: subprocess.Popen[bytes], ready: Callable[[], bool], seconds: float = 180) -> None:
+def _wait(name: str, started: _Started, ready: Callable[[], bool], seconds: float = 180) -> None:
     start = time.monotonic()
     while not ready():
-        if started.poll() is not None or time.monotonic() - start > seconds:
-            tail = (HOME / f"{name}.log").read_text(errors="replace")[-1500:]
-            raise RuntimeError(f"the {name} did not come up; the end of .prefect/{name}.log:\n{tail}")
+        if started.process.poll() is not None or time.monotonic() - start > seconds:
+            raise _did_not_come_up(name, started.log_start)
         time.sleep(0.5)
+
+
+def _did_not_come_up(name: str, log_start: int) -> Exception:
+    """Why, in one line, by what it has written into its log."""
+    log = (HOME / f"{name}.log").read_bytes()[log_start:].decode(errors="replace")
+    if _OTHER_DATABASE in log:
+        return StartError(
+            "the server's database is of another version of Prefect; move it away: "
+            "mv .prefect/prefect.db .prefect/prefect.db.old (runs and their results are not in it)"
+        )
+    lines = [line.strip() for line in log.splitlines() if line.strip()] or ["nothing"]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b|ERROR", line)]
+    return RuntimeError(f"the {name} did not come up ({(errors or lines)[-1][:300]}); .prefect/{name}.log says more")
 
 
 def _ours(pid: int) -> bool:

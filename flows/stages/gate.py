@@ -34,7 +34,8 @@ from data.manifest import Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.sources.external import originals_of
-from data.store import derive_seed, read_json, write_json, write_text
+from data.spreadsheet import csv_text
+from data.store import derive_seed, read_record, write_json, write_text
 from flows.inputs import inputs, settings
 from flows.plan import Plan
 from flows.prepared import Prepared
@@ -179,7 +180,7 @@ def _judge(parts: _Parts, label: str, folder: Path) -> None:
         else classifier.predict(own)[:, classifier.classes.index(label)],
         least_probability=0.0 if classifier is None else classifier.limit(label),
     )
-    write_text(folder / TABLE, _table(parts, made, found).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / TABLE, csv_text(_table(parts, made, found)))
     record: dict[str, Any] = {"made": len(made), "kept": int(found.kept.sum()), "wanted": prepared.fill_counts[label]}
     record |= {"refused": found.counts(), "copies": control.to_record(), "defects": vars(limits)}
     write_json(folder / RECORD, {**record, "classifier": _classifier_record(parts, label)})
@@ -233,7 +234,7 @@ def _chosen(plan: Plan, step: Step, which: str) -> Manifest:
 
 def records(plan: Plan) -> dict[str, Any]:
     """What gate.json says of each class: how many images were made and kept, and why others are refused."""
-    found = {step.what: read_json(step.target / RECORD) for step in plan.steps_of("gate")}
+    found = {step.what: read_record(step.target / RECORD) for step in plan.steps_of("gate")}
     return {
         label: {name: each[name] for name in ("made", "kept", "wanted", "refused")} for label, each in found.items()
     }

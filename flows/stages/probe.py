@@ -16,6 +16,7 @@ from augment.generate.autoencoded import autoencode, autoencoded_image_bytes, au
 from classify.predict import predict
 from data.manifest import Manifest
 from data.progress import Progress
+from data.spreadsheet import csv_text
 from data.store import write_text
 from flows.inputs import inputs, settings
 from flows.plan import Plan
@@ -84,4 +85,4 @@ def write_probe(plan: Plan, classifier: Path) -> None:
     photograph, decoded = ([each.classes[k] for k in each.predicted] for each in found)
     columns = {"image": part.table["image_id"], "label": part.table["label"], "photograph": photograph}
     table = pd.DataFrame({**columns, "coded": decoded})
-    write_text(classifier / FILE, table.to_csv(index=False, lineterminator="\n"))
+    write_text(classifier / FILE, csv_text(table))

@@ -235,3 +235,12 @@ def test_large_images_are_evaluated_few_at_a_time_on_a_cpu(classifier, monkeypat
 )
 def test_what_the_first_weights_have_seen_is_known_for_imagenet_alone(weights, architecture, seen):
     assert trained_on(weights, architecture) == seen
+
+
+@pytest.mark.parametrize("elsewhere", ["hf-hub:owner/name", "hf_hub:owner/name", "local-dir:/etc"])
+def test_a_kept_classifier_asks_no_hub_and_reads_no_other_folder(kept, elsewhere, monkeypatch):
+    config = json.loads((kept / "config.json").read_text(encoding="utf-8"))
+    (kept / "config.json").write_text(json.dumps({**config, "architecture": elsewhere}), encoding="utf-8")
+    monkeypatch.setattr(timm, "create_model", None)
+    with pytest.raises(InputError, match=r"config\.json: names a model elsewhere, '.*'; it was not written by this"):
+        load(kept)

@@ -218,6 +218,15 @@ def test_the_module_runs_as_a_program(run, images, tmp_path):
     assert Predictions.read(tmp_path / "p.csv").classes == CODES
 
 
+def test_links_out_of_the_folder_are_followed_only_where_that_is_asked_for(run, images, tmp_path, capsys):
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "all").symlink_to(images)
+    given = [str(run), str(tmp_path / "linked"), "--out", str(tmp_path / "p.csv")]
+    assert main(given) == 2
+    assert "linked/all: is a link out of the data set" in capsys.readouterr().err
+    assert main([*given, "--follow-links", str(images)]) == 0
+
+
 def test_a_certain_classifier_writes_numbers_with_a_point(tmp_path):
     certain = Predictions(image_ids=("a", "b"), classes=tuple(sorted(CODES)), probabilities=np.eye(7)[:2])
     certain.write(tmp_path / "p.csv")

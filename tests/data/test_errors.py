@@ -55,3 +55,9 @@ def test_a_fault_with_many_examples_is_one_line():
     with pytest.raises(DataError, match="row 2 is empty"):
         refuse(fault)
     assert not issubclass(ConfigError, TrainingError)
+
+
+def test_an_error_is_one_line_whatever_the_names_in_it_hold(capsys):
+    fault = DataError("a\nb\r\x1b[2Jerror: \x00fake.png: no such image; add  it")
+    assert exit_code(raising(fault)) == 2
+    assert capsys.readouterr().err == "error: a b  [2Jerror:  fake.png: no such image; add  it\n"

@@ -140,3 +140,12 @@ def test_an_identity_depends_on_table_and_contents_but_not_on_the_folder(images:
     assert identity_of(images, contents) == identity_of(moved, contents)
     assert identity_of(images, contents) != identity_of(images, {**contents, "i1": "other"})
     assert identity_of(images, contents) != identity_of(images.where(images.table["image_id"] == "i0"), contents)
+
+
+@pytest.mark.parametrize("content", ["[1]", '"x"', '{"a": 1}', '{"a": [1]}', "", "{"])
+def test_a_file_of_digests_that_is_damaged_counts_as_none(tmp_path: Path, content: str):
+    (tmp_path / "0.jpg").write_bytes(b"x")
+    images, known = manifest({}, root=tmp_path), tmp_path / "contents.json"
+    known.write_text(content, encoding="utf-8")
+    assert contents_of(images, known) == contents_of(images)
+    assert list(read_json(known).values()) == [file_sha256(tmp_path / "0.jpg")]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from data.config import parse
 from data.errors import ConfigError, DataError
-from data.manifest import COLUMNS, Manifest
+from data.manifest import COLUMNS, Manifest, contents_of
 from data.pixels import PixelConfig, cache_bytes, cache_folder, image_header, load_pixels, read_image
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -134,7 +134,7 @@ def test_decoding_goes_on_after_a_crash_where_it_stopped(folder, tmp_path, monke
     with pytest.raises(DataError, match=r"3\.png"):
         load_pixels(manifest, config, tmp_path / "cache")
     (folder / "hidden.png").replace(folder / "3.png")
-    for file, torn in (("pixels.bin", b"half an image"), ("index-2.txt", b"half a line")):
+    for file, torn in (("pixels.bin", b"half an image"), ("index-3.txt", b"half a line")):
         with (tmp_path / "cache" / "pixels-16-crop" / file).open("ab") as out:
             out.write(torn)
     decoded.clear()
@@ -160,7 +160,7 @@ def test_damaged_pixels_are_decoded_anew_with_a_warning(folder, tmp_path, decode
 def test_one_damaged_byte_of_the_index_costs_one_decoding(folder, tmp_path, decoded):
     manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
     load_pixels(manifest, config, tmp_path / "cache")
-    index = tmp_path / "cache" / "pixels-16-crop" / "index-2.txt"
+    index = tmp_path / "cache" / "pixels-16-crop" / "index-3.txt"
     content = bytearray(index.read_bytes())
     content[len(content) // 5 - 1] ^= 1  # the newline of the first line
     index.write_bytes(content)
@@ -173,7 +173,7 @@ def test_one_damaged_byte_of_the_index_costs_one_decoding(folder, tmp_path, deco
 def test_a_shifted_index_gives_no_images_pixels_to_another(folder, tmp_path):
     manifest, config = manifest_of(folder, [f"{n}.png" for n in range(5)]), PixelConfig(size=16)
     load_pixels(manifest, config, tmp_path / "cache")
-    index = tmp_path / "cache" / "pixels-16-crop" / "index-2.txt"
+    index = tmp_path / "cache" / "pixels-16-crop" / "index-3.txt"
     index.write_text("".join(index.read_text().splitlines(keepends=True)[1:]))
     assert (load_pixels(manifest, config, tmp_path / "cache") == load_pixels(manifest, config)).all()
 
@@ -222,3 +222,30 @@ def test_a_header_tells_the_upright_size_and_the_stored_mode(tmp_path):
     exif[0x0112] = 6
     path = save(tmp_path / "a.png", Image.fromarray(NOISE).convert("RGBA"), exif=exif)
     assert image_header(path) == ((48, 64), "RGBA")
+
+
+def test_two_files_of_equal_size_and_time_that_change_places_are_read_anew(folder):
+    for n in range(2):
+        Image.fromarray(np.roll(NOISE, n, axis=0)).save(folder / f"{n}.bmp")
+        os.utime(folder / f"{n}.bmp", ns=(0, 10**18))
+    images, config = manifest_of(folder, ["0.bmp", "1.bmp"]), PixelConfig(size=16)
+    first, one = (np.array(each) for each in load_pixels(images, config, folder / "cache"))
+    contents = contents_of(images, folder / "contents.json")
+    for old, new in (("0.bmp", "2.bmp"), ("1.bmp", "0.bmp"), ("2.bmp", "1.bmp")):
+        (folder / old).rename(folder / new)
+    assert (folder / "0.bmp").stat().st_mtime_ns == (folder / "1.bmp").stat().st_mtime_ns
+    swapped = load_pixels(images, config, folder / "cache")
+    assert (swapped[0] == one).all()
+    assert (swapped[1] == first).all()
+    assert list(contents_of(images, folder / "contents.json").values()) == list(contents.values())[::-1]
+
+
+def test_a_cache_of_an_earlier_version_is_replaced_and_not_cut_off_under_who_reads_it(folder):
+    images, config, cache = manifest_of(folder, ["0.png"]), PixelConfig(size=16), folder / "cache"
+    read = load_pixels(images, config, cache)
+    before = np.array(read)
+    index = cache_folder(cache, config) / "index-3.txt"
+    index.rename(index.with_name("index-2.txt"))
+    assert (load_pixels(images, config, cache) == before).all()
+    assert (read == before).all(), "mapped by another process, say"
+    assert not index.with_name("index-2.txt").exists()

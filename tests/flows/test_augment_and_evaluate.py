@@ -11,6 +11,11 @@ import pytest
 from PIL import Image
 
 from flows.augment_and_evaluate import main
+from flows.clean import main as clean
+from flows.export import base_of
+from flows.step import study_of
+from reports.render import main as report
+from reports.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -62,6 +67,27 @@ def test_a_second_run_does_nothing_again_and_a_new_classifier_only_the_arms(firs
     assert main([*small_study, "name=whole", "coding=mixed", "classifier.learning_rate=0.004"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {step for step, line in steps_of(lines).items() if "kept" not in line} == arms
+
+
+@pytest.mark.slow
+def test_what_a_run_writes_names_no_home_folder_and_is_still_read(first_run, small_study, monkeypatch, capsys):
+    home = first_run.parents[1]
+    base = next(word.partition("=")[2] for word in small_study if word.startswith("base.source="))
+    monkeypatch.setenv("HOME", str(home))
+    assert Path(base).is_relative_to(home)
+    assert main([*small_study, "name=whole", "coding=mixed"]) == 0
+    assert "fine-tune df: kept from before" in capsys.readouterr().out
+    shared = [path for kind in ("*.json", "*.html", "*.md") for path in first_run.glob(kind)]
+    assert {"report.html", "summary.json", "run.json", "plan.json", "model-card.md"} <= {path.name for path in shared}
+    assert [path.name for path in shared if str(home) in path.read_text(encoding="utf-8")] == []
+    assert "~/" in json.loads((first_run / "run.json").read_text(encoding="utf-8"))["config"]["base"]["source"]
+    assert study_of(first_run)[0].base.source == base
+    assert base_of(RunFolder.open(first_run)).source == base
+    assert clean([str(first_run.parent), "--yes"]) == 0
+    assert not list(first_run.glob("thumbs/*/real-*.jpg"))
+    assert not (first_run / "report.html").exists()
+    assert report([str(first_run)]) == 0
+    assert (first_run / "report.html").is_file()
 
 
 def steps_of(lines):

@@ -18,6 +18,7 @@ COMMANDS = (
     "report",
     "pool",
     "pretrain",
+    "clean",
     "start",
     "stop",
     "resume",
@@ -56,6 +57,9 @@ def test_an_invalid_command_is_one_line_and_exit_code_2(arguments, capsys):
     ("arguments", "program", "expected"),
     [
         (["run", "a.yaml", "seeds=[0]"], "flows.augment_and_evaluate", ["a.yaml", "seeds=[0]"]),
+        (["run", "a.yaml", "seeds=[0]", "--verify"], "flows.augment_and_evaluate", ["a.yaml", "seeds=[0]", "--verify"]),
+        (["clean"], "flows.clean", ["runs"]),
+        (["clean", "elsewhere", "--yes"], "flows.clean", ["elsewhere", "--yes"]),
         (["step", "runs/a", "arm real 0"], "flows.step", ["runs/a", "arm real 0"]),
         (["doctor", "a.yaml", "--all"], "data.doctor.__main__", ["a.yaml", "--all"]),
         (["predict", "runs/a", "x", "--seed", "1"], "classify.predict",

@@ -1,10 +1,12 @@
 """What is missing is made, once; what is written stays finished, whatever becomes of the rest."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import pytest
 
+from data.errors import DataError
 from flows.execute import make_artefact, run_group
 from flows.stages.table import STAGES, Stage
 from flows.steps import Step
@@ -52,6 +54,18 @@ def test_an_artefact_with_a_damaged_file_is_made_anew(plan, step, made):
     (run_group(plan, (step,), quiet).folder / "result.txt").write_text("41", encoding="utf-8")
     assert not run_group(plan, (step,), quiet).reused
     assert len(made) == 2
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[1]", b"{}", b"\xff\xfe", b"3"])
+def test_a_damaged_record_of_its_time_is_named_with_the_fix(plan, step, made, damaged):
+    cost = run_group(plan, (step,), quiet).folder / "cost.json"
+    size = cost.stat().st_size
+    record = json.loads((cost.parent / "artifact.json").read_text(encoding="utf-8"))
+    cost.write_bytes(damaged.ljust(size))
+    record["files"]["cost.json"]["mtime_ns"] = cost.stat().st_mtime_ns  # as a disk changes bytes, not times
+    (cost.parent / "artifact.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(DataError, match=r"cost\.json: is damaged.*; delete .*sum-\w{12} and run again"):
+        run_group(plan, (step,), quiet)
 
 
 def test_a_step_that_fails_leaves_no_finished_artefact(step):

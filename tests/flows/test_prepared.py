@@ -1,6 +1,7 @@
 """What a study's steps are planned from: the images, who may see which of them, and how many are to be added."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +164,9 @@ def images_of(manifest, contents=None, **changes):
 def test_what_was_read_is_said_in_words(prepared):
     images = prepared().images
     assert dataclasses.replace(images, reused=False, seconds=2.4).outcome == "57 images of 4 classes, 2 s"
+    people = dataclasses.replace(images, reused=False, seconds=2.4, cache=Path("runs/cache"))
+    kept = "decoded ones are kept in runs/cache, and `lesionloom clean` removes them"
+    assert people.outcome == f"57 images of 4 classes, 2 s; {kept}"
     assert dataclasses.replace(images, reused=True).outcome == "57 images of 4 classes, kept from before"
 
 

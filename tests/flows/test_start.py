@@ -1,3 +1,5 @@
+import urllib.error
+
 import pytest
 
 from flows import start
@@ -14,6 +16,11 @@ def test_an_unknown_command_gets_the_usage_and_2(capsys):
     [
         (StartError("no Python"), 2, "error: no Python\n"),
         (RuntimeError("it broke"), 1, "failed: it broke\n"),
+        (
+            urllib.error.URLError("refused"),
+            1,
+            "failed: the Prefect server answers no more (<urlopen error refused>); the",
+        ),
         (KeyboardInterrupt(), 130, "goes on"),
     ],
 )

@@ -50,6 +50,13 @@ def test_a_missing_record_is_refused(tmp_path):
         GeneratedImages.read(tmp_path)
 
 
+@pytest.mark.parametrize("damaged", [b"", b'{"label": "df', b"\xff\xfe"])
+def test_a_damaged_record_is_named_as_that(tmp_path, damaged):
+    (tmp_path / FILE).write_bytes(damaged)
+    with pytest.raises(DataError, match=r"generation\.json: is damaged \(.*\); delete its folder and generate again"):
+        GeneratedImages.read(tmp_path)
+
+
 def test_each_field_is_part_of_the_digest():
     others = [dataclasses.replace(RECORD, seed=8), dataclasses.replace(RECORD, provenance=Provenance.unknown())]
     assert len({record.digest() for record in (RECORD, *others)}) == 3

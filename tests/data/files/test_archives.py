@@ -160,3 +160,12 @@ def test_a_pipe_or_a_folder_is_refused_and_not_waited_for(tmp_path):
     for name in ("pipe.jpg", "folder.jpg"):
         with pytest.raises(DataError, match=f"{name}: is a folder, a pipe or a device"):
             open_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["/etc/x.jpg", "../x.jpg", "a/../../x.jpg"])
+def test_a_member_that_leads_out_of_its_zip_is_refused_by_name(folder, name):
+    archive = folder / "zipped" / "part.zip"
+    with zipfile.ZipFile(archive, "a") as out:
+        out.writestr(name, b"x")
+    with pytest.raises(DataError, match=rf"part\.zip: its member '{name}' leads out of it; make the zip anew"):
+        image_files(folder / "zipped")

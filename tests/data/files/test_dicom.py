@@ -65,7 +65,7 @@ def test_what_has_no_one_look_is_refused_in_words(tmp_path):
         read_image(write(tmp_path / "a.dcm", wide, "MONOCHROME2"), CONFIG)
     with pytest.raises(DataError, match=r"a\.dcm: RGB with 16 bits a channel; export it as 8-bit RGB"):
         read_image(write(tmp_path / "a.dcm", NOISE.astype(np.uint16), "RGB"), CONFIG)
-    with pytest.raises(DataError, match=r"a\.dcm: holds 2 pictures"):
+    with pytest.raises(DataError, match=r"a\.dcm: holds 2 images"):
         read_image(write(tmp_path / "a.dcm", NOISE[:8], "RGB", Rows=4, NumberOfFrames=2), CONFIG)
 
 
@@ -91,3 +91,20 @@ def test_without_pydicom_it_is_said_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM")
     with pytest.raises(DataError, match=r"a\.dcm: reading DICOM needs pydicom \(the extra `dicom`\); install it"):
         read_image(tmp_path / "a.dcm", CONFIG)
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
+    path = write(tmp_path / "a.dcm", NOISE, "RGB", Rows=20_000, Columns=20_000)
+    with pytest.raises(DataError, match=r"a\.dcm: has 20,000 x 20,000 pixels and would fill the memory"):
+        read_image(path, CONFIG)
+
+
+def test_a_data_set_that_is_compressed_as_a_whole_is_refused_unpacked(tmp_path, monkeypatch):
+    pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
+    path = write(tmp_path / "a.dcm", NOISE, "RGB")
+    record = pydicom.dcmread(path)
+    record.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    record.save_as(path)
+    monkeypatch.setattr(pydicom.filereader.zlib, "decompress", None)
+    with pytest.raises(DataError, match=r"a\.dcm: its whole data set is compressed \(Deflated .*\); export it as PNG"):
+        read_image(path, CONFIG)

@@ -183,3 +183,10 @@ def test_a_folder_s_provenance_is_that_of_its_record_and_unknown_without(tmp_pat
     provenance = Provenance.of(photographs("a", "b"))
     write_json(tmp_path / "generation.json", {"provenance": provenance.to_record()})
     assert external_provenance(tmp_path) == provenance
+
+
+@pytest.mark.parametrize("damaged", [b"", b'{"provenance": {', b"\xff\xfe"])
+def test_a_damaged_provenance_is_not_taken_for_an_unknown_one(tmp_path, damaged):
+    (tmp_path / "generation.json").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"generation\.json: is damaged \(.*\); copy it anew, or remove it"):
+        external_provenance(tmp_path)

@@ -8,8 +8,11 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -137,3 +140,131 @@ def test_the_commands_as_the_user_types_them_need_no_word(project):
     assert "augment-and-evaluate" in _run("prefect", "deployment", "ls", folder=folder, environment=environment)
     ran = _run("prefect", "deployment", "run", "augment-and-evaluate", folder=folder, environment=environment)
     assert "Creating flow run for deployment 'augment-and-evaluate/demo'" in ran
+
+
+STEP = {"prefect.deployments.steps.run_shell_script": {"script": "id"}}
+FOREIGN_DEPLOYMENT = {"name": "foreign", "flow_id": "00000000-0000-0000-0000-000000000000", "pull_steps": [STEP]}
+# What a page can try: with and without a preflight, blindly, with what the browser may know of a login, and a form.
+PAGE = """<!doctype html><title>another origin</title><form method=post enctype=text/plain target=frame></form>
+<iframe name=frame></iframe><script>
+const api = API, body = JSON.stringify(BODY), json = {"Content-Type": "application/json"}, tried = {};
+const ways = {
+  json: {method: "POST", headers: json, body},
+  plain: {method: "POST", body},
+  blind: {method: "POST", mode: "no-cors", body},
+  login: {method: "POST", headers: json, body, credentials: "include"},
+  reading: {method: "GET"},
+};
+async function main() {
+  for (const [name, how] of Object.entries(ways)) {
+    const path = name === "reading" ? "/admin/version" : "/deployments/";
+    try { const answer = await fetch(api + path, how); tried[name] = answer.type + " " + answer.status }
+    catch (fault) { tried[name] = "refused" }
+  }
+  document.forms[0].action = api + "/deployments/";
+  document.forms[0].submit();
+  setTimeout(() => fetch("/tried", {method: "POST", body: JSON.stringify(tried)}), 1000);
+}
+main();
+</script>"""
+
+
+@pytest.fixture
+def foreign_page(project):
+    """A page on another port, and what it has tried once a browser has opened it."""
+    page = PAGE.replace("API", json.dumps(project[1]["PREFECT_API_URL"])).replace(
+        "BODY", json.dumps(FOREIGN_DEPLOYMENT)
+    )
+    tried, done = {}, threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode() if self.path == "/" else b"")
+
+        def do_POST(self):
+            tried.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            done.set()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", tried, done
+        server.shutdown()
+
+
+def _deployments(project):
+    """The names of all deployments, as the user sees them."""
+    folder, environment = project
+    listed = _run("prefect", "deployment", "ls", folder=folder, environment=environment)
+    return {name for name in ("demo", "ham10000", "foreign") if name in listed}
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
+def test_a_page_in_a_real_browser_reads_nothing_and_lays_down_no_deployment(project, foreign_page, tmp_path):
+    address, tried, done = foreign_page
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={tmp_path}"]
+    browser = subprocess.Popen(
+        [BROWSER, *options, "--remote-debugging-port=0", address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert done.wait(timeout=90), "the page was not run"
+    finally:
+        os.killpg(browser.pid, 9)
+        browser.wait()
+    assert tried == {
+        "json": "refused",
+        "plain": "refused",
+        "blind": "opaque 0",
+        "login": "refused",
+        "reading": "refused",
+    }
+    assert _deployments(project) == {"demo", "ham10000"}
+
+
+OTHER_USER = """
+import os, sys, urllib.error, urllib.request
+home, api = sys.argv[1:]
+urllib.request.urlopen(api + "/health", timeout=60).close()  # imports what the other user may not read
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+for name in ("auth", "prefect.db", "server.log"):
+    try:
+        open(os.path.join(home, name), "rb").read(1)
+        print(name, "read")
+    except PermissionError:
+        print(name, "denied")
+body, headers = sys.stdin.buffer.read(), {"Content-Type": "application/json"}
+for path in ("/deployments/", "/flows/filter"):
+    try:
+        print(path, urllib.request.urlopen(urllib.request.Request(api + path, body, headers), timeout=60).status)
+    except urllib.error.HTTPError as refused:
+        print(path, refused.code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root starts processes of other users")
+def test_another_user_reads_no_file_of_the_server_and_lays_down_no_deployment(project):
+    home, shared = project[0] / ".prefect", Path(tempfile.gettempdir())
+    for above in project[0].parents:  # or the test's own folders would keep the other user out
+        if above != shared and above.is_relative_to(shared):
+            above.chmod(0o711)
+    project[0].chmod(0o755)
+    arguments = [sys.executable, "-c", OTHER_USER, str(home), project[1]["PREFECT_API_URL"]]
+    body = json.dumps(FOREIGN_DEPLOYMENT).encode()
+    ran = subprocess.run(arguments, input=body, capture_output=True, check=False)
+    assert ran.stdout.decode().splitlines() == [
+        "auth denied", "prefect.db denied", "server.log denied", "/deployments/ 401", "/flows/filter 401",
+    ], ran.stderr.decode()  # fmt: skip
+    assert _deployments(project) == {"demo", "ham10000"}

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from flows.launch import requests as asking
@@ -88,3 +90,23 @@ def test_a_worker_that_has_ended_is_not_taken_for_online(answers, monkeypatch, t
         answers["asked"] = []
         ended()
         assert answers["asked"][0][0] == f"/api/work_pools/{serving.POOL}/workers/{serving.POOL}"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        ("Traceback\n  x\nalembic.util.exc.CommandError: Can't locate revision identified by 'a1'\n\nServer stopped!\n",
+         StartError, r"database is of another version of Prefect; move it away: mv \.prefect/prefect\.db "),
+        ("Traceback\n  File x\nOSError: [Errno 98] in use\n\nServer stopped!\n", RuntimeError,
+         r"the server did not come up \(OSError: \[Errno 98\] in use\); \.prefect/server\.log says more"),
+        ("", RuntimeError, r"the server did not come up \(nothing\)"),
+    ],
+)  # fmt: skip
+def test_a_server_that_does_not_come_up_says_why_in_one_line(monkeypatch, tmp_path, said, kind, words):
+    monkeypatch.setattr(serving, "HOME", tmp_path)
+    before = "ValueError: of an earlier start: Can't locate revision\n"
+    (tmp_path / "server.log").write_text(before + said, encoding="utf-8")
+    ended = serving._Started(SimpleNamespace(poll=lambda: 3), len(before))
+    with pytest.raises(kind, match=words) as fault:
+        serving._wait("server", ended, lambda: False)
+    assert "\n" not in str(fault.value)
