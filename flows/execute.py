@@ -103,10 +103,15 @@ def _device(on_device: bool) -> AbstractContextManager[str]:
     return nullcontext(name) if name == "cpu" else _Held(name)
 
 
+def device_lock(name: str) -> filelock.FileLock:
+    """The lock of an accelerator, such as `cuda`, on this machine; it ends with the process that holds it."""
+    return filelock.FileLock(Path(tempfile.gettempdir()) / f"lesionloom-{name}.lock")
+
+
 class _Held(AbstractContextManager[str]):
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"lesionloom-{name}.lock")
+        self._lock = device_lock(name)
 
     def __enter__(self) -> str:
         self._lock.acquire()

@@ -30,6 +30,7 @@ from data.store import read_json
 
 METADATA = "metadata.csv"  # with the columns `file_name` and `label`, as `augment.generate` writes and `datasets` reads
 GENERATION = "generation.json"  # of a folder that this program generated
+CHOICES = "choices.json"  # of a set that a person chose on the page: how many images of each class
 LEFT_OUT = "left-out"  # name of the images that share a leakage group with an official test set
 
 log = logging.getLogger(__name__)
