@@ -162,6 +162,15 @@ def instance_prompt(label: str, token: str, config: PromptConfig = DEFAULT) -> s
     return _prompt_of(f"{token} {_class_words(label, config)}", config, "a")
 
 
+def fill_name(
+    template: str, label: str, token: str | None, config: PromptConfig = DEFAULT, *, token_replaces_class: bool = False
+) -> str:
+    """A prompt whose `[name]` is the class in words, with the rare token that a method binds to it, or the token."""
+    words = _class_words(label, config)
+    name = words if not token else token if token_replaces_class else f"{token} {words}"
+    return fill_filewords(template.replace(NAME, name), "")
+
+
 def token_prompt(token: str, config: PromptConfig = DEFAULT) -> str:
     """Prompt in which a learnt word stands for the class, as textual inversion has it."""
     return _prompt_of(token, config, "a")

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from held_out import held_out_loss
 from measure import log, machine
 from PIL import Image
 from transformers.utils import logging as transformers_logging
@@ -35,6 +34,7 @@ from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode
 from augment.diffusion.sample import PromptedSeeds, SamplerConfig, sample_batch
 from augment.finetune.examples import ClassExamples, encode_posteriors
+from augment.finetune.held_out import held_out_loss
 from augment.finetune.loop import train
 from augment.finetune.trainer import ClassTrainer
 from augment.generate.mark import stamped
@@ -92,9 +92,10 @@ def measure(pipe: StableDiffusionPipeline, size: int, config: ControlNetConfig, 
     latents = encode_posteriors(pipe, others, dihedral=False)[0][:, 0]
     rows = list(range(len(latents)))
     shuffled = [*rows[len(rows) // 3 :], *rows[: len(rows) // 3]]
+    embeds = encode_prompt(trainer.trainable.pipe, class_prompt())
     losses = [
         held_out_loss(
-            trainer.trainable, class_prompt(), latents, None if order is None else given.turned(order, [0] * len(order))
+            trainer.trainable, embeds, latents, None if order is None else given.turned(order, [0] * len(order))
         )
         for order in (None, rows, shuffled)
     ]

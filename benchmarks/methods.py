@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from held_out import held_out_loss
 from measure import log, machine
 from transformers.utils import logging as transformers_logging
 
@@ -31,6 +30,7 @@ from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode
 from augment.diffusion.sample import SamplerConfig, sample_latents
 from augment.finetune.examples import INSTANCE, ClassExamples, encode_posteriors
+from augment.finetune.held_out import held_out_loss
 from augment.finetune.loop import train
 from augment.finetune.trainer import ClassTrainer
 from augment.methods.contract import FinetuneSettings, Trainable
@@ -125,7 +125,7 @@ def _trained(
     trainable, prompt = trainer.trainable, trainer.examples.prompts[INSTANCE]
     latents = encode_posteriors(pipe, held_out, dihedral=False)[0][:, 0]
     trainable.bind([trainer.parameters])
-    before, own_name = (held_out_loss(trainable, words, latents) for words in (prompt, prompt_for(LABEL)))
+    before, own_name = (_held_out_loss(trainable, words, latents) for words in (prompt, prompt_for(LABEL)))
     draws = config.token is None  # an image of the swapped colours is drawn by what can learn them
     colour = _colour(pipe, trainable, prompt) if draws else []
     list(train([trainer]))
@@ -134,10 +134,14 @@ def _trained(
         method=config.display_name,
         images="swapped colours" if swaps else "phantoms",
         before=before,
-        after=held_out_loss(trainable, prompt, latents),
+        after=_held_out_loss(trainable, prompt, latents),
         own_name=None if swaps else own_name,
         colours=(colour, _colour(pipe, trainable, prompt), _mean(held_out)) if draws else None,
     )
+
+
+def _held_out_loss(trainable: Trainable, prompt: str, latents: torch.Tensor) -> float:
+    return held_out_loss(trainable, encode_prompt(trainable.pipe, prompt), latents)
 
 
 def _examples(pipe: StableDiffusionPipeline, config: FinetuneSettings, shots: np.ndarray) -> ClassExamples:

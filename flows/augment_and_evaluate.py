@@ -48,7 +48,10 @@ def main(arguments: list[str]) -> int:
         wants_help = arguments in (["-h"], ["--help"])
         print(USAGE, file=sys.stdout if wants_help else sys.stderr)
         return 0 if wants_help else 2
-    stopped = "stopped; the same command again goes on from what is finished"
+    stopped = (
+        "stopped; the same command again goes on from what is finished (`lesionloom stop RUN` ends a fine-tune early "
+        "and keeps it)"
+    )
     return exit_code(lambda: _by_hand(arguments[0], arguments[1:]), stopped)
 
 

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from data.errors import exit_code
+
 Overrides = Annotated[str, Parameter(help="settings laid over the config, such as classifier.steps=40")]
 Config = Annotated[Path, Parameter(help="a study's YAML file")]
 
@@ -155,9 +157,22 @@ def start() -> int:
 
 
 @app.command
-def stop() -> int:
-    """Stop the server and the worker that were started here."""
-    return _launch("stop")
+def stop(
+    folder: Annotated[Path | None, Parameter(help="the folder of a run whose fine-tune is at work")] = None,
+    /,
+    *labels: Annotated[str, Parameter(help="which classes (default: all that are in training)")],
+) -> int:
+    """Stop a run's fine-tune and keep what it has learnt; without a run, the Prefect server and worker started here."""
+    if folder is None:
+        return _launch("stop")
+    from augment.finetune.stopping import request_stop  # noqa: PLC0415
+
+    def ask() -> int:
+        stopping = request_stop(folder, labels)
+        print(f"{', '.join(stopping)}: the fine-tune stops after its present step, and is kept as it is then")
+        return 0
+
+    return exit_code(ask)
 
 
 @app.command

@@ -54,6 +54,7 @@ def run_group(plan: Plan, steps: Sequence[Step], progress: Progress) -> GroupRes
         seconds=round(sum(part.seconds for part in parts), 2),
         reused=not missing,
         folder=steps[0].target if len(steps) == 1 else steps[0].folder.parent,
+        note="; ".join(f"{part.what}: {part.note}" for part in parts if part.note),
         parts=parts,
     )
 
@@ -72,7 +73,8 @@ def make_artefact(step: Step, make: Callable[[Path], None]) -> StepResult:
 def result_of(step: Step, *, reused: bool) -> StepResult:
     """The result of a finished step, with the seconds that its artefact took."""
     seconds = read_json(step.target / COST)["seconds"]
-    return StepResult(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target)
+    note = STAGES[step.stage].note(step) if step.stage in STAGES else ""  # the split is of no stage
+    return StepResult(stage=step.stage, what=step.what, seconds=seconds, reused=reused, folder=step.target, note=note)
 
 
 def _make_one(plan: Plan, step: Step, progress: Progress) -> None:

@@ -18,6 +18,7 @@ from flows.prepared import Prepared
 from flows.stages import base
 
 _MOST_CHOOSE = 64  # photographs that choose a step
+_MOST_HELD_OUT = 32  # photographs whose loss is shown
 
 
 def features_of(prepared: Prepared) -> KnownFeatures | None:
@@ -54,16 +55,26 @@ def choosing(prepared: Prepared, label: str) -> Manifest:
         chosen = rng.permutation(len(shots))[: config.select_shots]
         held_out = Manifest(shots.table.iloc[np.sort(chosen)].reset_index(drop=True), shots.roots)
         return held_out if FEWEST_HELD_OUT <= len(held_out) <= len(shots) - 2 else shots.first(0)
-    if prepared.study.split.limit_real_to_shots:
-        return shots.first(0)
-    free = unseen(prepared, label)
-    half = min(len(free) // 2, _MOST_CHOOSE)
-    return free.first(half if half >= FEWEST_HELD_OUT else 0)
+    return _half_of_unseen(prepared, label)
+
+
+def held_out(prepared: Prepared, label: str) -> Manifest:
+    """The photographs whose loss is shown while the class is trained; none where there are too few, or none are wanted.
+
+    Those that choose the step, where the config asks for a choice, else others as many: whoever looks at their loss may
+    stop the training by it.
+    """
+    config = prepared.study.finetune
+    if not config.held_out_every:
+        return prepared.shots[label].first(0)
+    found = choosing(prepared, label) if config.select_every is not None else _half_of_unseen(prepared, label)
+    return found.first(_MOST_HELD_OUT)
 
 
 def measuring(prepared: Prepared, label: str) -> Manifest:
-    """The unseen photographs that choose nothing, and so measure the generator."""
-    free, used = unseen(prepared, label), set(choosing(prepared, label).table["group_id"])
+    """The unseen photographs that choose nothing and whose loss nobody sees, and so measure the generator."""
+    used = {group for of in (choosing, held_out) for group in of(prepared, label).table["group_id"]}
+    free = unseen(prepared, label)
     return free.where(~free.table["group_id"].isin(used))
 
 
@@ -73,8 +84,17 @@ def trained_on(prepared: Prepared, label: str) -> Manifest:
     return shots.where(~shots.table["group_id"].isin(used))
 
 
+def _half_of_unseen(prepared: Prepared, label: str) -> Manifest:
+    """Half of the unseen photographs; none where that is too few, and where the study asks what the shots are worth."""
+    if prepared.study.split.limit_real_to_shots:
+        return prepared.shots[label].first(0)
+    free = unseen(prepared, label)
+    half = min(len(free) // 2, _MOST_CHOOSE)
+    return free.first(half if half >= FEWEST_HELD_OUT else 0)
+
+
 def origin(prepared: Prepared) -> str:
-    """What the photographs are that choose a step, in words."""
+    """What the photographs are that choose a step, or whose loss is held out, in words."""
     return (
         "shots that are not trained on" if prepared.study.finetune.select_shots else "other lesions of the train part"
     )
@@ -89,3 +109,13 @@ def why_none(prepared: Prepared, label: str) -> str:
         return "the study asks what the shots alone are worth, so no other photograph may choose (select_shots can)"
     n = len(unseen(prepared, label))
     return f"{n} other lesions of its train part are too few, {2 * FEWEST_HELD_OUT} are needed: half of them choose"
+
+
+def why_no_loss(prepared: Prepared, label: str) -> str:
+    """Why a class has no held-out loss, where the config asks for one."""
+    if prepared.study.finetune.select_every is not None:
+        return why_none(prepared, label)
+    if prepared.study.split.limit_real_to_shots:
+        return "the study asks what the shots alone are worth, so no other photograph is looked at"
+    n = len(unseen(prepared, label))
+    return f"{n} other lesions of its train part are too few, {2 * FEWEST_HELD_OUT} are needed: half are held out"

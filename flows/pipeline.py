@@ -20,7 +20,7 @@ from flows.plan import Plan
 from flows.prepare import prepare_repeats
 from flows.provenance import write_provenance
 from flows.record import write_repeats, write_run
-from flows.show_plan import write_plans
+from flows.show_plan import replanned, write_plans
 from flows.stages.table import STAGES, make_plan
 from flows.steps import Runner, StepResult, in_repeat
 from flows.study import StudyConfig
@@ -63,22 +63,26 @@ def run_study(study: StudyConfig, run: Runner) -> RunResult:
 
 def run_repeat(plan: Plan, run: Runner, started: datetime) -> RunResult:
     """Make what one repeat's plan asks for, and its own report."""
-    results = run_plan(plan, run)  # fine-tune, generate, train; each classifier reads the test part once
+    plan, results = run_plan(plan, run)  # fine-tune, generate, train; each classifier reads the test part once
     write_provenance(plan)  # the leakage groups that each part has seen, along its whole lineage
     return run("report", "", lambda _: report(plan, results, started))
 
 
-def run_plan(plan: Plan, run: Runner) -> list[StepResult]:
-    """Make the plan's steps in order, and give the result of each."""
-    groups = list(plan.groups())
+def run_plan(plan: Plan, run: Runner) -> tuple[Plan, list[StepResult]]:
+    """Make the plan's steps in order; gives the plan as it was made, and the result of each step.
+
+    Where a fine-tune is stopped by request, what follows it is planned anew.
+    """
     results: list[StepResult] = [plan.prepared.split_result]
-    for number, steps in enumerate(groups):
-        stage, what = steps[0].stage, ", ".join(step.what for step in steps)
-        results += run(stage, what, partial(run_group, plan, steps)).parts
-        following = groups[number + 1][0].stage if groups[number + 1 :] else ""
+    stages = [steps[0].stage for steps in plan.groups()]
+    for number, (stage, following) in enumerate(zip(stages, [*stages[1:], ""], strict=True)):
+        steps = list(plan.groups())[number]
+        results += run(stage, ", ".join(step.what for step in steps), partial(run_group, plan, steps)).parts
         if stage != following and (leave := STAGES[stage].leave):
             leave(plan)
-    return results
+        if stage == "fine-tune" != following:
+            plan = replanned(plan)
+    return plan, results
 
 
 def report(plan: Plan, results: Sequence[StepResult], started: datetime) -> RunResult:

@@ -47,7 +47,8 @@ class PrefectRunner:
     `flows.step` makes a step in another process, or on another machine.
 
     The run folder decides what is done, so Prefect's cache is off; a step that had nothing to do ends in a
-    state named Reused. Bad input and training that failed are no tracebacks but states with one line.
+    state named Reused, and a fine-tune that was stopped by request in one named Stopped early. Bad input and
+    training that failed are no tracebacks but states with one line.
     """
 
     def expect(self, pieces: int) -> None:
@@ -66,12 +67,19 @@ class PrefectRunner:
                 return unfinished(fault)
             logger.info("%s: %s", title, done.outcome)
             show_samples(done)
-            return Completed(name="Reused" if done.reused else "Completed", message=done.outcome, data=done)
+            return Completed(name=_state_name(done), message=done.outcome, data=done)
 
         state = piece(return_state=True)
         if state.name in _FAULTS:
             raise _FAULTS[state.name](state.message)
         return cast("Result", state.result(raise_on_failure=True))
+
+
+def _state_name(done: StepResult) -> str:
+    """What the state of a finished piece of work is called; a fine-tune that was stopped by request has a note."""
+    if done.reused:
+        return "Reused"
+    return "Stopped early" if done.note else "Completed"
 
 
 # The error that a state of this name stands for.

@@ -14,6 +14,7 @@ from typing import Any
 
 from augment.base.provenance import base_provenance, base_training_record
 from augment.generate.record import GeneratedImages
+from augment.methods.record import Stopped
 from classify.arms import Arm
 from classify.weights import weights_name, weights_provenance
 from data.manifest import Manifest
@@ -36,12 +37,14 @@ class Row:
     kind: str  # base, generator, external, weights, classifier, checkpoint or figures
     name: str  # its class, arm or source
     seen: Provenance
+    note: str = ""  # of a generator: that it was stopped by request, and at which step
 
     def counts(self, split: Split) -> dict[str, Any]:
         """Leakage groups by part of the split, however the part knows them; the digest is of their sorted names."""
         found = {name: len(self.seen.groups_in(part)) for name, part in split.parts().items()}
         whole = {"groups": len(self.seen.group_ids), "sha256": digest(sorted(self.seen.group_ids))}
-        return {"kind": self.kind, "name": self.name, "is_complete": self.seen.is_complete, **found, **whole}
+        note = {"note": self.note} if self.note else {}
+        return {"kind": self.kind, "name": self.name, "is_complete": self.seen.is_complete, **found, **whole, **note}
 
 
 def write_provenance(plan: Plan) -> None:
@@ -104,9 +107,15 @@ def _base(plan: Plan) -> list[Row]:
 
 def _generators(plan: Plan) -> list[Row]:
     base = base_provenance(plan.base)
+    made = {step.what: GeneratedImages.read(step.target) for step in plan.steps_of("images")}
     return [
-        Row(kind="generator", name=step.what, seen=base | GeneratedImages.read(step.target).provenance)
-        for step in plan.steps_of("images")
+        Row(
+            kind="generator",
+            name=label,
+            seen=base | images.provenance,
+            note="" if images.stopped is None else Stopped(**images.stopped).in_words,
+        )
+        for label, images in made.items()
     ]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from augment.methods.record import RECORD as ADAPTER
 from data.config import to_dict
 from data.errors import exit_code
 from data.progress import Progress
@@ -26,7 +27,7 @@ from flows.plan import Plan, own_steps
 from flows.power import power_in_words
 from flows.prepare import prepare_repeats
 from flows.record import write_repeats
-from flows.stages.table import make_plan
+from flows.stages.table import STAGES, as_made, make_plan
 from flows.steps import Result, Step
 from flows.study import StudyConfig, load_study
 
@@ -42,6 +43,14 @@ def write_plans(study: StudyConfig, plans: Sequence[Plan]) -> None:
         write_repeats(study, PLAN)
     for plan in plans:
         _write_plan(plan)
+
+
+def replanned(plan: Plan) -> Plan:
+    """The plan as its fine-tunes were made; where that is another one, it takes the other's place in the run folder."""
+    made = as_made(plan)
+    if made is not plan and (made.prepared.study.records / PLAN).is_file():
+        _write_plan(made)
+    return made
 
 
 def _write_plan(plan: Plan) -> None:
@@ -98,14 +107,22 @@ def _show_repeat(plan: Plan, own: Sequence[Step], console: Console) -> None:
     for column in ("step", "needs", "state"):
         table.add_column(column)
     for step in own:
-        table.add_row(step.id, ", ".join(step.needs) or "-", "finished" if step.is_finished else "to be made")
+        table.add_row(step.id, ", ".join(step.needs) or "-", _state(step))
     console.print(table)
     if shared := len(plan.steps) - len(own):
         console.print(f"{shared} more as above: the same artefacts")
 
 
+def _state(step: Step) -> str:
+    note = STAGES[step.stage].note(step)
+    return (f"finished, {note}" if note else "finished") if step.is_finished else "to be made"
+
+
 def _copy_known(study: StudyConfig, to: StudyConfig) -> None:
-    """Copy the images' digests, the splits, and phantoms where these are the images: what takes long to make again."""
+    """Copy the images' digests, the splits, phantoms where these are the images, and the records of adapters.
+
+    All but the last take long to make again.
+    """
     digests = study.cache / "contents.json"
     if digests.is_file():
         to.cache.mkdir(parents=True)
@@ -114,6 +131,10 @@ def _copy_known(study: StudyConfig, to: StudyConfig) -> None:
     for folder in (*phantoms, *study.folder.glob("split-*/")):
         if (folder / RECORD).is_file():  # finished
             shutil.copytree(folder, Path(to.output_dir) / folder.relative_to(study.output_dir))
+    for record in study.folder.glob(f"finetune/*/{ADAPTER}"):  # what follows depends on which were stopped
+        place = Path(to.output_dir) / record.relative_to(study.output_dir)
+        place.parent.mkdir(parents=True)
+        shutil.copy2(record, place)
 
 
 def _moved(plan: Plan, folder: Path, output_dir: str) -> Plan:

@@ -25,7 +25,7 @@ from flows.execute import run_group, set_up_libraries
 from flows.machine_faults import machine_faults_in_one_line
 from flows.plan import Plan
 from flows.prepare import prepare
-from flows.show_plan import PLAN
+from flows.show_plan import PLAN, replanned
 from flows.stages.table import make_plan
 from flows.steps import GroupResult, Runner
 from flows.study import StudyConfig, load_study
@@ -107,7 +107,9 @@ def _made(source: Path, name: str, overrides: Sequence[str]) -> int:
     study, digests = study_of(source, overrides)
     set_up_libraries(study)
     with machine_faults_in_one_line(study.output_dir):
-        done = make_step(make_plan(prepare(study, run)), name, run, digests.get(name))
+        plan = make_plan(prepare(study, run))
+        done = make_step(plan, name, run, digests.get(name))
+        replanned(plan)  # a fine-tune may have been stopped
     print(done.folder)
     return 0
 

@@ -69,11 +69,13 @@ class StepResult:
     seconds: float
     reused: bool
     folder: Path
+    note: str = ""  # what whoever uses the artefact has to know
 
     @property
     def outcome(self) -> str:
         """The outcome in words."""
-        return f"kept from before (took {self.seconds:.0f} s)" if self.reused else f"{self.seconds:.0f} s"
+        took = f"kept from before (took {self.seconds:.0f} s)" if self.reused else f"{self.seconds:.0f} s"
+        return f"{took}, {self.note}" if self.note else took
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 
 from augment.methods import record as adapter_record
-from augment.methods.record import AdapterRecord
+from augment.methods.record import HELD_OUT_TABLE, AdapterRecord
 from classify import record as arm_record
 from classify.record import ArmRecord
 from classify.tested import Tested
 from data.errors import InputError
 from reports.evaluation import Evaluation
 from reports.fidelity import choice
-from reports.schema import ArmTraining, ExternalImages, FineTune, RandomSplitScore
+from reports.schema import ArmTraining, ExternalImages, FineTune, HeldOutCurve, RandomSplitScore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from augment.methods.record import HeldOutRecord
     from reports.run_folder import RunFolder
 
 _MOST_LOSSES = 100
@@ -61,6 +62,9 @@ def finetune(run: RunFolder, label: str) -> FineTune:
         images=len(images),
         settings={name.replace("_", " "): str(images[name].iloc[0]) for name in _SETTINGS if len(images)},
         choice=None if adapter.chosen is None else choice(run, folder, adapter.chosen),
+        held_out=None if adapter.held_out is None else _held_out(run, folder, adapter.held_out),
+        stopped="" if adapter.stopped is None else adapter.stopped.in_words,
+        preview_prompt=adapter.config.get("preview_prompt") or "",
     )
 
 
@@ -97,12 +101,21 @@ def random_split_score(run: RunFolder, seeds: tuple[str, ...]) -> RandomSplitSco
     return RandomSplitScore(balanced_accuracy=score, images=len(truth), leaked=found[0]["leaked"])
 
 
-def _losses(run: RunFolder, folder: Path) -> tuple[tuple[int, float], ...]:
-    table = run.table(folder, "loss.csv", ["step", "loss"])
+def _held_out(run: RunFolder, folder: Path, record: HeldOutRecord) -> HeldOutCurve:
+    points = () if record.reason else tuple(_loss_rows(run, folder, HELD_OUT_TABLE))
+    return HeldOutCurve(points=points, photographs=record.photographs, origin=record.origin, reason=record.reason)
+
+
+def _loss_rows(run: RunFolder, folder: Path, name: str) -> list[tuple[int, float]]:
+    table = run.table(folder, name, ["step", "loss"])
     try:
-        rows = [(int(step), float(loss)) for step, loss in zip(table["step"], table["loss"], strict=True)]
+        return [(int(step), float(loss)) for step, loss in zip(table["step"], table["loss"], strict=True)]
     except ValueError as fault:
-        raise InputError(f"{folder / 'loss.csv'}: {fault}; delete its folder and start the run again") from fault
+        raise InputError(f"{folder / name}: {fault}; delete its folder and start the run again") from fault
+
+
+def _losses(run: RunFolder, folder: Path) -> tuple[tuple[int, float], ...]:
+    rows = _loss_rows(run, folder, "loss.csv")
     size = max(1, -(-len(rows) // _MOST_LOSSES))
     parts = [rows[i : i + size] for i in range(0, len(rows), size)]
     return tuple((part[-1][0], sum(loss for _, loss in part) / len(part)) for part in parts)

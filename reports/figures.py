@@ -172,22 +172,23 @@ def nested_key() -> Markup:
     )
 
 
-def loss_curve(losses: Sequence[tuple[int, float]], title: str) -> Markup:
-    """Loss by step: the record in a light line, its running mean over it."""
+def loss_curve(losses: Sequence[tuple[int, float]], title: str, held_out: Sequence[tuple[int, float]] = ()) -> Markup:
+    """Loss by step: the record in a light line, its running mean over it, and a dashed line of the held-out losses."""
     finite = [(step, loss) for step, loss in losses if math.isfinite(loss)]
     if len(finite) < 2:  # noqa: PLR2004 - a line has two ends
         return Markup("")
     first, last = finite[0][0], finite[-1][0]
-    top = max(loss for _, loss in finite) * 1.05 or 1.0
+    top = max(loss for _, loss in (*finite, *held_out)) * 1.05 or 1.0
 
     def line(points: Sequence[tuple[int, float]]) -> str:
         return " ".join(f"{300 * (s - first) / (last - first):.1f},{80 - 80 * max(v, 0) / top:.1f}" for s, v in points)
 
+    beside = Markup('<polyline class="held-out" points="{}"/>').format(line(held_out)) if held_out[1:] else ""
     return Markup(
         '<svg class="loss" viewBox="0 0 300 80" preserveAspectRatio="none" role="img" aria-label="{}"><title>{}</title>'
         '<line class="grid" x1="0" x2="300" y1="80" y2="80"/><polyline class="raw" points="{}"/>'
-        '<polyline class="mean" points="{}"/></svg>'
-    ).format(title, title, line(finite), line(_running_mean(finite)))
+        '<polyline class="mean" points="{}"/>{}</svg>'
+    ).format(title, title, line(finite), line(_running_mean(finite)), beside)
 
 
 def _running_mean(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:

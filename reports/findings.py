@@ -95,9 +95,14 @@ def found_in_words(counts: Found) -> str:
 
 
 def warnings(summary: Summary) -> list[str]:
-    """What is wrong with the classifiers as such, whatever the difference between them."""
+    """What is wrong with generators and classifiers as such, whatever the difference between them."""
     figures = [summary.weighted_recall[arm].mean or 0.0 for arm in summary.arms]
     texts = []
+    if summary.stopped:
+        texts.append(
+            f"Fine-tunes that were not trained to their end: {listing(summary.stopped)}. What is said of synthetic "
+            "images is said of theirs."
+        )
     if max(figures) < summary.commonest:
         between = " to ".join(dict.fromkeys((share(min(figures)), share(max(figures)))))
         texts.append(

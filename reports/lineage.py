@@ -40,7 +40,8 @@ def row_role(row: ProvenanceRow, arms: Mapping[str, Arm]) -> str:
     """The role of that part of the run, or where what it has seen comes from."""
     if row.kind == "classifier" and arms[row.name].source in ("", "train"):
         return "the images that it is trained on"
-    return _ROLES.get(row.kind, "").replace("{name}", row.name)
+    role = _ROLES.get(row.kind, "").replace("{name}", row.name)
+    return f"{role}; {row.note}" if row.note else role
 
 
 def base_in_words(record: Mapping[str, Any]) -> str:

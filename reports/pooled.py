@@ -61,6 +61,7 @@ def pool(runs: Sequence[Path], beside: Path, name: str = "") -> Summary:
         probe=pooled_probe([one.probe for one in summaries]),
         gate=pooled_gate([one.gate for one in summaries]),
         fidelity=pooled_fidelity([one.fidelity for one in summaries]),
+        stopped=tuple(f"{key}: {one}" for key, summary in found.items() for one in summary.stopped),
         split=_split({key: one.split for key, one in found.items()}),
         base=_side_by_side([one.base for one in summaries]),
         timings=_timings(repeats, found),

@@ -190,6 +190,16 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOutCurve:
+    """The loss of photographs that a fine-tune was not trained on."""
+
+    points: tuple[tuple[int, float], ...]  # step and loss; none where there are no photographs
+    photographs: int
+    origin: str  # of those, in words
+    reason: str  # why there is none; "": there is one
+
+
+@dataclass(frozen=True, kw_only=True)
 class FineTune:
     """One class's fine-tune, and what was generated with it."""
 
@@ -203,6 +213,9 @@ class FineTune:
     images: int  # synthetic images generated
     settings: dict[str, str]  # steps, guidance scale, sampler and negative prompt of those
     choice: Choice | None = None  # None: the last step was kept, as the config asks
+    held_out: HeldOutCurve | None = None  # None: the config asks for no held-out loss
+    stopped: str = ""  # "stopped by request at step 40 of 400"; "": it was not
+    preview_prompt: str = ""  # "": the class's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +249,7 @@ class ProvenanceRow:
     validation: int
     test: int
     is_complete: bool  # False: it may have seen more
+    note: str = ""  # of a generator that was stopped by request: at which step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -429,6 +443,7 @@ class Summary(Results):
     doses: Doses | None = None  # None where fewer than two were tried
     curve: Curve | None = None  # None where fewer than two arms differ in their photographs alone
     fidelity: Fidelity | None = None  # None: not asked for, or no arm's images come from a base
+    stopped: tuple[str, ...] = ()  # fine-tunes, e.g. "df stopped by request at step 40 of 400"
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

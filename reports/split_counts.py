@@ -40,4 +40,4 @@ def _leak(row: LeakedImages, expected: Mapping[str, float]) -> Leak:
 
 def _row(row: Mapping[str, Any]) -> ProvenanceRow:
     names = ("kind", "name", "train", "validation", "test", "is_complete")
-    return ProvenanceRow(**{name: row[name] for name in names})
+    return ProvenanceRow(**{name: row[name] for name in names}, note=row.get("note", ""))

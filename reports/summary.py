@@ -42,6 +42,7 @@ def _summarise(run: RunFolder) -> Summary:
     record, evaluation = run.record, evaluation_of(run)
     seeds, rare = evaluation.seeds, tuple(record["rare"])
     training = {arm: arm_training(run, arm, seeds) for arm in evaluation.arms}
+    finetunes = {label: finetune(run, label) for label in run.names("finetune")}
     return Summary(
         name=str(record["name"]),
         started=str(record["started"]),
@@ -56,7 +57,7 @@ def _summarise(run: RunFolder) -> Summary:
         training=training,
         doses=doses_of(training, run.names("external")),
         curve=curve_of(evaluation, training, rare, run.names("external")),
-        finetunes={label: finetune(run, label) for label in run.names("finetune")},
+        finetunes=finetunes,
         gallery={label: thumbnails(run, label) for label in evaluation.classes},
         external={arm: external_images(run, arm) for arm in run.names("external")},
         random_split=random_split_score(run, seeds) if run.names("random_split") else None,
@@ -69,6 +70,7 @@ def _summarise(run: RunFolder) -> Summary:
         machine=record["machine"],
         config=record["config"],
         fidelity=fidelity(run),
+        stopped=tuple(f"{label} {tune.stopped}" for label, tune in finetunes.items() if tune.stopped),
     )
 
 

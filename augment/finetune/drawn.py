@@ -12,7 +12,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from augment import device as devices
+from augment.diffusion.conditioning import encode_prompt
 from augment.diffusion.decode import decode
+from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.sample import PromptedSeeds
 from augment.finetune.examples import EMPTY, INSTANCE
 from augment.finetune.preview import preview_latents, preview_seeds
@@ -27,16 +29,16 @@ log = logging.getLogger(__name__)
 
 
 def preview_images(trainer: ClassTrainer) -> UInt8[np.ndarray, "n H W 3"] | None:
-    """The images of a preview; None, with a warning, where they cannot be drawn.
+    """The images of a preview, of the class's prompt or that of the config; None, with a warning, where that fails.
 
     A ControlNet's follow the condition images of the shots in turn.
     """
 
     def latents() -> Float[Tensor, "n c h w"]:
-        config, embeds = trainer.config.preview, torch.split(trainer.prompt_embeds(), 1)
+        config, (prompt_embeds, negative_embeds) = trainer.config.preview, _preview_embeds(trainer)
         images = PromptedSeeds(
-            prompt_embeds=embeds[INSTANCE],
-            negative_embeds=embeds[EMPTY],
+            prompt_embeds=prompt_embeds,
+            negative_embeds=negative_embeds,
             seeds=preview_seeds(config.batch_size),
             conditions=trainer.examples.conditions,
             condition_index=trainer.examples.conditions_in_turn(config.batch_size),
@@ -44,6 +46,16 @@ def preview_images(trainer: ClassTrainer) -> UInt8[np.ndarray, "n H W 3"] | None
         return preview_latents(trainer.trainable.pipe, images, config, _size(trainer))
 
     return _drawn(trainer, latents, "preview")
+
+
+def _preview_embeds(trainer: ClassTrainer) -> tuple[Float[Tensor, "1 tokens width"], Float[Tensor, "1 tokens width"]]:
+    """Embeddings of a preview's prompt and of the empty one, of as many chunks."""
+    prompt, pipe = trainer.examples.preview_prompt, trainer.trainable.pipe
+    if not prompt:
+        embeds = torch.split(trainer.prompt_embeds(), 1)
+        return embeds[INSTANCE], embeds[EMPTY]
+    n_chunks = count_chunks(pipe, [prompt])
+    return encode_prompt(pipe, prompt, n_chunks=n_chunks), encode_prompt(pipe, "", n_chunks=n_chunks)
 
 
 def choice_images(trainer: ClassTrainer) -> UInt8[np.ndarray, "n H W 3"] | None:

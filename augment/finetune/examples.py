@@ -56,6 +56,7 @@ class ClassExamples:
     prompt_index: Int[Tensor, " shots"] | None = None  # each image's prompt; None: INSTANCE
     class_name: str = ""  # the class in words
     conditions: ConditionImages | None = None  # one a shot, for a ControlNet
+    preview_prompt: str = ""  # "": the class's
 
     def conditions_in_turn(self, n: int) -> list[tuple[int, int]]:
         """The condition images of n images, as rows and views: those of the shots in turn, as they are."""

@@ -42,11 +42,12 @@ class StepOutcome:
 def train(
     trainers: Sequence[ClassTrainer], *, max_classes: int | None = None, on_step: OnStep = lambda _trainer: None
 ) -> Iterator[ClassTrainer]:
-    """Train each class to its last step or its early stop, `max_classes` in one batch; yields each that is done.
+    """Train each class to its last step or an early stop, `max_classes` in one batch; yields each that is done.
 
-    All trainers share one trainable; prompts of the classes in one batch have as many chunks. Where an accelerator's
-    memory does not hold so many classes, half as many are tried. A class whose loss is not finite stops alone; the
-    TrainingError that names it is raised after the others are done.
+    A class stops early by its choice of the kept step, or by request. All trainers share one trainable; prompts of the
+    classes in one batch have as many chunks. Where an accelerator's memory does not hold so many classes, half as many
+    are tried. A class whose loss is not finite stops alone; the TrainingError that names it is raised after the others
+    are done.
     """
     waiting, failures = list(trainers), list[str]()
     while waiting:
@@ -150,6 +151,8 @@ def _own_random_numbers(trainer: ClassTrainer) -> Iterator[None]:
 
 def _after_step(trainer: ClassTrainer, on_step: OnStep) -> None:
     start = time.monotonic()
+    trainer.take_request()
+    trainer.measure_held_out()
     trainer.select_step()
     trainer.save_checkpoint()
     trainer.save_preview()

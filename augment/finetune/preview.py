@@ -54,6 +54,18 @@ def write_strip(images: UInt8[np.ndarray, "n H W 3"], path: Path) -> None:
         temporary.write_bytes(buffer.getvalue())
 
 
+def strip_path(folder: Path, step: int) -> Path:
+    """Where the strip of a step lies in an adapter's folder."""
+    return folder / "previews" / f"step-{step:06d}.jpg"
+
+
+def remove_later_strips(folder: Path, last: int) -> None:
+    """Delete strips of steps beyond the last one: a killed training may have been further on than one that stopped."""
+    for path in (folder / "previews").glob("step-*.jpg"):
+        if path.name > strip_path(folder, last).name:
+            path.unlink()
+
+
 def preview_bytes(config: SamplerConfig, size: int) -> int:
     """Bytes of one strip on disk, at most."""
     return config.batch_size * min(_EDGE, size) ** 2 * 3 + 2**10

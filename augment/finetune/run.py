@@ -13,6 +13,7 @@ from augment.base.config import BaseConfig
 from augment.base.identity import base_identity
 from augment.context import Context
 from augment.finetune.config import result_settings
+from augment.finetune.held_out import HeldOut
 from augment.finetune.loop import OnStep
 from augment.finetune.select import Selection
 from augment.finetune.session import FinetuneSession
@@ -33,15 +34,20 @@ def finetune(
     out: Mapping[str, Path],
     context: Context,
     selection: Selection | None = None,
+    held_out: HeldOut | None = None,
+    run: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[str, float]]:
     """Write an adapter for each class of `shots` into its folder of `out`.
 
     Yields each class's label and its share of the seconds spent, once its adapter is written; it stays written if the
     caller stops there. `progress` counts the steps of all classes. Where the prompts name columns or captions, an
-    image's prompt also has what they say of it. With `config.select_every` and a `selection` the kept step is chosen.
+    image's prompt also has what they say of it. With `config.select_every` and a `selection` the kept step is chosen,
+    with `config.held_out_every` the loss of photographs that are held out is measured. `augment.finetune.stopping` can
+    ask classes to stop, through the folder of their `run`: the adapter is then that of the last step done.
 
-    A folder holds the weights, adapter.json (written last), loss.csv, choice.csv where a step is chosen, and previews/;
+    A folder holds the weights, adapter.json (written last), loss.csv, held_out.csv, choice.csv where a step is chosen,
+    and previews/;
     during training also checkpoint/, from which an interrupted call resumes. A class that is finished is left as it
     is. Raises TrainingError for a loss that is not finite, after the other classes are done.
     """
@@ -55,7 +61,9 @@ def finetune(
     missing = [label for label, spent in seconds.items() if spent is None]
     if not missing:
         return
-    session = FinetuneSession.prepare(base, config, context, len(missing), selection)
+    if held_out is not None:
+        held_out.refuse_shared(shots)
+    session = FinetuneSession.prepare(base, config, context, len(missing), selection, held_out, run)
     on_step = _step_reporter(progress, len(shots) - len(missing), len(shots))
     failures = []
     for group in [missing] if session.trainable.max_classes != 1 else [[label] for label in missing]:
@@ -100,11 +108,17 @@ def _step_reporter(progress: Progress | None, finished: int, classes: int) -> On
         if progress is None:
             return
         label, total = trainer.examples.label, trainer.config.steps
-        steps[label] = total if trainer.done else len(trainer.losses)  # an early stop leaves none to do
-        losses[label] = f"{label} {trainer.losses[-1]:.3f}"
+        steps[label] = total if trainer.done else len(trainer.losses)  # one that has stopped leaves none to do
+        losses[label] = f"{label} {trainer.losses[-1]:.3f}{_held_out_in_words(trainer)}"
         progress(finished * total + sum(steps.values()), classes * total, f"loss {', '.join(losses.values())}")
 
     return on_step
+
+
+def _held_out_in_words(trainer: ClassTrainer) -> str:
+    """The last held-out loss; "" before the first."""
+    points = trainer.held_out.points if trainer.held_out else []
+    return f" (held-out {points[-1][1]:.3f})" if points else ""
 
 
 def _seconds_if_finished(folder: Path, key: str) -> float | None:

@@ -1,8 +1,8 @@
 """Requests to stop a fine-tune early and keep what it has learnt, as files in the run's folder.
 
 A class in training is announced by TOKEN.json, and its process holds TOKEN.lock for as long as it lives; a request is
-TOKEN.stop. Each training has a token of its own, so that no request reaches a later one, and files of a process that was
-killed count for nothing.
+TOKEN.stop. Each training has a token of its own, so that no request reaches a later one, and files of a process that
+was killed count for nothing.
 """
 
 from __future__ import annotations

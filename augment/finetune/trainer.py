@@ -24,11 +24,13 @@ from augment.diffusion.prompt_chunks import count_chunks
 from augment.diffusion.samplers import alphas_cumprod
 from augment.finetune.drawn import choice_images, preview_images
 from augment.finetune.examples import INSTANCE, Batch, ClassExamples, training_batch
+from augment.finetune.held_out import HeldOutLoss
 from augment.finetune.optimizers import optimizer_for
-from augment.finetune.preview import write_strip
+from augment.finetune.preview import remove_later_strips, strip_path, write_strip
 from augment.finetune.select import Selection, StepChoice
+from augment.finetune.stopping import Announcement
 from augment.methods.contract import FinetuneSettings, Trainable
-from augment.methods.record import AdapterRecord, ChosenStep
+from augment.methods.record import HELD_OUT_TABLE, AdapterRecord, ChosenStep, Stopped
 from augment.training.checkpoint import Checkpoint
 from augment.training.lr_schedule import warm_cosine
 from data.config import to_dict
@@ -50,6 +52,9 @@ class ClassTrainer:
     out: Path
     key: str  # digest of everything that the result depends on
     choice: StepChoice | None = None  # None: the last step is kept
+    held_out: HeldOutLoss | None = None  # None: the config asks for none
+    announcement: Announcement | None = None  # through which others can ask it to stop; None: nobody can
+    stopped: bool = False  # by such a request, before the last step
     losses: list[float] = field(default_factory=list)  # one per step done
     seconds: float = 0.0  # its share of the time spent
 
@@ -62,6 +67,8 @@ class ClassTrainer:
         self.lr_schedule = warm_cosine(config.steps, config.lr_warmup_steps)
         self.num_train_timesteps = len(alphas_cumprod(self.base))
         self.n_chunks = count_chunks(self.trainable.pipe, self.examples.prompts)
+        if self.examples.preview_prompt:
+            count_chunks(self.trainable.pipe, [self.examples.preview_prompt])  # refuses words that cannot be read
         with torch.no_grad():
             self._prompt_embeds = None if config.text_encoder else self._encode_prompts()
         self.checkpoint = Checkpoint(self.out / "checkpoint" / f"{self.key[:16]}.pt")
@@ -71,19 +78,30 @@ class ClassTrainer:
         """What a checkpoint holds beside the optimizer's state."""
         parameters = {name: parameter.data for name, parameter in self.parameters.items()}
         state: dict[str, object] = {"parameters": parameters, "losses": self.losses}
+        if self.held_out is not None:
+            state["held_out"] = self.held_out.points
         return state if self.choice is None else {**state, "choice": self.choice.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore parameters, losses and the choice of the step so far."""
+        """Restore parameters, losses, held-out losses and the choice of the step so far."""
         self._set_parameters(state["parameters"])
         self.losses = list(state["losses"])
         if self.choice is not None:
             self.choice.load_state_dict(state["choice"])
+        if self.held_out is not None:  # which may have been off until then
+            self.held_out.points = [(step, loss) for step, loss in state.get("held_out", [])]
 
     @property
     def done(self) -> bool:
-        """Whether the last step is done, or the class has stopped early."""
-        return len(self.losses) >= self.config.steps or (self.choice is not None and self.choice.stopped)
+        """Whether the last step is done, or the class has stopped early, by itself or by request."""
+        if self.stopped or len(self.losses) >= self.config.steps:
+            return True
+        return self.choice is not None and self.choice.stopped
+
+    def take_request(self) -> None:
+        """Stop after this step if somebody has asked for that; not before the first, which an adapter needs."""
+        if self.announcement is not None and self.losses and not self.done:
+            self.stopped = self.announcement.stop_requested
 
     def batch(self) -> Batch:
         """The next step's batch."""
@@ -137,12 +155,26 @@ class ClassTrainer:
             return
         images = preview_images(self)
         if images is not None:
-            write_strip(images, self.out / "previews" / f"step-{steps:06d}.jpg")
+            write_strip(images, strip_path(self.out, steps))
+            self.write_tables()
+
+    def measure_held_out(self) -> None:
+        """Compute the held-out loss, if that is due after this step."""
+        if self.held_out is not None and self.held_out.measure(self):
+            self.write_tables()
+
+    def write_tables(self) -> None:
+        """Write the losses so far, and the held-out ones, for whoever looks on."""
+        write_text(self.out / "loss.csv", self._loss_table())
+        if self.held_out is None or not self.held_out.points:
+            (self.out / HELD_OUT_TABLE).unlink(missing_ok=True)
+        else:
+            write_text(self.out / HELD_OUT_TABLE, self.held_out.table())
 
     def select_step(self) -> None:
         """Measure the adapter for the choice of the kept step, if that is due; if it fails, warn and go on."""
         step = len(self.losses)
-        if self.choice is None or not self.choice.is_due(step, self.config.steps):
+        if self.choice is None or not self.choice.is_due(step, step if self.stopped else self.config.steps):
             return
         images = choice_images(self)
         if images is not None:
@@ -164,7 +196,8 @@ class ClassTrainer:
             self._set_parameters(self.choice.parameters)
             write_text(self.out / "choice.csv", self.choice.table())
         weights = self.trainable.save(self.parameters, self.out)
-        write_text(self.out / "loss.csv", self._loss_table())
+        self.write_tables()
+        remove_later_strips(self.out, len(self.losses))
         record = AdapterRecord(
             method=self.config.method,
             display_name=self.config.display_name,
@@ -185,6 +218,8 @@ class ClassTrainer:
             trained_with=list(trained_with),
             seconds=round(self.seconds, 2),
             chosen=None if selection is None else self._chosen(selection, step),
+            held_out=None if self.held_out is None else self.held_out.record(),
+            stopped=Stopped(step=len(self.losses), of=self.config.steps) if self.stopped else None,
         )
         record.write(self.out)
         shutil.rmtree(self.out / "checkpoint", ignore_errors=True)

@@ -31,6 +31,9 @@ class GeneratedImages:
     provenance: Provenance  # of adapter and base, and of the photographs that images are made from
     sources: Mapping[str, Any] | None = None  # of edits: how many photographs, their digest and their masks'
     photographs: Mapping[str, Any] | None = None  # whose condition images a ControlNet follows; None: there is none
+    stopped: Mapping[str, Any] | None = (
+        None  # step and steps of an adapter that was stopped by request; None: it was not
+    )
 
     @staticmethod
     def read(folder: Path) -> GeneratedImages:
@@ -49,7 +52,11 @@ class GeneratedImages:
     def to_record(self) -> dict[str, Any]:
         """The record as plain JSON."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("sources", "photographs"):  # as in records from before there were any, whose digests stay
+        for name in (
+            "sources",
+            "photographs",
+            "stopped",
+        ):  # as in records from before there were any, whose digests stay
             if record[name] is None:
                 del record[name]
         return {**record, "provenance": self.provenance.to_record()}

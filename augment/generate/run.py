@@ -172,6 +172,7 @@ def _record(
         provenance=_provenance(base, adapter, config, request.sources, photographs),
         sources=None if config.edit is None or request.sources is None else request.sources.record(config.edit),
         photographs=None if photographs is None else photographs.to_record(),
+        stopped=None if adapter is None or adapter.stopped is None else dict(vars(adapter.stopped)),
     )
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from augment.conditions.table import ConditionSource
 from augment.diffusion.conditioning import Denoise
+from augment.diffusion.prompt_weighting import parse_prompt
 from augment.diffusion.sample import SamplerConfig
 from data.config import STRICT
 
@@ -112,6 +113,8 @@ class FinetuneSettings(ABC):
     checkpointing_steps: Annotated[int, Field(ge=1), NO_EFFECT] = 100
     preview_every: Annotated[int, Field(ge=0)] = 100  # steps; 0 = no previews
     preview: SamplerConfig = SamplerConfig(steps=12, batch_size=8)  # a preview shows one batch
+    preview_prompt: Annotated[str | None, NO_EFFECT] = None  # [name] is the class in words; None: the class's prompt
+    held_out_every: Annotated[int, Field(ge=0), NO_EFFECT] = 0  # steps between held-out losses; 0 = none
     select_every: Annotated[int, Field(ge=1)] | None = None  # steps between choices of the kept one; None: the last
     select_images: Annotated[int, Field(ge=8, le=1024)] = 32  # drawn for each choice, always of the same seeds
     select_shots: Annotated[int, Field(ge=0)] = 0  # of the shots, that choose and are not trained on; 0: other lesions
@@ -125,7 +128,7 @@ class FinetuneSettings(ABC):
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"  # 8-bit: the extra `eight-bit`, and an NVIDIA GPU
 
     def __post_init__(self) -> None:
-        """Refuse a batch that cannot be divided into equal parts, and a choice among steps that is never made."""
+        """Refuse a batch that cannot be divided into equal parts, a choice that is never made, and an unread prompt."""
         if self.batch_size % self.gradient_accumulation_steps:
             raise ValueError(
                 f"gradient_accumulation_steps is {self.gradient_accumulation_steps}, which does not divide "
@@ -133,6 +136,8 @@ class FinetuneSettings(ABC):
             )
         if self.select_every is None and (self.patience or self.select_shots):
             raise ValueError("patience and select_shots need select_every, the steps between two choices")
+        if self.preview_prompt is not None:
+            parse_prompt(self.preview_prompt)
 
     @abstractmethod
     def trainable(self, pipe: StableDiffusionPipeline, device: torch.device) -> Trainable:

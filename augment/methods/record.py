@@ -12,6 +12,7 @@ from data.splits.provenance import Provenance
 from data.store import read_json, write_json
 
 RECORD = "adapter.json"
+HELD_OUT_TABLE = "held_out.csv"  # beside it, where a held-out loss was measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,39 @@ class ChosenStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOutRecord:
+    """The loss of photographs of the class that it was not trained on, and what they are."""
+
+    loss: float | None = None  # after the last step; None: there is none
+    photographs: int = 0
+    origin: str = ""  # of those, in words
+    reason: str = ""  # why there is none; "": there is one
+    seen: Provenance = field(default_factory=Provenance)  # of the photographs
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**vars(self), "seen": self.seen.to_record()}
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> HeldOutRecord:
+        """Read what `to_record` gave. Raises KeyError or TypeError for anything else."""
+        return HeldOutRecord(**{**record, "seen": Provenance.from_record(record["seen"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """A training that was stopped by request before its last step; the adapter is that of the last step done."""
+
+    step: int
+    of: int
+
+    @property
+    def in_words(self) -> str:
+        """The same as the report and the terminal say it."""
+        return f"stopped by request at step {self.step} of {self.of}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdapterRecord:
     """One class's adapter; `config`, `pixels` and `base` are plain JSON."""
 
@@ -59,19 +93,25 @@ class AdapterRecord:
     trained_with: Sequence[str]  # labels of the classes in the same batches, its own included
     seconds: float
     chosen: ChosenStep | None = None  # None: the config asks for no choice, and the last step was kept
+    held_out: HeldOutRecord | None = None  # None: the config asks for no held-out loss
+    stopped: Stopped | None = None  # None: it was not stopped by request
 
     @property
     def seen(self) -> Provenance:
-        """What the adapter was trained on, and what chose its step."""
-        return self.provenance if self.chosen is None else self.provenance | self.chosen.chosen_by
+        """What the adapter was trained on, and what its step was chosen by.
+
+        Who stops a training has its held-out loss before them, so that those photographs count as having chosen.
+        """
+        seen = self.provenance if self.chosen is None else self.provenance | self.chosen.chosen_by
+        return seen if self.stopped is None or self.held_out is None else seen | self.held_out.seen
 
     @classmethod
     def read(cls, folder: Path) -> AdapterRecord:
         """The record in an adapter's folder. Raises BaseError."""
         try:
             values = dict(read_json(folder / RECORD))
-            chosen = values.get("chosen")
-            parsed = {"chosen": None if chosen is None else ChosenStep.from_record(chosen)}
+            readers = {"chosen": ChosenStep.from_record, "held_out": HeldOutRecord.from_record, "stopped": _stopped}
+            parsed = {name: read(values[name]) for name, read in readers.items() if values.get(name) is not None}
             return cls(**{**values, **parsed, "provenance": Provenance.from_record(values["provenance"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BaseError(
@@ -80,6 +120,14 @@ class AdapterRecord:
 
     def write(self, folder: Path) -> None:
         """Write the record into an adapter's folder."""
-        values = {**vars(self), "provenance": self.provenance.to_record()}
-        chosen = values.pop("chosen")
-        write_json(folder / RECORD, values if chosen is None else {**values, "chosen": chosen.to_record()})
+        optional = {
+            "chosen": self.chosen and self.chosen.to_record(),
+            "held_out": self.held_out and self.held_out.to_record(),
+            "stopped": self.stopped and dict(vars(self.stopped)),
+        }
+        values = {**vars(self), "provenance": self.provenance.to_record(), **optional}
+        write_json(folder / RECORD, {name: value for name, value in values.items() if name not in optional or value})
+
+
+def _stopped(record: Mapping[str, Any]) -> Stopped:
+    return Stopped(**record)

@@ -11,6 +11,7 @@ from torch import nn
 from augment.base.param_count import base_parts
 from augment.finetune.config import result_settings
 from augment.finetune.disk import adapter_bytes, checkpoint_bytes, checkpoint_saves
+from augment.finetune.held_out import HeldOut
 from augment.finetune.run import finetune
 from augment.finetune.select import Selection
 from classify.features import features
@@ -97,10 +98,33 @@ def make_group(
         out={label: folders[step.id] for label, step in by_label.items()},
         context=prepared.context,
         selection=_selection(prepared, list(by_label)),
+        held_out=_held_out(prepared, list(by_label)),
+        run=prepared.study.folder,
         progress=progress,
     )
     for label, seconds in trained:
         yield by_label[label], seconds
+
+
+def _held_out(prepared: Prepared, labels: Sequence[str]) -> HeldOut | None:
+    """The photographs whose loss stands beside the training's; None: the config asks for none.
+
+    Raises DataError for photographs that are related to the validation or test part.
+    """
+    if not prepared.study.finetune.held_out_every:
+        return None
+    found = {label: held_back.held_out(prepared, label) for label in labels}
+    for label, photographs in found.items():
+        prepared.split.refuse_seen(Provenance.of(photographs), f"the held-out loss of the fine-tune of {label}")
+    return HeldOut(
+        photographs={label: photographs for label, photographs in found.items() if len(photographs)},
+        origin=held_back.origin(prepared),
+        reasons={
+            label: held_back.why_no_loss(prepared, label)
+            for label, photographs in found.items()
+            if not len(photographs)
+        },
+    )
 
 
 def _selection(prepared: Prepared, labels: Sequence[str]) -> Selection | None:

@@ -19,6 +19,7 @@ from flows.inputs import inputs
 from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.steps import DiskUse, Step
+from flows.stopped import adapter_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ def _step(prepared: Prepared, adapter: Step) -> Step:
         "images",
         label=label,
         count=count,
-        adapter=adapter.digest,
+        adapter=adapter_digest(adapter),
         size=study.pixels.size,
         generate=study.generate.for_label(label).result_settings(),
         seed=study.generator_seed,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.progress import Progress
+from flows import stopped
 from flows.plan import Plan
 from flows.prepared import Prepared
 from flows.stages import arm, autoencoded, base, external, fidelity, finetune, gate, images, probe, random_split
@@ -26,12 +27,13 @@ class Stage:
     make: Make  # writes one step's artefact into the folder that it is given
     make_group: MakeGroup | None = None  # several at once; gives each with its seconds once written
     leave: Callable[[Plan], None] | None = None  # called when a run goes on to another stage
+    note: Callable[[Step], str] = lambda _step: ""  # what whoever uses a finished step has to know
 
 
 STAGES: Mapping[str, Stage] = {
     "external": Stage(make=external.make),
     "base": Stage(make=base.make),
-    "fine-tune": Stage(make=finetune.make, make_group=finetune.make_group),
+    "fine-tune": Stage(make=finetune.make, make_group=finetune.make_group, note=stopped.note),
     "images": Stage(make=images.make, leave=images.unload),
     "autoencoded": Stage(make=autoencoded.make),
     "probe": Stage(make=probe.make),
@@ -59,3 +61,10 @@ def make_plan(prepared: Prepared) -> Plan:
     measured = fidelity.plan(prepared, own, synthetic)
     arms = arm.plan(prepared, made)
     return Plan(prepared, (*own, *adapters, *made, *measured, *arms, *random_split.plan(prepared)))
+
+
+def as_made(plan: Plan) -> Plan:
+    """The plan, made anew where a fine-tune was stopped since, or trained to its end: what follows it is another."""
+    planned = {step.what: step.inputs["adapter"] for step in plan.steps_of("images")}
+    made = {step.what: stopped.adapter_digest(step) for step in plan.steps_of("fine-tune")}
+    return plan if all(made[label] == planned[label] for label in planned) else make_plan(plan.prepared)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from augment.finetune.stopping import Announcement
 from flows import cli
 
 COMMANDS = ("run", "plan", "step", "doctor", "predict", "export", "report", "pool", "pretrain", "start", "stop", "test")
@@ -28,7 +29,7 @@ def test_every_command_has_help(command, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nope"], ["run"], ["predict", "runs/demo"], ["export", "runs/demo"], ["stop", "now"], ["plan", "--steps"]],
+    [["nope"], ["run"], ["predict", "runs/demo"], ["export", "runs/demo"], ["stop", "--now"], ["plan", "--steps"]],
 )
 def test_an_invalid_command_is_one_line_and_exit_code_2(arguments, capsys):
     assert cli.main(arguments) == 2
@@ -65,3 +66,22 @@ def test_a_command_gives_the_exit_code_of_its_program(arguments, program, expect
 def test_bad_input_is_one_line_and_exit_code_2(capsys):
     assert cli.main(["plan", "nowhere.yaml"]) == 2
     assert capsys.readouterr().err.startswith("error: nowhere.yaml: cannot be read")
+
+
+def test_a_fine_tune_that_is_at_work_is_stopped_and_without_one_it_is_one_line(tmp_path, capsys):
+    assert cli.main(["stop", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}: no fine-tune is at work there; give the folder of a run")
+    assert error.count("\n") == 1
+    df, vasc = (Announcement(tmp_path, label) for label in ("df", "vasc"))
+    try:
+        assert cli.main(["stop", str(tmp_path), "mel"]) == 2
+        assert "'mel' is not being fine-tuned now; name one of df, vasc" in capsys.readouterr().err
+        assert cli.main(["stop", str(tmp_path), "vasc"]) == 0
+        assert capsys.readouterr().out == (
+            "vasc: the fine-tune stops after its present step, and is kept as it is then\n"
+        )
+        assert (df.stop_requested, vasc.stop_requested) == (False, True)
+    finally:
+        df.withdraw()
+        vasc.withdraw()

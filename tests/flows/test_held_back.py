@@ -102,3 +102,35 @@ def test_shots_are_not_held_out_where_too_few_would_be_left(prepared_of):
     assert len(held_back.choosing(prepared, "df")) == 0
     assert ids(held_back.trained_on(prepared, "df")) == ids(prepared.shots["df"])
     assert "of its 4 shots none can be held out" in held_back.why_none(prepared, "df")
+
+
+WATCHED = LoraConfig(held_out_every=10)
+
+
+def test_the_held_out_loss_is_of_photographs_that_then_measure_nothing(prepared_of):
+    prepared = prepared_of(finetune=WATCHED)
+    watched, measure = held_back.held_out(prepared, "df"), held_back.measuring(prepared, "df")
+    free = held_back.unseen(prepared, "df")
+    assert len(watched) == len(free) // 2
+    assert set(ids(watched)) | set(ids(measure)) == set(ids(free))
+    assert not set(ids(watched)) & set(ids(measure))
+    assert ids(held_back.trained_on(prepared, "df")) == ids(prepared.shots["df"])
+
+
+def test_what_chooses_a_step_has_the_held_out_loss_too(prepared_of):
+    prepared = prepared_of(finetune=dataclasses.replace(WATCHED, select_every=10))
+    assert ids(held_back.held_out(prepared, "df")) == ids(held_back.choosing(prepared, "df"))
+    assert ids(held_back.measuring(prepared, "df")) == ids(held_back.measuring(prepared_of(finetune=CHOOSING), "df"))
+
+
+def test_without_photographs_to_spare_there_is_no_held_out_loss_and_it_is_said(prepared_of):
+    few = prepared_of(finetune=WATCHED)
+    assert len(held_back.held_out(few, "vasc")) == 0
+    assert held_back.why_no_loss(few, "vasc") == (
+        "6 other lesions of its train part are too few, 16 are needed: half are held out"
+    )
+    limited = prepared_of(finetune=WATCHED, split=dataclasses.replace(RARE, limit_real_to_shots=True))
+    assert len(held_back.held_out(limited, "df")) == 0
+    assert "so no other photograph is looked at" in held_back.why_no_loss(limited, "df")
+    chosen = prepared_of(finetune=dataclasses.replace(WATCHED, select_every=10))
+    assert held_back.why_no_loss(chosen, "vasc") == held_back.why_none(chosen, "vasc")

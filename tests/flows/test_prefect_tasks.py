@@ -1,6 +1,7 @@
 """What the steps show in the UI, as far as it needs no server; the rest stands in test_augment_and_evaluate.py."""
 
 import base64
+import dataclasses
 import re
 from io import BytesIO
 
@@ -28,6 +29,14 @@ def images(tmp_path):
 def made(stage, folder):
     done = {"stage": stage, "what": "Naevus (common)", "seconds": 1.0, "reused": False, "folder": folder}
     return GroupResult(**done, parts=(StepResult(**done),))
+
+
+def test_a_fine_tune_that_was_stopped_ends_in_a_state_that_says_so(tmp_path):
+    note = "stopped by request at step 3 of 6; delete runs/a to have it trained to its end"
+    stopped = dataclasses.replace(made("fine-tune", tmp_path), note=note)
+    assert tasks._state_name(stopped) == "Stopped early"
+    assert tasks._state_name(dataclasses.replace(stopped, reused=True)) == "Reused"
+    assert tasks._state_name(made("fine-tune", tmp_path)) == "Completed"
 
 
 def opened(sheet):

@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import pytest
@@ -56,3 +57,10 @@ def test_a_piece_of_work_says_which_repeat_it_is_for():
     assert repeat("arm", "real 0", "the work") == "the work"
     repeat("split", "", "the work")
     assert asked == [3, ("arm", "real 0 (seed 1, fold 2)"), ("split", "(seed 1, fold 2)")]
+
+
+def test_what_has_to_be_known_of_an_artefact_is_said_of_a_new_one_and_of_one_that_was_kept():
+    part = dataclasses.replace(result("df", reused=False), note="stopped by request at step 3 of 6")
+    assert part.outcome == "2 s, stopped by request at step 3 of 6"
+    kept = dataclasses.replace(part, reused=True)
+    assert kept.outcome == "kept from before (took 2 s), stopped by request at step 3 of 6"

@@ -18,6 +18,8 @@ NO_EFFECT = {
     "gradient_checkpointing": True,
     "cpu_offload": True,
     "checkpointing_steps": 50,
+    "preview_prompt": "dermoscopy of a (blue:1.2) [name]",
+    "held_out_every": 25,
 }
 RESULT = {
     "steps": 401,

@@ -12,12 +12,15 @@ from safetensors.torch import load_file
 from augment.context import Context
 from augment.diffusion.sample import SamplerConfig
 from augment.finetune import loop
+from augment.finetune.held_out import HeldOut
 from augment.finetune.run import finetune
 from augment.finetune.select import Selection
+from augment.finetune.stopping import FOLDER, request_stop
+from augment.finetune.trainer import ClassTrainer
 from augment.methods.dreambooth import DreamBoothConfig
 from augment.methods.hypernetwork import HypernetworkConfig
 from augment.methods.lora import LoraConfig
-from augment.methods.record import RECORD, AdapterRecord
+from augment.methods.record import RECORD, AdapterRecord, Stopped
 from augment.methods.table import read_adapter
 from augment.methods.textual_inversion import TextualInversionConfig
 from augment.prompts import PromptConfig
@@ -58,16 +61,19 @@ def stop_after(steps):
     return progress
 
 
-def run(base, shots, config, folder, labels=("df",), progress=None, selection=None, **context):
+def run(base, shots, config, folder, labels=("df",), progress=None, selection=None, held_out=None, **context):
     out = {label: folder / label for label in labels}
     few = {label: shots[label] for label in labels}
     where = dataclasses.replace(CONTEXT, **context)
-    return finetune(base=base, shots=few, config=config, out=out, context=where, selection=selection, progress=progress)
+    return finetune(
+        base=base, shots=few, config=config, out=out, context=where, selection=selection, held_out=held_out,
+        run=folder, progress=progress,
+    )  # fmt: skip
 
 
-def train(base, shots, config, folder, labels=("df",), progress=None, selection=None, **context):
+def train(base, shots, config, folder, labels=("df",), progress=None, selection=None, held_out=None, **context):
     """The files of the adapters' weights."""
-    list(run(base, shots, config, folder, labels, progress, selection, **context))
+    list(run(base, shots, config, folder, labels, progress, selection, held_out, **context))
     return [folder / label / AdapterRecord.read(folder / label).weights for label in labels]
 
 
@@ -384,3 +390,208 @@ def test_with_columns_prompts_tell_of_the_table_and_adapters_are_others(base, sh
     records = [AdapterRecord.read(tmp_path / name / "df") for name in ("plain", "columns")]
     assert {record.prompt for record in records} == {"dermoscopy of a dermatofibroma"}
     assert len({record.key for record in records}) == 2
+
+
+def stop_at(folder, step, labels=()):
+    """A progress that asks for a stop in the middle of the step after `step`, so that it is the last."""
+
+    def progress(done, _total, _note=""):
+        if done == step:
+            request_stop(folder, labels)
+
+    return progress
+
+
+def parameters_at(folder, step):
+    """What the checkpoint of an interrupted training holds."""
+    (path,) = (folder / "df" / "checkpoint").glob("*.pt")
+    state = torch.load(path, weights_only=True)
+    assert state["step"] == step
+    return state["weights"]["parameters"], state["weights"]["losses"]
+
+
+@pytest.mark.parametrize("config", [LORA, PEFT, DREAM, HYPER], ids=["lora", "peft", "dreambooth", "hypernetwork"])
+def test_a_training_stopped_at_a_step_is_one_whose_loop_ended_there(base, shots, tmp_path, monkeypatch, config):
+    with pytest.raises(StopError):
+        train(base, shots, config, tmp_path / "broken", progress=stop_after(3))
+    expected, losses = parameters_at(tmp_path / "broken", 3)
+    exported = []
+    real = ClassTrainer.export
+    monkeypatch.setattr(
+        ClassTrainer, "export", lambda self, **given: (exported.append(self.state_dict()), real(self, **given))[1]
+    )
+    train(base, shots, config, tmp_path / "stopped", progress=stop_at(tmp_path / "stopped", 2))
+    (state,) = exported
+    assert state["losses"] == losses
+    assert state["parameters"].keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in state["parameters"].items())
+    record = AdapterRecord.read(tmp_path / "stopped" / "df")
+    assert record.stopped == Stopped(step=3, of=5)
+    assert record.stopped.in_words == "stopped by request at step 3 of 5"
+    assert record.steps == 3
+    assert read_adapter(tmp_path / "stopped" / "df", record.base) == config.adapter(tmp_path / "stopped" / "df")
+    assert len((tmp_path / "stopped" / "df" / "loss.csv").read_text().splitlines()) == 4
+    assert not (tmp_path / "stopped" / FOLDER).exists()
+
+
+def test_a_stopped_class_is_finished_and_trained_no_further(base, shots, tmp_path):
+    (weights,) = train(base, shots, LORA, tmp_path, progress=stop_at(tmp_path, 2))
+    before = weights.stat().st_mtime_ns
+    counted = []
+    train(base, shots, LORA, tmp_path, progress=lambda *given: counted.append(given))
+    assert counted == []
+    assert weights.stat().st_mtime_ns == before
+    assert AdapterRecord.read(tmp_path / "df").stopped == Stopped(step=3, of=5)
+
+
+def test_the_last_step_is_no_stop(base, shots, tmp_path):
+    (stopped,) = train(base, shots, LORA, tmp_path / "a", progress=stop_at(tmp_path / "a", 4))
+    (whole,) = train(base, shots, LORA, tmp_path / "b")
+    assert AdapterRecord.read(tmp_path / "a" / "df").stopped is None
+    assert "stopped" not in (tmp_path / "a" / "df" / RECORD).read_text()
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_of_two_classes_in_one_batch_one_is_stopped_alone(base, shots, tmp_path):
+    reported = []
+
+    def progress(done, total, note=""):
+        reported.append((done, total))
+        if done == 4:  # two steps each
+            assert request_stop(tmp_path, ["df"]) == ("df",)
+
+    train(base, shots, LORA, tmp_path, ("df", "vasc"), progress=progress)
+    df, vasc = (AdapterRecord.read(tmp_path / label) for label in ("df", "vasc"))
+    assert (df.stopped, df.steps) == (Stopped(step=3, of=5), 3)
+    assert (vasc.stopped, vasc.steps) == (None, 5)
+    assert reported[-1] == (10, 10)
+    (alone,) = train(base, shots, LORA, tmp_path / "alone", ("vasc",))
+    found, expected = load_file(tmp_path / "vasc" / vasc.weights), load_file(alone)
+    assert all(torch.allclose(found[name], value, atol=1e-6, rtol=1e-4) for name, value in expected.items())
+
+
+def test_a_training_that_was_killed_between_request_and_save_resumes_to_its_end(base, shots, tmp_path, monkeypatch):
+    (whole,) = train(base, shots, LORA, tmp_path / "whole")
+
+    def killed(_self, **_given):
+        raise StopError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClassTrainer, "export", killed)
+        with pytest.raises(StopError):
+            train(base, shots, LORA, tmp_path / "parts", progress=stop_at(tmp_path / "parts", 2))
+    assert not (tmp_path / "parts" / "df" / RECORD).exists()
+    counted = []
+    (resumed,) = train(base, shots, LORA, tmp_path / "parts", progress=lambda done, *_: counted.append(done))
+    assert counted == [3, 4, 5]
+    assert AdapterRecord.read(tmp_path / "parts" / "df").stopped is None
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_previews_that_a_killed_training_left_beyond_the_last_step_are_deleted(base, shots, tmp_path):
+    config = dataclasses.replace(
+        LORA, preview_every=1, preview=SamplerConfig(steps=1, batch_size=2), checkpointing_steps=2
+    )
+    with pytest.raises(StopError):
+        train(base, shots, config, tmp_path, progress=stop_after(4))
+    (state,) = (tmp_path / "df" / "checkpoint").glob("*.pt")
+    assert torch.load(state, weights_only=True)["step"] == 4
+    shutil.copy(tmp_path / "df" / "previews" / "step-000004.jpg", tmp_path / "df" / "previews" / "step-000007.jpg")
+    train(base, shots, config, tmp_path)
+    strips = sorted(path.stem for path in (tmp_path / "df" / "previews").iterdir())
+    assert strips == [f"step-{step:06d}" for step in range(1, 6)]
+
+
+@pytest.mark.usefixtures("few_sampler_steps")
+def test_a_stopped_training_whose_step_is_chosen_is_measured_at_its_last(base, shots, held_out, tmp_path):
+    config = dataclasses.replace(LORA, **{**CHOOSING, "select_every": 4})
+    train(base, shots, config, tmp_path, progress=stop_at(tmp_path, 2), selection=selection(held_out))
+    record = AdapterRecord.read(tmp_path / "df")
+    assert (record.stopped.step, record.chosen.step, record.chosen.reason) == (3, 3, "")
+
+
+def others(held_out, **reasons):
+    return HeldOut(photographs=held_out, origin="other lesions of the train part", reasons=reasons)
+
+
+MEASURED = {"held_out_every": 2}
+
+
+@pytest.mark.parametrize(
+    "config", [LORA, PEFT, DREAM, INVERSION, HYPER], ids=["lora", "peft", "dreambooth", "inversion", "hypernetwork"]
+)
+def test_measuring_the_held_out_loss_changes_no_bit(base, shots, held_out, tmp_path, config):
+    torch.manual_seed(7)
+    (without,) = train(base, shots, config, tmp_path / "without")
+    drawn = torch.get_rng_state()
+    torch.manual_seed(7)
+    measured = dataclasses.replace(config, **MEASURED)
+    (with_,) = train(base, shots, measured, tmp_path / "with", held_out=others(held_out))
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert with_.read_bytes() == without.read_bytes()
+    tables = [(tmp_path / name / "df" / "loss.csv").read_bytes() for name in ("with", "without")]
+    assert tables[0] == tables[1]
+    rows = (tmp_path / "with" / "df" / "held_out.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "2", "4", "5"]
+    record = AdapterRecord.read(tmp_path / "with" / "df").held_out
+    assert record.loss == pytest.approx(float(rows[-1].split(",")[1]), rel=1e-5)
+    assert (record.photographs, record.origin, record.reason) == (8, "other lesions of the train part", "")
+    assert not (tmp_path / "without" / "df" / "held_out.csv").exists()
+    assert AdapterRecord.read(tmp_path / "without" / "df").held_out is None
+
+
+def test_a_resumed_training_has_the_held_out_losses_of_one_that_was_not_interrupted(base, shots, held_out, tmp_path):
+    config = dataclasses.replace(LORA, **MEASURED)
+    train(base, shots, config, tmp_path / "whole", held_out=others(held_out))
+    with pytest.raises(StopError):
+        train(base, shots, config, tmp_path / "parts", progress=stop_after(3), held_out=others(held_out))
+    assert (tmp_path / "parts" / "df" / "held_out.csv").is_file(), "whoever looks on has it while it trains"
+    train(base, shots, config, tmp_path / "parts", held_out=others(held_out))
+    tables = [(tmp_path / name / "df" / "held_out.csv").read_text() for name in ("whole", "parts")]
+    assert tables[0] == tables[1]
+
+
+def test_the_held_out_loss_stands_beside_the_loss_and_a_class_without_photographs_has_none(
+    base, shots, held_out, tmp_path
+):
+    notes = []
+    config = dataclasses.replace(LORA, **MEASURED)
+    alone = others({"df": held_out["df"]}, vasc="2 other lesions are too few")
+    train(base, shots, config, tmp_path, ("df", "vasc"), progress=lambda *given: notes.append(given[2]), held_out=alone)
+    df, vasc = (AdapterRecord.read(tmp_path / label) for label in ("df", "vasc"))
+    assert "held-out" not in notes[0]
+    assert notes[-1] == (
+        f"loss df {float(last_loss(tmp_path / 'df')):.3f} (held-out {df.held_out.loss:.3f}), "
+        f"vasc {float(last_loss(tmp_path / 'vasc')):.3f}"
+    )
+    assert (vasc.held_out.loss, vasc.held_out.reason) == (None, "2 other lesions are too few")
+    assert not (tmp_path / "vasc" / "held_out.csv").exists()
+    assert df.seen == df.provenance, "nothing was chosen by them"
+
+
+def last_loss(folder):
+    return (folder / "loss.csv").read_text().splitlines()[-1].split(",")[1]
+
+
+def test_who_stops_a_training_by_its_held_out_loss_has_chosen_by_those_photographs(base, shots, held_out, tmp_path):
+    config = dataclasses.replace(LORA, **MEASURED)
+    train(base, shots, config, tmp_path, progress=stop_at(tmp_path, 2), held_out=others(held_out))
+    record = AdapterRecord.read(tmp_path / "df")
+    assert record.seen == record.provenance | Provenance.of(held_out["df"])
+
+
+def test_photographs_that_train_are_not_held_out(base, shots, tmp_path):
+    with pytest.raises(DataError, match="df: 5 leakage groups would both train the adapter and be held out"):
+        train(base, shots, dataclasses.replace(LORA, **MEASURED), tmp_path, held_out=others(shots))
+
+
+def test_a_preview_of_another_prompt_changes_the_picture_and_no_bit_of_the_adapter(base, shots, tmp_path):
+    config = dataclasses.replace(LORA, preview_every=5, preview=SamplerConfig(steps=2, batch_size=2))
+    weights, strips = [], []
+    for name, prompt in (("own", None), ("same", "dermoscopy of a [name]"), ("other", "melanoma, (blue:1.5) " * 9)):
+        (file,) = train(base, shots, dataclasses.replace(config, preview_prompt=prompt), tmp_path / name)
+        weights.append(file.read_bytes())
+        strips.append(np.asarray(Image.open(tmp_path / name / "df" / "previews" / "step-000005.jpg")).astype(int))
+    assert weights[0] == weights[1] == weights[2]
+    assert np.abs(strips[0] - strips[1]).max() <= 2
+    assert np.abs(strips[0] - strips[2]).max() > 2

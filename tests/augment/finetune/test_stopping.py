@@ -52,7 +52,7 @@ def test_a_run_without_a_fine_tune_refuses_in_one_line_and_is_left_as_it_is(tmp_
 
 def test_one_class_that_is_not_in_training_stops_none(tmp_path, announced):
     df = announced("df")
-    with pytest.raises(InputError, match="'mel' is not being fine-tuned now; name one of df$"):
+    with pytest.raises(InputError, match=r"'mel' is not being fine-tuned now; name one of df$"):
         request_stop(tmp_path, ["df", "mel"])
     assert not df.stop_requested
 

@@ -25,7 +25,7 @@ def plan(make_split, prepare_study, tmp_path):
 def test_an_interrupted_run_goes_on_with_the_classes_that_are_missing(plan, monkeypatch):
     asked, shown = [], []
 
-    def finetune(*, base, shots, config, out, context, selection, progress):
+    def finetune(*, base, shots, config, out, context, selection, held_out, run, progress):
         asked.append(list(shots))
         for n, label in enumerate(shots, 1):
             progress(n, 2 * len(shots), f"loss {label} 0.500")
@@ -109,3 +109,28 @@ def test_photographs_of_the_test_part_choose_nothing(selection_of, monkeypatch):
     monkeypatch.setattr(stage.held_back, "choosing", lambda prepared, label: prepared.split.test.of(label))
     with pytest.raises(DataError, match="the choice of the fine-tune of df has seen 28 leakage groups of the test"):
         selection_of()
+
+
+def test_the_held_out_loss_is_of_other_lesions_and_a_class_without_them_says_why(selection_of, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stage, "HeldOut", lambda **given: asked.append(given))
+    selection_of(finetune=LoraConfig())
+    assert asked == []
+    selection_of(finetune=LoraConfig(held_out_every=5))
+    (given,) = asked
+    assert {label: len(found) for label, found in given["photographs"].items()} == {"df": 12}
+    assert given["reasons"].keys() == {"mel"}
+    assert given["origin"] == "other lesions of the train part"
+
+
+def test_photographs_of_the_test_part_have_no_held_out_loss(selection_of, monkeypatch):
+    monkeypatch.setattr(stage.held_back, "held_out", lambda prepared, label: prepared.split.test.of(label))
+    with pytest.raises(
+        DataError, match="the held-out loss of the fine-tune of df has seen 28 leakage groups of the te"
+    ):
+        selection_of(finetune=LoraConfig(held_out_every=5))
+
+
+def test_a_held_out_loss_makes_no_adapter_another_one(selection_of):
+    plain, watched = (selection_of(finetune=LoraConfig(held_out_every=every))[2][0].inputs for every in (0, 5))
+    assert plain == watched
