@@ -96,6 +96,21 @@ def external_provenance(folder: Path) -> Provenance:
         return Provenance.unknown()
 
 
+def choices_of(folder: Path) -> dict[str, int] | None:
+    """How many images of the folder a person accepted by eye, and how many they rejected; None: nobody chose.
+
+    Raises DataError for a record that cannot be read: a choice by eye must not pass in silence.
+    """
+    path = folder / CHOICES
+    if not path.is_file():
+        return None
+    try:
+        classes = read_json(path)["classes"].values()
+        return {kind: sum(int(each[kind]) for each in classes) for kind in ("accepted", "rejected")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise DataError(f"{path}: is not as the page wrote it; restore it") from fault
+
+
 def originals_of(split: Split, images: Manifest) -> dict[str, Manifest]:
     """What external images may be copies of: the split's parts and the images in no part, by name.
 

@@ -39,7 +39,7 @@ def build(session: PageSession) -> gr.Blocks:
             parts = _draw_tab(session)
         with gr.Tab("Fine-tunes") as tuning_tab:
             tuning = _tuning_tab(session)
-        with gr.Tab("Accepted sets") as sets_tab:
+        with gr.Tab("Sets") as sets_tab:
             sets = gr.HTML(show.sets(session.opened))
         _connect_drawing(parts, sets, events)
         _connect_tuning(tuning, tuning_tab, events)
@@ -98,7 +98,9 @@ def _controls(session: PageSession) -> SimpleNamespace:
     with gr.Accordion("Sampler, steps, guidance", open=False):
         parts.sampler = gr.Dropdown(list(samplers(opened.study.generate).items()), value="", label="Sampler")
         parts.steps = gr.Number(sampling.steps, precision=0, minimum=1, maximum=1000, label="Steps")
-        parts.guidance = gr.Number(sampling.guidance_scale, minimum=1, maximum=50, step=0.5, label="Guidance (1 is none)")
+        parts.guidance = gr.Number(
+            sampling.guidance_scale, minimum=1, maximum=50, step=0.5, label="Guidance (1 is none)"
+        )
         parts.negative = gr.Textbox(opened.study.generate.for_label(label).negative_prompt, label="Negative prompt")
         own = opened.study.generate.emphasis
         parts.emphasis = gr.Radio(list(EMPHASES), value=own, label="Emphasis of (words:1.3)")
@@ -125,8 +127,8 @@ def _decision(parts: SimpleNamespace) -> None:
             parts.accept = gr.Button("Accept the ticked, reject the rest", variant="primary", elem_id="ll-accept")
             parts.reject = gr.Button("Reject all", elem_id="ll-reject")
     parts.setting = gr.Textbox(
-        "", visible=False, label="To train on the set, add to: lesionloom run CONFIG", buttons=["copy"], lines=2,
-        max_lines=4, interactive=False, elem_id="ll-setting",
+        "", visible=False, label="To train on the set, add to: lesionloom run CONFIG", buttons=["copy"], lines=4,
+        max_lines=8, interactive=False, elem_id="ll-setting",
     )  # fmt: skip
 
 

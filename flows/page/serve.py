@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,12 +163,14 @@ def _bound(address: Address) -> socket.socket:
     """A socket at the address. Raises InputError for one that is taken or is not this machine's."""
     try:
         family, *_, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
+        with ExitStack() as on_failure:
+            listening = on_failure.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+            on_failure.pop_all()
+            return listening
     except OSError as fault:
         reason = fault.strerror or fault
         raise InputError(
             f"{address.host}:{address.port}: cannot be listened on ({reason}); give another --port, or 0 for a free one"
         ) from fault
-    return listening

@@ -55,6 +55,7 @@ class PageSession:
         self._pipeline: StoppablePipeline | None = None
         self._drawings: dict[str, Drawing] = {}
         self._decided: set[str] = set()
+        self._begun = 0  # also of those that were refused
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -69,7 +70,8 @@ class PageSession:
         with self._lock:
             if any(not drawing.state.is_over for drawing in self._drawings.values()):
                 raise InputError("another drawing is going on, perhaps in another tab; press Stop, or wait for it")
-            key = f"{len(self._drawings) + 1:04d}"
+            self._begun += 1
+            key = f"{self._begun:04d}"
             folder = Path(self._folder.name) / key
             folder.mkdir()
             if asked.source_image and asked.redraw == "painted":
@@ -89,7 +91,7 @@ class PageSession:
                 drawing.stop()
 
     def follow(self, drawing: Drawing) -> Iterator[Drawing]:
-        """The drawing again and again while it goes on, and once when it is over; it is stopped if the caller leaves."""
+        """The drawing whenever it has got further, and once when it is over; it is stopped if the caller leaves."""
         before = None
         try:
             while not drawing.state.is_over:

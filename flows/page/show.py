@@ -20,7 +20,7 @@ from flows.page.opened import OpenedRun
 from flows.page.pictures import jpeg_uri, photograph_uri, synthetic_uri
 from flows.page.request import source_photographs
 from flows.page.session import Card, PageSession
-from flows.page.training import RUNNING, Training, step_of, trainings
+from flows.page.training import RUNNING, Points, Training, step_of, trainings
 
 _SMALL, _REAL_SIDE = 96, 128  # pixels a side of a photograph: beneath a synthetic image, and of those beside
 _REAL = 24  # photographs of a class that are shown
@@ -102,7 +102,7 @@ def sets(opened: OpenedRun) -> str:
 
 def training(opened: OpenedRun) -> str:
     """The fine-tunes with their curves and previews."""
-    found = [{"of": each, "curve": _curve(each), "strips": _strips(each)} for each in trainings(opened)]
+    found = [{"of": each, "curves": _curves(each), "strips": _strips(each)} for each in trainings(opened)]
     return _rendered("training", trainings=found, running=RUNNING)
 
 
@@ -131,17 +131,26 @@ def _counts(chosen: AcceptedSet, needed: Mapping[str, int]) -> list[dict[str, An
     ]
 
 
-def _curve(of: Training) -> str:
-    """The points of the loss, smoothed over a tenth of the steps; "" for fewer than two."""
-    losses = [loss for _, loss in of.losses]
-    if len(losses) < 2:  # noqa: PLR2004 - a line has two ends
-        return ""
-    window = max(1, len(losses) // 10)
-    smooth = [sum(losses[max(0, i - window + 1) : i + 1]) / min(window, i + 1) for i in range(len(losses))]
-    low, high, last = min(smooth), max(smooth), max(of.steps, of.losses[-1][0])
-    extent = high - low or 1.0
-    points = zip((step for step, _ in of.losses), smooth, strict=True)
-    return " ".join(f"{step / last * _WIDE:.1f},{_HIGH - (loss - low) / extent * _HIGH:.1f}" for step, loss in points)
+def _curves(of: Training) -> list[tuple[str, str]]:
+    """Name and points of the loss, smoothed over a tenth of its points, and of the held-out loss, on one scale."""
+    losses = {"loss": _smoothed(of.losses), "held-out loss": of.held_out}
+    drawn = {name: points for name, points in losses.items() if len(points) > 1}
+    values = [loss for points in drawn.values() for _, loss in points]
+    if not values:
+        return []
+    low, extent = min(values), (max(values) - min(values)) or 1.0
+    last = max(of.steps, of.step)
+    return [
+        (name, " ".join(f"{x / last * _WIDE:.1f},{_HIGH - (y - low) / extent * _HIGH:.1f}" for x, y in points))
+        for name, points in drawn.items()
+    ]
+
+
+def _smoothed(points: Points) -> Points:
+    """Each loss as the mean of a tenth of them, up to it."""
+    losses, window = [loss for _, loss in points], max(1, len(points) // 10)
+    means = [sum(part := losses[max(0, i - window + 1) : i + 1]) / len(part) for i in range(len(losses))]
+    return tuple((step, mean) for (step, _), mean in zip(points, means, strict=True))
 
 
 def _strips(of: Training) -> list[tuple[int, str]]:

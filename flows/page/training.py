@@ -8,11 +8,14 @@ from pathlib import Path
 
 import filelock
 
+from augment.methods.record import HELD_OUT_TABLE, AdapterRecord
+from data.errors import BaseError
 from data.store import partial_of
 from flows.page.opened import OpenedRun
 from flows.page.recorded import RecordedStep
 
 NOT_BEGUN, RUNNING, INTERRUPTED, DONE = "not begun", "running", "interrupted", "finished"
+Points = tuple[tuple[int, float], ...]
 _PREVIEWS = 6  # newest previews that are shown
 
 
@@ -23,7 +26,8 @@ class Training:
     label: str
     state: str
     steps: int  # of the config
-    losses: tuple[tuple[int, float], ...]  # step and loss, as far as they are on disk
+    losses: Points  # step and loss, as far as they are on disk
+    held_out: Points  # the same of photographs that are not trained on; (): not measured
     previews: tuple[Path, ...]  # the newest last
 
     @property
@@ -48,9 +52,10 @@ def _training(opened: OpenedRun, step: RecordedStep) -> Training:
     folder = step.folder if is_finished else partial_of(step.folder)
     return Training(
         label=step.what,
-        state=DONE if is_finished else _state(step.folder, folder),
+        state=_finished(folder) if is_finished else _state(step.folder, folder),
         steps=opened.study.finetune.steps,
         losses=_losses(folder / "loss.csv"),
+        held_out=_losses(folder / HELD_OUT_TABLE),
         previews=tuple(sorted((folder / "previews").glob("step-*.jpg"), key=step_of)[-_PREVIEWS:]),
     )
 
@@ -68,7 +73,16 @@ def _state(target: Path, partial: Path) -> str:
     return INTERRUPTED
 
 
-def _losses(path: Path) -> tuple[tuple[int, float], ...]:
+def _finished(folder: Path) -> str:
+    """Finished, or stopped by request at which step."""
+    try:
+        stopped = AdapterRecord.read(folder).stopped
+    except BaseError:
+        return DONE
+    return DONE if stopped is None else stopped.in_words
+
+
+def _losses(path: Path) -> Points:
     """Step and loss of each row; () for a file that is not there or is being written."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
