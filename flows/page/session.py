@@ -66,7 +66,7 @@ class PageSession:
         self._folder.cleanup()
 
     def begin(self, asked: DrawSettings, mask: UInt8[np.ndarray, "h w"] | None = None) -> Drawing:
-        """Start a drawing; `mask` is painted over the source photograph. Raises InputError, also where one is going on."""
+        """Start a drawing; `mask` is painted over its photograph. Raises InputError, also where one is going on."""
         with self._lock:
             if any(not drawing.state.is_over for drawing in self._drawings.values()):
                 raise InputError("another drawing is going on, perhaps in another tab; press Stop, or wait for it")

@@ -6,9 +6,8 @@ import pytest
 
 from flows.page.guard import Guard, Site, answer
 
-SITE = Site(
-    origins=frozenset({"http://127.0.0.1:7860", "http://localhost:7860"}), token="secret", cookie="lesionloom-7860"
-)
+ORIGINS = frozenset({"http://127.0.0.1:7860", "http://localhost:7860"})
+SITE = Site(origins=ORIGINS, token="secret", cookie="lesionloom-7860")  # noqa: S106 - of the test
 OWN = {"host": "127.0.0.1:7860", "cookie": "lesionloom-7860=secret"}
 
 

@@ -19,6 +19,11 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason="no Chromium on this machine"),
 ]
 OVER = "document.querySelector('.ll-status.finished, .ll-status.stopped, .ll-status.failed')"
+PAINT = (
+    "(c => { const b = c.getBoundingClientRect(); const at = (kind, x) => c.dispatchEvent(new PointerEvent(kind, "
+    "{bubbles: true, clientX: b.left + x * b.width, clientY: b.top + b.height / 2})); "
+    "at('pointerdown', 0.3); at('pointermove', 0.6); at('pointerup', 0.6); })(document.querySelector('#ll-mask'))"
+)
 LINE = "document.querySelector('#ll-line').innerText"
 
 
@@ -61,9 +66,9 @@ def browser(tmp_path):
 def asks(url, site, **headers):
     """The status of a request with the cookie."""
     sent = {"Cookie": f"{site.cookie}={site.token}", **headers}
-    request = urllib.request.Request(url, headers=sent)
+    request = urllib.request.Request(url, headers=sent)  # noqa: S310 - http alone
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
             return reply.status
     except urllib.error.HTTPError as fault:
         with fault:
@@ -169,11 +174,7 @@ def test_a_mask_is_painted_with_a_finger_and_sent(browser, serving, open_one):
         browser.run(f"{option}.dispatchEvent(new MouseEvent('mousedown', {{bubbles: true}}))")
         browser.wait("!!document.querySelector('#ll-mask')")
         browser.run("document.querySelector('#ll-edit input[type=radio][value=painted]').click()")
-        browser.run(
-            "(c => { const b = c.getBoundingClientRect(); const at = (kind, x) => c.dispatchEvent(new PointerEvent(kind,"
-            " {bubbles: true, clientX: b.left + x * b.width, clientY: b.top + b.height / 2}));"
-            " at('pointerdown', 0.3); at('pointermove', 0.6); at('pointerup', 0.6); })(document.querySelector('#ll-mask'))"
-        )
+        browser.run(PAINT)
         time.sleep(0.5)
         draw(browser)
         browser.wait("document.querySelectorAll('.ll-pick').length === 2")

@@ -10,6 +10,8 @@ from data.errors import ConfigError, InputError
 from flows.page import serve
 from flows.page.serve import Address, is_loopback, serve_run, site_of
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - to see it refused
+
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.5.6.7"])
 def test_this_machines_own_addresses_need_nothing(host):
@@ -18,7 +20,7 @@ def test_this_machines_own_addresses_need_nothing(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "192.168.0.7", "10.0.0.1", "example.org", "", "127.0.0.1.example.org"]
+    "host", [EVERYWHERE, "::", "192.168.0.7", "10.0.0.1", "example.org", "", "127.0.0.1.example.org"]
 )
 def test_an_address_beyond_this_machine_is_refused_without_a_certificate(host):
     with pytest.raises(ConfigError, match="--certificate and --key, or leave --host out"):
@@ -37,7 +39,7 @@ def test_even_with_a_certificate_one_address_is_named(tmp_path):
     pem = tmp_path / "c.pem"
     pem.touch()
     with pytest.raises(ConfigError, match="name one address"):
-        Address(host="0.0.0.0", certificate=pem, key=pem).require_safe()
+        Address(host=EVERYWHERE, certificate=pem, key=pem).require_safe()
     Address(host="10.0.0.1", certificate=pem, key=pem).require_safe()
 
 
@@ -72,5 +74,5 @@ def test_without_gradio_one_line_says_what_to_install(monkeypatch, capsys, tmp_p
 
 
 def test_a_refused_address_is_exit_code_2_before_anything_is_read(capsys, tmp_path):
-    assert serve_run(tmp_path / "no-run", Address(host="0.0.0.0")) == 2
+    assert serve_run(tmp_path / "no-run", Address(host=EVERYWHERE)) == 2
     assert "beyond this machine" in capsys.readouterr().err
