@@ -145,7 +145,8 @@ class Drawing:
                 pipeline.unload()
 
     def _generate(self, pipeline: AdapterPipeline, request: ImageRequest) -> None:
-        def on_progress(done: int, _total: int, _note: str = "") -> None:
+        def on_progress(done: int, total: int, note: str = "") -> None:
+            del total, note
             self.state = replace(self.state, images=min(done, self.asked.count))
 
         generate(pipeline=pipeline, request=request, config=self.config, out=self._images, progress=on_progress)

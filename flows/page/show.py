@@ -20,7 +20,7 @@ from flows.page.opened import OpenedRun
 from flows.page.pictures import jpeg_uri, photograph_uri, synthetic_uri
 from flows.page.request import source_photographs
 from flows.page.session import Card, PageSession
-from flows.page.training import RUNNING, Points, Training, step_of, trainings
+from flows.page.training import RUNNING, Points, TuningState, step_of, trainings
 
 _SMALL, _REAL_SIDE = 96, 128  # pixels a side of a photograph: beneath a synthetic image, and of those beside
 _REAL = 24  # photographs of a class that are shown
@@ -131,7 +131,7 @@ def _counts(chosen: AcceptedSet, needed: Mapping[str, int]) -> list[dict[str, An
     ]
 
 
-def _curves(of: Training) -> list[tuple[str, str]]:
+def _curves(of: TuningState) -> list[tuple[str, str]]:
     """Name and points of the loss, smoothed over a tenth of its points, and of the held-out loss, on one scale."""
     losses = {"loss": _smoothed(of.losses), "held-out loss": of.held_out}
     drawn = {name: points for name, points in losses.items() if len(points) > 1}
@@ -153,7 +153,7 @@ def _smoothed(points: Points) -> Points:
     return tuple((step, mean) for (step, _), mean in zip(points, means, strict=True))
 
 
-def _strips(of: Training) -> list[tuple[int, str]]:
+def _strips(of: TuningState) -> list[tuple[int, str]]:
     """Step and picture of each preview, the newest first; one that is being replaced is left out."""
     found = []
     for path in reversed(of.previews):

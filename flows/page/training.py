@@ -20,7 +20,7 @@ _PREVIEWS = 6  # newest previews that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TuningState:
     """One class's fine-tune."""
 
     label: str
@@ -42,15 +42,15 @@ def step_of(preview: Path) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def trainings(opened: OpenedRun) -> list[Training]:
+def trainings(opened: OpenedRun) -> list[TuningState]:
     """Every fine-tune of the run, in its order."""
     return [_training(opened, step) for step in opened.steps("fine-tune")]
 
 
-def _training(opened: OpenedRun, step: RecordedStep) -> Training:
+def _training(opened: OpenedRun, step: RecordedStep) -> TuningState:
     is_finished = step.is_finished
     folder = step.folder if is_finished else partial_of(step.folder)
-    return Training(
+    return TuningState(
         label=step.what,
         state=_finished(folder) if is_finished else _state(step.folder, folder),
         steps=opened.study.finetune.steps,

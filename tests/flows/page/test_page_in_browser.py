@@ -7,9 +7,12 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
+import filelock
 import pytest
 from chromium import Browser, program
+from PIL import Image
 
+from augment.finetune.stopping import Announcement
 from flows.page.accepted import AcceptedSet, Counts
 
 pytestmark = [
@@ -63,6 +66,18 @@ def browser(tmp_path):
     found.close()
 
 
+@contextmanager
+def in_training(opened):
+    """A fine-tune that is at work as far as the run's folder tells, with one preview."""
+    folder = opened.study.folder / "finetune" / "df-0123.partial"
+    (folder / "previews").mkdir(parents=True)
+    Image.new("RGB", (64, 16)).save(folder / "previews" / "step-000100.jpg")
+    announced = Announcement(opened.study.folder, "df")
+    with filelock.FileLock(folder.with_name(".df-0123.lock")):
+        yield announced
+    announced.withdraw()
+
+
 def asks(url, site, **headers):
     """The status of a request with the cookie."""
     sent = {"Cookie": f"{site.cookie}={site.token}", **headers}
@@ -97,9 +112,9 @@ def _field(label):
 def test_images_are_drawn_stopped_accepted_and_rejected_and_nothing_leaves_the_machine(
     browser, serving, open_one, width, tmp_path
 ):
-    opened = open_one()
+    opened = open_one({"fine-tune df": {"digest": "d", "folder": "finetune/df-0123"}})
     into = AcceptedSet.of(opened.study.folder, "by-hand")
-    with serving(opened) as (url, site):
+    with serving(opened) as (url, site), in_training(opened) as training:
         browser.width(width)
         browser.open(url)
         browser.wait("!!document.querySelector('#ll-go')")
@@ -123,6 +138,14 @@ def test_images_are_drawn_stopped_accepted_and_rejected_and_nothing_leaves_the_m
         browser.click("#ll-stop")
         browser.wait(f"{LINE}.includes('Stopped')")
         browser.click_text("button[role=tab]", "Fine-tunes")
+        browser.wait("!!document.querySelector('.ll-strip img')?.naturalWidth")
+        browser.wait("document.querySelector('.ll-chip')?.innerText === 'running'")
+        browser.click("#ll-end input[type=checkbox]")
+        browser.click("#ll-ask")
+        assert not training.stop_requested, "it asks once more"
+        browser.click("#ll-sure")
+        browser.wait("document.body.innerText.includes('Asked to stop after the present step: df')")
+        assert training.stop_requested
         browser.click_text("button[role=tab]", "Sets")
         browser.wait("document.querySelector('.ll-sets')?.innerText.includes('by-hand')")
         assert into.counts() == {"df": Counts(accepted=1, rejected=3)}
