@@ -30,6 +30,7 @@ class Browser:
         self._connect(folder / "DevToolsActivePort")
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def close(self):
         """End the browser."""

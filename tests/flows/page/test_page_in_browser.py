@@ -2,7 +2,6 @@
 
 import importlib.util
 import threading
-import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -22,11 +21,6 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason="no Chromium on this machine"),
 ]
 OVER = "document.querySelector('.ll-status.finished, .ll-status.stopped, .ll-status.failed')"
-PAINT = (
-    "(c => { const b = c.getBoundingClientRect(); const at = (kind, x) => c.dispatchEvent(new PointerEvent(kind, "
-    "{bubbles: true, clientX: b.left + x * b.width, clientY: b.top + b.height / 2})); "
-    "at('pointerdown', 0.3); at('pointermove', 0.6); at('pointerup', 0.6); })(document.querySelector('#ll-mask'))"
-)
 LINE = "document.querySelector('#ll-line').innerText"
 
 
@@ -179,26 +173,4 @@ def test_hidden_photographs_are_in_nothing_that_the_browser_gets(browser, servin
         shown = browser.run("[...document.querySelectorAll('img')].map(e => e.alt)")
         assert [each for each in shown if each.startswith("photograph")] == []
         assert browser.run("document.querySelectorAll('.ll-near b').length") == 6, "distances are told"
-        assert browser.complaints == []
-
-
-def test_a_mask_is_painted_with_a_finger_and_sent(browser, serving, open_one):
-    opened = open_one()
-    image = opened.prepared.shots["df"].table["image_id"].iloc[0]
-    with serving(opened) as (url, _):
-        browser.width(390)
-        browser.open(url)
-        browser.wait("!!document.querySelector('#ll-go')")
-        browser.run("document.querySelectorAll('.label-wrap:not(.open)').forEach(e => e.click())")
-        browser.wait("!!document.querySelector('#ll-edit input[role=combobox]')")
-        browser.run("document.querySelector('#ll-edit input[role=combobox]').focus()")
-        option = f"[...document.querySelectorAll('[role=option]')].find(e => e.innerText.includes('{image}'))"
-        browser.wait(f"!!{option}")
-        browser.run(f"{option}.dispatchEvent(new MouseEvent('mousedown', {{bubbles: true}}))")
-        browser.wait("!!document.querySelector('#ll-mask')")
-        browser.run("document.querySelector('#ll-edit input[type=radio][value=painted]').click()")
-        browser.run(PAINT)
-        time.sleep(0.5)
-        draw(browser)
-        browser.wait("document.querySelectorAll('.ll-pick').length === 2")
         assert browser.complaints == []
