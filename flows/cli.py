@@ -135,6 +135,24 @@ def pool(
 
 
 @app.command
+def page(
+    folder: Annotated[Path, Parameter(help="the folder of a run, finished or not")],
+    /,
+    *,
+    host: Annotated[
+        str, Parameter(help="where to listen; another machine's address needs a certificate")
+    ] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="0: any that is free")] = 7860,
+    certificate: Annotated[Path | None, Parameter(help="PEM, for an address beyond this machine")] = None,
+    key: Annotated[Path | None, Parameter(help="PEM, the certificate's key")] = None,
+) -> int:
+    """Draw by hand in a browser, beside the run's photographs, and accept images into an arm."""
+    from flows.page.serve import Address, serve_run  # noqa: PLC0415
+
+    return serve_run(folder, Address(host=host, port=port, certificate=certificate, key=key))
+
+
+@app.command
 def pretrain(config: Config, /, *overrides: Overrides) -> int:
     """Train a small base model from scratch, such as the embedded one."""
     from augment.base.pretrain import main as command  # noqa: PLC0415

@@ -12,7 +12,8 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,20 +23,33 @@ import torch
 from data.errors import MachineError
 
 _SHARED = Path("/tmp")  # noqa: S108 - every user's; TMPDIR may be one user's alone
+_POLL = 0.25  # seconds between two looks at a lock that another process holds
 _log = logging.getLogger(__name__)
 
 
+class NotAwaitedError(Exception):
+    """The device was still held by another process when nobody waited for it any more."""
+
+
 @contextmanager
-def holding(device: torch.device) -> Iterator[None]:
-    """Hold the device, after whoever holds it now. Raises MachineError where its lock can't be read."""
+def holding(device: torch.device, waits: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Hold the device, after whoever holds it now.
+
+    `waits` is asked again and again while another process holds it. Raises NotAwaitedError once it says no, and
+    MachineError where the lock can't be read.
+    """
     file = lock_file(device)
     if os.name == "nt":  # one user's machine
-        with filelock.FileLock(file):
+        lock = filelock.FileLock(file)
+        _wait(lambda: _acquired(lock), device, waits)
+        try:
             yield
+        finally:
+            lock.release()
         return
     descriptor = _opened(file)
     try:
-        _lock(descriptor, device)
+        _wait(lambda: _locked(descriptor), device, waits)
         yield
     finally:
         os.close(descriptor)  # lifts the lock
@@ -72,7 +86,19 @@ def _opened(file: Path) -> int:
     return found
 
 
-def _lock(descriptor: int, device: torch.device) -> None:
+def _wait(taken: Callable[[], bool], device: torch.device, waits: Callable[[], bool]) -> None:
+    """Try to take the lock until that succeeds. Raises NotAwaitedError."""
+    if taken():
+        return
+    _log.warning("another run is at work on the accelerator (%s); waiting for it to end", device.type)
+    while not taken():
+        if not waits():
+            raise NotAwaitedError
+        time.sleep(_POLL)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is this process's now."""
     import fcntl  # noqa: PLC0415 - Windows has none
 
     try:
@@ -80,5 +106,13 @@ def _lock(descriptor: int, device: torch.device) -> None:
     except OSError as fault:
         if fault.errno not in (errno.EAGAIN, errno.EACCES):
             raise
-        _log.warning("another run is at work on the accelerator (%s); waiting for it to end", device.type)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return False
+    return True
+
+
+def _acquired(lock: filelock.BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return False
+    return True

@@ -78,6 +78,7 @@ def external_images(run: RunFolder, arm: str) -> ExternalImages:
         different=found["different"],
         seen=None if found["seen"] is None else len(found["seen"]),
         copies_of_train=len({image for image, _ in found["copies_of_train"]}),
+        by_hand=found.get("by_hand"),
     )
 
 

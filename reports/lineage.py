@@ -66,6 +66,9 @@ def external_in_words(images: ExternalImages) -> str:
     text = f"{count(images.images, 'image')} from {images.folder}"
     if images.different < images.images:
         text += f", only {images.different:,} of them different files"
+    if images.by_hand is not None:
+        accepted, rejected = images.by_hand["accepted"], images.by_hand["rejected"]
+        text += f". A person chose them by eye: {accepted:,} were accepted, {rejected:,} rejected"
     text += ". " + (
         "Their lineage is unknown: their generator may have seen images of the test part, and this cannot be ruled out."
         if images.seen is None

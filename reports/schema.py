@@ -227,6 +227,7 @@ class ExternalImages:
     different: int  # files among them
     seen: int | None  # leakage groups that their generator has seen; None: unknown
     copies_of_train: int  # images that are nearly one of the train part; of validation and test there is none
+    by_hand: dict[str, int] | None = None  # accepted and rejected images, where a person chose by eye; None: nobody
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from data.store import read_json
 
 METADATA = "metadata.csv"  # with the columns `file_name` and `label`, as `augment.generate` writes and `datasets` reads
 GENERATION = "generation.json"  # of a folder that this program generated
+CHOICES = "choices.json"  # of a set that a person chose on the page: how many images of each class
 LEFT_OUT = "left-out"  # name of the images that share a leakage group with an official test set
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,21 @@ def external_provenance(folder: Path) -> Provenance:
         raise DataError(
             f"{folder / GENERATION}: is damaged ({fault}); copy it anew, or remove it: the generator is unknown then"
         ) from fault
+
+
+def choices_of(folder: Path) -> dict[str, int] | None:
+    """How many images of the folder a person accepted by eye, and how many they rejected; None: nobody chose.
+
+    Raises DataError for a record that cannot be read: a choice by eye must not pass in silence.
+    """
+    path = folder / CHOICES
+    if not path.is_file():
+        return None
+    try:
+        classes = read_json(path)["classes"].values()
+        return {kind: sum(int(each[kind]) for each in classes) for kind in ("accepted", "rejected")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise DataError(f"{path}: is not as the page wrote it; restore it") from fault
 
 
 def originals_of(split: Split, images: Manifest) -> dict[str, Manifest]:

@@ -9,6 +9,7 @@ from data.pixels import PixelConfig, load_pixels
 from data.progress import Progress
 from data.sources.external import (
     ExternalArm,
+    choices_of,
     choose_external,
     copy_names,
     external_provenance,
@@ -43,6 +44,7 @@ def _step(prepared: Prepared, arm: ExternalArm) -> Step:
         parts={name: images.identity_of(part) for name, part in compared.items()},
         pixels=settings(study.pixels),
         provenance=provenance(chosen).to_record(),
+        **_by_hand(chosen),
     )
     return Step(
         stage="external",
@@ -77,6 +79,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
             "different": len(set(contents.values())),
             "seen": sorted(seen.group_ids) if seen.is_complete else None,
             "copies_of_train": [copy_names(chosen, compared["train"], pair) for pair in found["train"]],
+            **_by_hand(chosen),
         },
     )
 
@@ -90,6 +93,12 @@ def choose(prepared: Prepared, arm: ExternalArm) -> Manifest:
 def provenance(chosen: Manifest) -> Provenance:
     """Provenance of their generator, as far as a record beside the images says."""
     return external_provenance(root_of(chosen))
+
+
+def _by_hand(chosen: Manifest) -> dict[str, dict[str, int]]:
+    """What a person decided, as an input and in the record; nothing where nobody chose."""
+    choices = choices_of(root_of(chosen))
+    return {} if choices is None else {"by_hand": choices}
 
 
 def root_of(chosen: Manifest) -> Path:

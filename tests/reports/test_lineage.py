@@ -26,6 +26,9 @@ def test_what_is_known_of_external_images_is_said(make_run):
     assert "2 images are nearly the same as one of the train part" in unknown
     assert "their generator has seen 2 leakage groups of train" in known
     assert "unknown" not in known
+    assert "A person" not in known
+    chosen = lineage.external_in_words(replace(summary.external["ours"], by_hand={"accepted": 40, "rejected": 1200}))
+    assert "A person chose them by eye: 40 were accepted, 1,200 rejected. A record" in chosen
 
 
 @pytest.mark.parametrize(

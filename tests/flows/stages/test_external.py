@@ -140,6 +140,22 @@ def test_a_folder_of_this_program_s_own_brings_what_its_generator_has_seen(plan_
             made(plan_of())
 
 
+def test_a_choice_by_eye_is_recorded_and_a_change_of_it_checks_the_arm_anew(plan_of, tmp_path):
+    before = plan_of().step("external", "theirs").digest
+    assert "by_hand" not in made(plan_of())
+    choices = {"classes": {"df": {"accepted": 3, "rejected": 9}, "vasc": {"accepted": 1, "rejected": 0}}}
+    write_json(tmp_path / "made" / "choices.json", choices)
+    assert plan_of().step("external", "theirs").digest != before
+    assert made(plan_of())["by_hand"] == {"accepted": 4, "rejected": 9}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"classes": {"df": {}}}'])
+def test_a_choice_by_eye_that_cannot_be_read_does_not_pass_in_silence(plan_of, tmp_path, text):
+    (tmp_path / "made" / "choices.json").write_text(text)
+    with pytest.raises(DataError, match=r"choices\.json: is not as the page wrote it"):
+        plan_of()
+
+
 def test_a_folder_drawn_with_a_base_of_unknown_training_is_of_unknown_provenance(plan_of, tmp_path):
     drawn_here(tmp_path, group_ids=["train-df-0"], is_complete=False)
     assert made(plan_of())["seen"] is None
