@@ -82,7 +82,7 @@ class _Watch:
         start = "" if dir_fd is None else str(Path(f"/proc/self/fd/{dir_fd}").readlink())
         found = os.path.abspath(os.path.join(start, os.fspath(path)))  # noqa: PTH100, PTH118 - `resolve` follows links
         is_lock = found.endswith((".lock", os.sep + "lock"))
-        return Path(found) if found.startswith(self._folder) and not is_lock else None
+        return Path(found) if (found + os.sep).startswith(self._folder) and not is_lock else None
 
     def reach(self, kind: str, path: Path) -> None:
         """Tell of a point."""
