@@ -155,4 +155,8 @@ def _open(archive: Path, size: int, mtime_ns: int, process: int) -> tuple[zipfil
         opened = zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError, NotImplementedError, LookupError, ValueError) as fault:
         raise DataError(f"{archive}: broken or cut short at {size:,} bytes ({fault}); download the zip anew") from fault
-    return opened, {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
+    members = {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
+    for name in members:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise DataError(f"{archive}: its member {name!r} would lie outside of it; pack the images anew")
+    return opened, members
