@@ -4,6 +4,7 @@ One run is looked at before each change of its folder, and its folder is copied 
 is what that crash leaves; the study is run again on it, and what it holds at the end compared with an undisturbed run.
 """
 
+import math
 import os
 import random
 import re
@@ -168,11 +169,14 @@ class Sweep:
             raise RuntimeError(f"an undisturbed run: {found[0]}\n{self._log.read_text(encoding='utf-8')[-2000:]}")
 
 
-def tried(crashes: Iterator[Crash]) -> list[Crash]:
-    """Try the crashes, with a line now and then."""
-    made, last = list[Crash](), time.monotonic()
+def tried(crashes: Iterator[Crash], minutes: float = math.inf) -> list[Crash]:
+    """Try the crashes, for so many minutes at most, with a line now and then."""
+    made, start = list[Crash](), time.monotonic()
+    last = start
     for crash in crashes:
         made.append(crash)
+        if time.monotonic() - start > 60 * minutes:
+            break
         if crash.found or time.monotonic() - last > 30:  # noqa: PLR2004 - seconds
             last = time.monotonic()
             log(f"{len(made)} crashes" + (f"; {crash}" if crash.found else ""))
@@ -211,7 +215,7 @@ def stage_of(point: Point) -> str:
 
 
 def choose(points: Sequence[Point], count: int) -> list[int]:
-    """Numbers of points, in order: of each stage in turn, and within it of each kind, so that the rare are among them."""
+    """Numbers of points: of each stage in turn, and within it of each kind, so that the first few are of all."""
     draw = random.Random(_SEED)
     stages = defaultdict[str, dict[str, list[int]]](lambda: defaultdict(list))
     for point in points:
@@ -222,7 +226,7 @@ def choose(points: Sequence[Point], count: int) -> list[int]:
             draw.shuffle(numbers)
         order = draw.sample(sorted(kinds), len(kinds))
         queues.append(_in_turn([kinds[kind] for kind in order]))
-    return sorted(_in_turn(queues)[:count])
+    return _in_turn(queues)[:count]
 
 
 def _in_turn(queues: Sequence[Sequence[int]]) -> list[int]:
