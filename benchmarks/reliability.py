@@ -3,7 +3,6 @@
     python benchmarks/reliability.py kill       a study is killed at 300 points, over all stages, and run again
     python benchmarks/reliability.py power      its power is cut at 100 points, in three ways in turn
     python benchmarks/reliability.py fuzz       143,000 damaged or made-up images, tables, configs, weights, bases, zips
-    python benchmarks/reliability.py prefect    Prefect's worker, engine and server are killed, 12 times in all
     python benchmarks/reliability.py cost       what the defences cost: 10 pairs of runs, with and without
 
 --points, --pairs and --share set how much is tried, --minutes when kill and power stop; --only one kind of input.
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; 0 where nothing was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="+", choices=sorted(_PARTS))
-    parser.add_argument("--points", type=int, help="at which a run is killed, or its power cut, or Prefect killed")
+    parser.add_argument("--points", type=int, help="at which a run is killed, or its power cut")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which kill and power stop")
     parser.add_argument("--pairs", type=int, default=10, help="of runs with the defences and without")
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of examples")
@@ -67,7 +66,8 @@ def _power(asked: argparse.Namespace, folder: Path) -> tuple[list[str], bool]:
 
 
 def _fuzz(asked: argparse.Namespace, _: Path) -> tuple[list[str], bool]:
-    from reliability_fuzz import fuzz, targets  # noqa: PLC0415
+    from reliability_fuzz import fuzz  # noqa: PLC0415
+    from reliability_inputs import targets  # noqa: PLC0415
 
     lines, is_well = list[str](), True
     for name, target in targets().items():
@@ -83,13 +83,6 @@ def _fuzz(asked: argparse.Namespace, _: Path) -> tuple[list[str], bool]:
     return lines, is_well
 
 
-def _prefect(asked: argparse.Namespace, folder: Path) -> tuple[list[str], bool]:
-    from reliability_prefect import kills, report  # noqa: PLC0415
-
-    outcomes = list(kills(folder, asked.points or 12))
-    return report(outcomes), all(outcome.is_well for outcome in outcomes)
-
-
 def _cost(asked: argparse.Namespace, folder: Path) -> tuple[list[str], bool]:
     from reliability_cost import SMALL, costs  # noqa: PLC0415
 
@@ -100,7 +93,6 @@ _PARTS: dict[str, Callable[[argparse.Namespace, Path], tuple[list[str], bool]]] 
     "kill": _kill,
     "power": _power,
     "fuzz": _fuzz,
-    "prefect": _prefect,
     "cost": _cost,
 }
 

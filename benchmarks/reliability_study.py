@@ -61,7 +61,7 @@ class _Quiet:
     def expect(self, pieces: int) -> None:
         """Nothing is counted."""
 
-    def __call__(self, stage: str, what: str, work: Callable[[Progress], Result]) -> Result:
+    def __call__(self, _stage: str, _what: str, work: Callable[[Progress], Result]) -> Result:
         """Run one piece of work."""
         return work(lambda *_: None)
 
@@ -85,7 +85,7 @@ def run(config: Path) -> StudyConfig:
     study = load_study(config)
     with contextlib.ExitStack() as stack:
         for name in ("monotonic", "perf_counter"):
-            stack.enter_context(mock.patch.object(time, name, lambda: 0.0))
+            stack.enter_context(mock.patch.object(time, name, return_value=0.0))
         for module in (pipeline, sys.modules["flows.record"]):
             stack.enter_context(mock.patch.object(module, "datetime", _NoTime))
         pipeline.run_study(study, _Quiet())
@@ -93,7 +93,7 @@ def run(config: Path) -> StudyConfig:
 
 
 def in_child(work: Callable[[], object], log: Path) -> int:
-    """Do the work in a copy of this process; 0, the signal that ended it (negative), or FAILED, with a traceback in `log`.
+    """Do the work in a copy of this process; 0, the signal that ended it (negative), or FAILED: `log` says why.
 
     A copy has all libraries loaded, which takes seconds in a new process.
     """

@@ -1,4 +1,4 @@
-"""A study killed, or cut from its power, at many points, and run again: does it end as if nothing had happened?
+"""A study is killed, or its power cut, at many points, and run again: it must end as if nothing had happened.
 
 One run is looked at before each change of its folder, and its folder is copied where a crash is to be tried. Each copy
 is what that crash leaves; the study is run again on it, and what it holds at the end compared with an undisturbed run.
@@ -43,7 +43,9 @@ class Crash:
     def __str__(self) -> str:
         """Where it was, and what differed first."""
         more = f" (and {len(self.found) - 3} more)" if self.found[3:] else ""
-        return f"{self.way} at {self.point.number} {self.point.kind} {self.point.path}: {'; '.join(self.found[:3])}{more}"
+        return (
+            f"{self.way} at {self.point.number} {self.point.kind} {self.point.path}: {'; '.join(self.found[:3])}{more}"
+        )
 
 
 class Sweep:
@@ -114,7 +116,7 @@ class Sweep:
         return [Point(number, kind, path) for number, (kind, path) in enumerate(lines)]
 
     def _snapshots(self, look: Callable[..., None]) -> None:
-        """Run the study once more, and call `look` with each point, a name for its copy, and the disk if it wants it."""
+        """Run the study once more; call `look` with each point, a name for its copy, and the disk if it wants it."""
         takes_disk = look.__code__.co_argcount == 3  # noqa: PLR2004
 
         def record() -> None:
@@ -190,7 +192,9 @@ def report(crashes: Sequence[Crash]) -> list[str]:
         "changes": Counter(crash.point.kind for crash in crashes),
         "ways": Counter(crash.way for crash in crashes),
     }
-    lines = [f"{title}: {', '.join(f'{name} {n}' for name, n in sorted(found.items()))}" for title, found in counts.items()]
+    lines = [
+        f"{title}: {', '.join(f'{name} {n}' for name, n in sorted(found.items()))}" for title, found in counts.items()
+    ]
     undone = [crash for crash in crashes if crash.found]
     points = len({crash.point.number for crash in crashes})
     end = f"{len(crashes) - len(undone)} of {len(crashes)} crashes, at {points} points, ended as an undisturbed run"

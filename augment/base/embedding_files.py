@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -79,7 +78,9 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - whatever a file holds
             f"{path}: is no file of tensors alone, so loading it could run code; take it as .safetensors"
         ) from fault
     except Exception as fault:  # the unpickler raises whatever the bytes make it
-        raise BaseError(f"{path}: cannot be read ({type(fault).__name__} {' '.join(str(fault).split())[:120]}); fetch it anew") from fault
+        raise BaseError(
+            f"{path}: cannot be read ({type(fault).__name__} {' '.join(str(fault).split())[:120]}); fetch it anew"
+        ) from fault
 
 
 def _one_tensor(path: Path, values: Any) -> Tensor:  # noqa: ANN401 - whatever a file holds

@@ -10,7 +10,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = REPOSITORY / "benchmarks" / "reliability.py"
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are looked up as Linux has them")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="descriptors are looked up as Linux has them"
+)
 
 
 @pytest.mark.slow
@@ -25,6 +27,7 @@ def test_a_study_ends_as_an_undisturbed_one_after_kills_and_power_cuts(tmp_path)
 
 def test_the_cost_is_measured_with_the_defences_and_without(tmp_path, monkeypatch):
     import reliability_cost
+
     from data.store import file_sha256
 
     synced = []

@@ -13,8 +13,9 @@ SHARE = {"images": 150, "tables": 150, "configs": 60, "weight files": 100, "base
 @pytest.fixture(scope="module")
 def fuzzing():
     import reliability_fuzz
+    import reliability_inputs
 
-    return reliability_fuzz, reliability_fuzz.targets()
+    return reliability_fuzz, reliability_inputs.targets()
 
 
 @pytest.mark.parametrize("name", SHARE)
@@ -43,10 +44,10 @@ def opening(example, folder):
     [
         (refusing("a\nb"), ValueError),
         (refusing(""), ValueError),
-        (lambda example, folder: [][1], IndexError),
-        (opening, "OpenedElsewhere"),
-        (lambda example, folder: time.sleep(60), "TooLong"),
-        (lambda example, folder: [None for _ in iter(int, 1)], "TooLong"),
+        (lambda example, folder: {}[example], KeyError),
+        (opening, "OpenedElsewhereError"),
+        (lambda example, folder: time.sleep(60), "TooLongError"),
+        (lambda example, folder: [None for _ in iter(int, 1)], "TooLongError"),
     ],
 )
 def test_a_fault_of_every_kind_is_found(read, fault, fuzzing, monkeypatch):

@@ -11,13 +11,15 @@ import torch
 
 from data import durable, store
 from data.durable import replacing
-from data.phantoms.table import PhantomConfig, write_phantoms
+from data.phantoms.table import PhantomConfig
 from data.pixels import PixelConfig, load_pixels
 from data.sources.load import DataConfig, load_manifest
 from data.store import RECORD, make_once, read_json, write_json, write_text
 from data.training_state import forget_state, load_state, save_state
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are looked up as Linux has them")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="descriptors are looked up as Linux has them"
+)
 
 PHANTOMS = PhantomConfig(images=8, width=16, height=16, codes=("nv", "df"))
 TEXT = "a,b\n" + "1,2\n" * 100
@@ -137,7 +139,9 @@ def resumed():
     return again
 
 
-@pytest.mark.parametrize("program", [artefact, many_files, training, phantoms, trusting], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "program", [artefact, many_files, training, phantoms, trusting], ids=lambda each: each.__name__
+)
 def test_a_program_ends_as_an_undisturbed_one_after_a_crash_at_any_point(program, crashes, resumed):
     made, undisturbed = crashes(program)
     tried = made[:: len(made) // MOST + 1]
@@ -176,7 +180,12 @@ def without(name, remains):
 
 PLANTED = {
     "a file written in place": (trusting, ("data.store.replacing", in_place), ("kill",), partial(half, "table.csv")),
-    "a file that is not put on disk": (trusting, ("data.durable.sync", lambda _: None), WAYS, partial(half, "table.csv")),
+    "a file that is not put on disk": (
+        trusting,
+        ("data.durable.sync", lambda _: None),
+        WAYS,
+        partial(half, "table.csv"),
+    ),
     "a record before its files": (recorded, None, WAYS, partial(without, "table.csv")),
 }
 
@@ -210,7 +219,7 @@ def test_every_kind_of_change_is_a_point_and_a_lock_is_none(tmp_path):
         "open", "write", "half write", "save", "half save", "fsync", "sync", "mkdir", "rename", "unlink", "rmdir",
         "truncate",
     }  # fmt: skip
-    assert io.open is open  # noqa: UP020 - what stood in is gone
+    assert io.open is open
 
 
 def test_points_are_chosen_of_every_stage_and_kind():
