@@ -24,7 +24,10 @@ def replacing(path: Path, *, on_disk: bool = True) -> Iterator[Path]:
 
     `on_disk` False: for one of many files, which `sync_all` puts on disk together; a kill does not need that.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if on_disk:
+        make_folder(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path, os.getpid())
     try:
         yield temporary
@@ -35,6 +38,14 @@ def replacing(path: Path, *, on_disk: bool = True) -> Iterator[Path]:
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, and put their names on disk."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
 
 
 def temporary_of(path: Path, process: int | str) -> Path:

@@ -22,6 +22,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
+from data.durable import make_folder
 from data.files import images
 from data.files.archives import version_of
 from data.manifest import Manifest
@@ -73,7 +74,7 @@ def load_pixels(
                 progress(row + 1, len(paths))
         return pixels
     folder = cache_folder(cache, config)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with filelock.FileLock(folder / "lock"):
         rows = _cache_rows(folder, paths, config, progress)
     return _gather(folder / "pixels.bin", rows, config.size)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from data.durable import remove_unfinished, replacing, sync, sync_all
+from data.durable import make_folder, remove_unfinished, replacing, sync, sync_all
 from data.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def building(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
     A working folder left by a crash is reused if its inputs are the same. Two processes never build the same
     folder at once: the second one waits.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with _lock(folder), _working(folder, inputs) as partial:
         yield partial
 
@@ -129,7 +129,7 @@ def make_once(folder: Path, inputs: Mapping[str, Any], make: Callable[[Path], ob
     Of two processes that ask for one artifact, the second waits, and takes what the first has made.
     """
     if not finished(folder, inputs):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with _lock(folder):
             if not _is_finished(folder, inputs):
                 with _working(folder, inputs) as partial:
@@ -155,6 +155,7 @@ def _put_in_place(partial: Path, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     (partial / _INPUTS).unlink(missing_ok=True)
+    sync(partial)
     partial.replace(folder)
     sync(folder.parent)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import filelock
 
+from data.durable import make_folder
 from data.errors import InputError
 from flows.checks import check
 from flows.execute import run_group, set_up_libraries
@@ -125,7 +126,7 @@ def _pieces(plans: Sequence[Plan]) -> int:
 @contextmanager
 def run_lock(study: StudyConfig) -> Iterator[None]:
     """Hold the run's folder. Raises InputError where another run is at work in it."""
-    study.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(study.folder)
     lock = filelock.FileLock(study.folder.with_name(f".{study.name}.lock"), timeout=0)
     try:
         lock.acquire()

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -78,8 +77,10 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - whatever a file holds
         raise BaseError(
             f"{path}: is no file of tensors alone, so loading it could run code; take it as .safetensors"
         ) from fault
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as fault:
-        raise BaseError(f"{path}: cannot be read ({' '.join(str(fault).split())[:120]}); fetch it anew") from fault
+    except Exception as fault:  # the unpickler raises whatever the bytes make it
+        raise BaseError(
+            f"{path}: cannot be read ({type(fault).__name__} {' '.join(str(fault).split())[:120]}); fetch it anew"
+        ) from fault
 
 
 def _one_tensor(path: Path, values: Any) -> Tensor:  # noqa: ANN401 - whatever a file holds

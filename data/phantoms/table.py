@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.config import Seed
-from data.durable import remove_unfinished, replacing, sync_all
+from data.durable import make_folder, remove_unfinished, replacing, sync_all
 from data.phantoms import ham10000
 from data.phantoms.draw import draw
 from data.phantoms.ham10000 import AGES, DX_TYPES, FEMALE, NO_AGE, SITE_WEIGHTS, SITES
@@ -70,7 +70,7 @@ def write_phantoms(folder: Path, config: PhantomConfig, *, progress: Progress | 
     """Draw images/<image_id>.jpg and, when all are there, metadata.csv, whose path comes back."""
     table = folder / "metadata.csv"
     table.unlink(missing_ok=True)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "images")
     remove_unfinished(folder)
     plan = _plan(config)
     rows = zip(plan.image_id, plan.dx, plan.lesion, plan.photo, plan.copy_of_another, strict=True)
