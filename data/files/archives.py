@@ -16,7 +16,9 @@ from pathlib import Path
 
 from data.errors import DataError
 
-SUFFIXES = frozenset({".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".bmp", ".dcm", ".dicom", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)  # in lower case
 # Pillow's names for them, less DICOM, which is pydicom's. Whatever its name says, a file is tried as these and no
 # other: an EPS called .jpg would start Ghostscript, and the decoders of rare formats are little tested.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
@@ -26,7 +28,8 @@ ZIP = ".zip"
 def image_files(folder: Path) -> list[Path]:
     """All images below a folder or in a zip, sorted; not the hidden ones that macOS leaves in archives.
 
-    A zip below the folder is read as the folder that it would unpack to, and skipped if that folder is beside it.
+    A zip below the folder is read as the folder that it would unpack to, and skipped if that folder is beside it and
+    holds images.
     """
     found = []
     for path in [folder / name for name in _members(folder)] if _is_zip(folder) else folder.rglob("*"):
@@ -34,18 +37,37 @@ def image_files(folder: Path) -> list[Path]:
             continue
         if path.suffix.lower() in SUFFIXES:
             found.append(path)
-        elif _is_zip(path) and not path.with_suffix("").is_dir():
+        elif _is_zip(path) and not is_unpacked(path):
             found += image_files(path)
     return sorted(found)
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """All images below each sub-folder, by its name, which is their label."""
-    places = [path for path in sorted(folder.iterdir()) if path.is_dir() and not _hidden(Path(path.name))]
-    for place in places:
+    """All images below each sub-folder, by its name, which is their label.
+
+    Where no sub-folder holds an image, the zips are read as the folders that they would unpack to.
+    """
+    places = [path for path in sorted(folder.iterdir()) if not _hidden(Path(path.name))]
+    folders = [place for place in places if place.is_dir()]
+    for place in folders:
         if not place.name.isprintable():
             raise DataError(f"{folder}: the sub-folder {place.name!r} has a name that is not text; rename it")
-    return {place.name: image_files(place) for place in places}
+    found = {place.name: image_files(place) for place in folders}
+    if not any(found.values()):
+        found |= {place.stem: image_files(place) for place in places if _is_zip(place)}
+    return found
+
+
+def is_unpacked(archive: Path) -> bool:
+    """Whether the folder that a zip would unpack to is beside it and holds an image."""
+    folder = archive.with_suffix("")
+    inside = (path.relative_to(folder) for path in folder.rglob("*")) if folder.is_dir() else ()
+    return any(path.suffix.lower() in SUFFIXES and not _hidden(path) for path in inside)
+
+
+def members_of(archive: Path) -> list[str]:
+    """The names of a zip's files. Raises DataError."""
+    return list(_members(archive))
 
 
 def open_file(path: Path) -> io.BytesIO | io.BufferedReader:
@@ -155,4 +177,5 @@ def _open(archive: Path, size: int, mtime_ns: int, process: int) -> tuple[zipfil
         opened = zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError, NotImplementedError, LookupError, ValueError) as fault:
         raise DataError(f"{archive}: broken or cut short at {size:,} bytes ({fault}); download the zip anew") from fault
-    return opened, {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
+    entries = {entry.filename.replace("\\", "/"): entry for entry in opened.infolist()}  # old .NET wrote backslashes
+    return opened, {name: entry for name, entry in entries.items() if not name.endswith("/")}
