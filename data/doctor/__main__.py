@@ -30,7 +30,7 @@ from data.errors import DataError, exit_code
 from data.pixels import PixelConfig
 from data.progress import Progress, progress_bar
 from data.sources.external import ExternalArm
-from data.sources.load import DataConfig, numbered_manifest
+from data.sources.load import DataConfig, read_source
 from data.splits.class_counts import fill_counts
 from data.splits.duplicates import known_groups, link, near_duplicates
 from data.splits.split import SplitConfig
@@ -59,12 +59,17 @@ def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> Validati
             title = "drawing phantoms" if config.data.source == "phantom" else "reading the table"
             with open_progress(title) as progress:
                 folder = Path(config.output_dir) / "data"
-                named = numbered_manifest(config.data, folder, progress, findings.faults.append)
+                source = read_source(config.data, folder, progress, findings.faults.append)
+                named = source.manifest
         except DataError as fault:
             findings.faults.append(in_parts(str(fault)))
             return ValidationReport(findings=findings, config=config.split)
+        if not len(named):  # all of its images have faults, which are reported
+            return ValidationReport(findings=findings, config=config.split)
         with open_progress("reading images") as progress:
             manifest, infos, pixels = read_infos(named, config.pixels, progress, findings.faults.append)
+        if not len(manifest):
+            return ValidationReport(findings=findings, config=config.split)
         with open_progress("searching near-duplicates") as progress:
             duplicates = near_duplicates(pixels, known_groups(manifest), progress)
         joined, _ = link(manifest, duplicates)
@@ -73,7 +78,7 @@ def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> Validati
         if config.data.source == "table":
             check_unused(named, findings)
         seed = config.study_seeds[0] if config.study_seeds else 0
-        split = check_split(joined, config.split, seed, findings, config.fill_to)
+        split = check_split(joined, config.split, seed, findings, config.fill_to, source.named)
         if split is not None:
             check_seeds(joined, config.split, config.study_seeds[1:], findings)
             study = StudyImages(manifest=manifest, pixels=pixels, split=split, geometry=config.pixels, seed=seed)

@@ -203,9 +203,7 @@ def _relabelled(config: DataConfig, where: str, rows: pd.DataFrame, on_fault: On
     return rows[rows["label"].isin(config.labels)] if config.labels else rows
 
 
-def _source(
-    config: DataConfig, named: pd.DataFrame, rows: pd.DataFrame, folder: Path, on_fault: _Counted
-) -> Source:
+def _source(config: DataConfig, named: pd.DataFrame, rows: pd.DataFrame, folder: Path, on_fault: _Counted) -> Source:
     """The source of the rows that it names and of those that can be used so far."""
     rows = check_labels(folder, rows, on_fault)
     others = [name for name in rows.columns if name not in COLUMNS]
