@@ -23,6 +23,7 @@ from classify.model import CONFIG, load
 from classify.views import view_logits
 from data.errors import DataError, InputError, exit_code
 from data.files.archives import SUFFIXES, image_files
+from data.files.unread import unread_in, warn_of_unread
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.store import read_json, write_text
@@ -157,6 +158,7 @@ def folder_of_images(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
     paths = [path.relative_to(folder) for path in image_files(folder)]
+    warn_of_unread(folder, unread_in(folder), top=True)
     if not paths:
         raise DataError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}); give a folder that does")
     stems = Counter(path.stem for path in paths)

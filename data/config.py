@@ -7,7 +7,7 @@ setting that is ignored would make a wrong study. A key from before 0.1.0 is an 
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import difflib
 import types
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -169,7 +169,7 @@ def _yaml_value(value: object) -> str:
         return "nothing (written null, ~ or left empty)"
     if isinstance(value, (int, float)):
         return "a number"
-    return "a date" if isinstance(value, datetime.date) else ""
+    return "a date" if isinstance(value, dt.date) else ""
 
 
 def _unknown_key(section: list[str], key: str, known: list[str]) -> str:

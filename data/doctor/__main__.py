@@ -2,7 +2,7 @@
 
     python -m data.doctor CONFIG [key=value ...]
 
-reads the sections `data`, `pixels` and `split` of a study's config and every image, also the external ones of `arms`.
+reads the sections `data`, `pixels`, `split` and `prompts` of a study's config and every image, also the external ones of `arms`.
 It changes nothing (phantoms are drawn, as by a study).
 
 Exit code: 0, or 2 for a fault that would stop a study or make it wrong.
@@ -11,11 +11,15 @@ Exit code: 0, or 2 for a fault that would stop a study or make it wrong.
 from __future__ import annotations
 
 import argparse
+import importlib
+import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from pydantic.dataclasses import dataclass as config_dataclass
 from rich.console import Console
@@ -25,8 +29,10 @@ from data.doctor.checks import check_duplicates, check_files, check_seeds, check
 from data.doctor.examination import read_infos
 from data.doctor.external_checks import StudyImages, check_arm
 from data.doctor.findings import Findings, in_parts
+from data.doctor.giveaways import check_giveaways
 from data.doctor.report import ValidationReport, page
 from data.errors import DataError, exit_code
+from data.manifest import Manifest
 from data.pixels import PixelConfig
 from data.progress import Progress, progress_bar
 from data.sources.external import ExternalArm
@@ -49,6 +55,7 @@ class DoctorConfig:
     arms: tuple[ExternalArm | str, ...] = ("real", "oversampled", "synthetic")  # only external ones are checked
     fill_to: int | None = None
     output_dir: str = "runs"  # phantoms are drawn there
+    prompts: Mapping[str, Any] = field(default_factory=dict)  # read by a floor above
 
 
 def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> ValidationReport:
@@ -75,6 +82,8 @@ def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> Validati
         joined, _ = link(manifest, duplicates)
         check_duplicates(manifest, infos, duplicates, findings)
         check_files(manifest, infos, config.pixels, findings)
+        check_giveaways(manifest, infos, pixels, findings)
+        _check_prompts(config, named, findings)
         if config.data.source == "table":
             check_unused(named, findings)
         seed = config.study_seeds[0] if config.study_seeds else 0
@@ -84,6 +93,14 @@ def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> Validati
             study = StudyImages(manifest=manifest, pixels=pixels, split=split, geometry=config.pixels, seed=seed)
             _check_arms(config, study, open_progress, findings)
     return ValidationReport(findings=findings, manifest=joined, infos=infos, split=split, config=config.split)
+
+
+def _check_prompts(config: DoctorConfig, manifest: Manifest, findings: Findings) -> None:
+    """Check the prompts of all images; without settings of them, only where two labels may be the same in words."""
+    worded = [re.sub(r"[\s_-]+", " ", label).casefold() for label in manifest.labels]
+    if config.prompts or len(set(worded)) < len(worded):
+        checks = importlib.import_module("augment.prompt_checks")  # by name: imports go down only
+        checks.check_prompts(config.prompts, manifest, findings.faults.append)
 
 
 def _check_arms(config: DoctorConfig, study: StudyImages, open_progress: OpenProgress, findings: Findings) -> None:

@@ -50,6 +50,21 @@ def check_files(manifest: Manifest, infos: Sequence[ImageInfo], pixels: PixelCon
         findings.warn([what], "they are enlarged, which adds no detail; lower `pixels.size`, or give larger originals")
     blank = [f"{name}: is one colour all over" for name, info in zip(image_names, infos, strict=True) if info.blank]
     findings.warn(blank, "check that it is the right image, or remove its row")
+    _check_ranges(image_names, infos, findings)
+
+
+def _check_ranges(image_names: Sequence[str], infos: Sequence[ImageInfo], findings: Findings) -> None:
+    """Warn of images that use little of the range from black to white, by the values of white that they have."""
+    for white in sorted({info.values[2] for info in infos if info.values}):
+        low, high, name, n = white, 0, "", 0
+        for image, info in zip(image_names, infos, strict=True):
+            if info.values and info.values[2] == white:
+                low, high, name, n = min(low, info.values[0]), max(high, info.values[1]), name or image, n + 1
+        bits = max(8, high.bit_length())
+        fix = "export them with the window that they are shown with; as they are, they are nearly of one grey"
+        if white > 255 and bits < 16:  # noqa: PLR2004 - eight bits and all sixteen
+            fix = f"if {bits} bits of them count, set `pixels.bits: {bits}`, so that {2**bits - 1:,} is white"
+        findings.warn([f"{n:,} images use values from {low:,} to {high:,} of {white:,} alone, first {name}"], fix)
 
 
 def check_unused(manifest: Manifest, findings: Findings) -> None:

@@ -55,7 +55,7 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
     found = {place.name: image_files(place) for place in folders}
     if not any(found.values()):
         found |= {place.stem: image_files(place) for place in places if _is_zip(place)}
-    return found
+    return dict(sorted(found.items()))
 
 
 def is_unpacked(archive: Path) -> bool:

@@ -57,18 +57,26 @@ class NearNames:
             return f"; there is {found[0]}, {found[1]}", _RENAME
         if found := next(self._longer(name), ""):
             return f"; there is {found}", _RENAME
-        stem = PurePosixPath(visible(name)).name.casefold()
-        if other := self._others.get(stem, self._others.get(_stem(stem), "")):
+        return self._unread_one(PurePosixPath(visible(name)).name.casefold()) or self._unsearched() or ("", _ABSENT)
+
+    def _unread_one(self, name: str) -> tuple[str, str] | None:
+        """A file of this name that is not read, and why."""
+        stem = _stem(name)
+        if other := self._others.get(name, self._others.get(stem, "")):
             return f"; there is {other}, whose ending is not read", "export it as JPEG or PNG, with that ending"
-        if archive := self._zipped.get(_stem(stem), self._zipped.get(stem, "")):
+        if archive := self._zipped.get(stem, self._zipped.get(name, "")):
             beside = Path(archive).with_suffix("").as_posix()
             fix = f"unpack it whole into {beside}, or remove that folder"
             return f"; it is in {archive}, which is not read since the folder {beside} is beside it", fix
+        return None
+
+    def _unsearched(self) -> tuple[str, str] | None:
+        """A folder that the image may be in."""
         if self._unread.locked:
             return f"; {self._unread.locked[0]} there cannot be read", "give yourself the right to read that folder"
         if behind := [link for link in self._unread.links if not self._has_images(link)]:
             return f"; {behind[0]} there is a link, which is not followed", "name the folder itself, or copy it"
-        return "", _ABSENT
+        return None
 
     def _alike(self, name: str) -> tuple[str, str] | None:
         """The path of an image of nearly this name, and in what it differs."""
@@ -98,11 +106,12 @@ class NearNames:
     def _longer(self, name: str) -> Iterator[str]:
         """An image whose name begins with this one and goes on, and one with which this one begins."""
         stem = _stem(PurePosixPath(visible(name)).name.casefold())
+        longer = []
         for mark in _GOES_ON:
             place = bisect_left(self._stems, (stem + mark, ""))
-            for longer, path in self._stems[place : place + 1]:
-                if longer.startswith(stem + mark):
-                    yield f"{path}, whose name is longer"
+            longer += [path for other, path in self._stems[place : place + 2] if other.startswith(stem + mark)]
+        if len(longer) == 1:  # of several, none is meant more than another
+            yield f"{longer[0]}, whose name is longer"
         cut = max(stem.rfind(mark) for mark in _GOES_ON)
         if cut > 0 and stem[:cut] in self._by_stem:
             yield f"{self._by_stem[stem[:cut]]}, whose name is shorter"

@@ -58,9 +58,10 @@ def read_rows(path: Path, extra_tables: Sequence[Path], columns: Columns, on_fau
     table = table.loc[labels.index]
     rows = pd.DataFrame({"file": table[columns.image], "image_id": table[columns.image].map(_image_id)})
     rows["label"] = labels
-    rows["lesion_id"] = _column(table, columns.lesion, "lesion_id")
-    rows["patient_id"] = _column(table, columns.patient, "patient_id")
-    rows["group_id"] = _groups(path, rows, _column(table, columns.group, ""))
+    rows["lesion_id"] = _ids(table, columns.lesion, "lesion_id")
+    rows["patient_id"] = _varied(path, _ids(table, columns.patient, "patient_id"), "patient", on_fault)
+    group = _varied(path, _ids(table, columns.group, ""), "group", on_fault)
+    rows["group_id"] = _groups(path, rows, group)
     rows["source"], rows["lineage"] = "real", ""
     read = {columns.image, columns.label, columns.group, *columns.one_hot}
     read |= {columns.lesion or "lesion_id", columns.patient or "patient_id"}
@@ -122,11 +123,21 @@ def _first_known(table: pd.DataFrame, names: Sequence[str]) -> pd.Series[str]:
     return found
 
 
-def _column(table: pd.DataFrame, name: str | None, standard: str = "") -> pd.Series[str]:
-    """The named column; without a name the standard one, or empty text if there is none."""
+def _ids(table: pd.DataFrame, name: str | None, standard: str) -> pd.Series[str]:
+    """The named column, empty where nothing is known; without a name the standard one, or empty if there is none."""
     if name is None and standard not in table.columns:
         return pd.Series("", index=table.index, dtype=str)
-    return table[standard if name is None else name]
+    column = table[standard if name is None else name]
+    return column.where(~column.str.casefold().isin(UNKNOWN), "")
+
+
+def _varied(path: Path, column: pd.Series[str], kind: str, on_fault: OnFault) -> pd.Series[str]:
+    """The column; one that holds the same everywhere is reported and counts as unknown."""
+    if len(column) < 2 or column.iloc[0] == "" or (column != column.iloc[0]).any():  # noqa: PLR2004
+        return column
+    same = f"the column {column.name!r} holds {column.iloc[0]!r} in every row, so that all images are of one {kind}"
+    report(on_fault, path, [same], f"name the right column in `columns.{kind}`, or rename or remove this one")
+    return pd.Series("", index=column.index, dtype=str)
 
 
 def _image_id(name: str) -> str:

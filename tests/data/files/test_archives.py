@@ -160,3 +160,30 @@ def test_a_pipe_or_a_folder_is_refused_and_not_waited_for(tmp_path):
     for name in ("pipe.jpg", "folder.jpg"):
         with pytest.raises(DataError, match=f"{name}: is a folder, a pipe or a device"):
             open_file(tmp_path / name)
+
+
+def test_backslashes_in_a_zip_are_separators(tmp_path):
+    with zipfile.ZipFile(tmp_path / "part.zip", "w") as archive:
+        for name in ("part\\a.png", "part\\deep\\b.png", "c.png", "part\\"):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name
+            archive.writestr(entry, name)
+    found = [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)]
+    assert found == ["part.zip/c.png", "part.zip/part/a.png", "part.zip/part/deep/b.png"]
+    assert open_file(tmp_path / "part.zip/part/deep/b.png").read() == b"part\\deep\\b.png"
+
+
+def test_a_zip_beside_an_empty_folder_of_its_name_is_read(folder):
+    (folder / "zipped" / "part").mkdir()
+    assert len(image_files(folder / "zipped")) == 3
+    (folder / "zipped" / "part" / "readme.md").write_text("no image")
+    assert len(image_files(folder / "zipped")) == 3
+    (folder / "zipped" / "part" / "0.png").write_bytes((folder / "plain" / "part" / "0.png").read_bytes())
+    assert [path.name for path in image_files(folder / "zipped")] == ["0.png"]
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".JPE", ".Jfif"])
+def test_other_endings_of_jpeg_are_read(tmp_path, ending):
+    Image.fromarray(NOISE).save(tmp_path / f"a{ending}", "JPEG")
+    assert [path.name for path in image_files(tmp_path)] == [f"a{ending}"]
+    assert read_image(tmp_path / f"a{ending}", PixelConfig(size=16)).shape == (16, 16, 3)
