@@ -2,7 +2,8 @@
 
     python -m data.doctor CONFIG [key=value ...]
 
-reads the sections `data`, `pixels`, `split` and `prompts` of a study's config and every image, also the external ones of `arms`.
+reads the sections `data`, `pixels`, `split` and `prompts` of a study's config and every image, also the external ones
+of `arms`.
 It changes nothing (phantoms are drawn, as by a study).
 
 Exit code: 0, or 2 for a fault that would stop a study or make it wrong.

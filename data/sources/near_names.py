@@ -55,8 +55,8 @@ class NearNames:
         name = name.replace("\\", "/")
         if found := self._alike(name):
             return f"; there is {found[0]}, {found[1]}", _RENAME
-        if found := next(self._longer(name), ""):
-            return f"; there is {found}", _RENAME
+        if longer := next(self._longer(name), ""):
+            return f"; there is {longer}", _RENAME
         return self._unread_one(PurePosixPath(visible(name)).name.casefold()) or self._unsearched() or ("", _ABSENT)
 
     def _unread_one(self, name: str) -> tuple[str, str] | None:
@@ -144,7 +144,7 @@ class NearNames:
     @cached_property
     def _zipped(self) -> dict[str, str]:
         """Zips that are not read, by the names of their members."""
-        found = {}
+        found = dict[str, str]()
         for archive in self._unread.zips:
             try:
                 members = members_of(self.folder / archive)
