@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from augment.ages import years_of
 from augment.captions import Captions, captions_identity, captions_of
 from augment.diffusion.prompt_weighting import FILEWORDS, fill_filewords, has_emphasis, literal, parse_prompt
 from data.config import STRICT, to_dict
@@ -246,11 +247,8 @@ def _words(value: str) -> str:
 def _age_band(value: str, image: str) -> str:
     if value.strip().lower() in UNKNOWN:
         return ""
-    try:
-        years = float(value)
-    except ValueError:
-        years = math.nan
-    if not 0 <= years < math.inf:
+    years = years_of(value)
+    if years is None:
         raise DataError(f"image {image!r}: its age is {value!r}; write years as a number, or leave it empty")
     return next(band for limit, band in _AGES if years < limit)
 

@@ -24,6 +24,7 @@ from classify.views import view_logits
 from data.errors import DataError, InputError, exit_code
 from data.files.archives import SUFFIXES, image_files
 from data.files.rules import FileRules, use_rules
+from data.files.unread import unread_in, warn_of_unread
 from data.manifest import COLUMNS, Manifest, read_table
 from data.pixels import PixelConfig, load_pixels
 from data.spreadsheet import csv_text
@@ -159,6 +160,7 @@ def folder_of_images(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
     paths = [path.relative_to(folder) for path in image_files(folder)]
+    warn_of_unread(folder, unread_in(folder), top=True)
     if not paths:
         raise DataError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}); give a folder that does")
     stems = Counter(path.stem for path in paths)

@@ -7,6 +7,7 @@ setting that is ignored would make a wrong study. A key from before 0.1.0 is an 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import difflib
 import types
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -24,6 +25,7 @@ T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, le=2**32 - 2)]  # scikit-learn takes 32 bits; a split uses seed + 1 too
 _UNKNOWN = "unexpected_keyword_argument"
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # PyYAML's own for 2024-13-01, 0x_ and [[[[...
+_KEY = "[key]"  # pydantic's last part of the place of a mapping's key
 _NO_MEMBER = {"union_tag_invalid", "union_tag_not_found"}
 STRICT = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -149,10 +151,25 @@ def _message(cls: type, error: dict[str, Any]) -> str:
         key, tags = _discriminator(kinds[-1])
         given = f", got {error['ctx']['tag']!r}" if "tag" in error.get("ctx", {}) else ""
         return f"{'.'.join([*path, *key])}: must be one of {', '.join(map(repr, tags))}{given}"
+    if error["type"] == "string_type" and (how := _yaml_value(error["input"])):
+        key = error["loc"][-1] == _KEY
+        what = f"the name {error['input']!r} of a key" if key else f"{error['input']!r}"
+        return f"{'.'.join(path[:-2] if key else path)}: {what} is {how} to YAML, and must be text; put it in quotes"
     value = repr(error["input"])
     given = f", got {value}" if len(value) <= 80 else ""  # noqa: PLR2004 - one line of a terminal
     message = error["msg"].removeprefix("Value error, ")
     return f"{name}: {message}{given}" if name else f"{message}{given}"
+
+
+def _yaml_value(value: object) -> str:
+    """What YAML makes of a word that was written without quotes; empty for what is no such word."""
+    if isinstance(value, bool):
+        return f"the answer {'yes (written yes, on or true)' if value else 'no (written no, off or false)'}"
+    if value is None:
+        return "nothing (written null, ~ or left empty)"
+    if isinstance(value, (int, float)):
+        return "a number"
+    return "a date" if isinstance(value, dt.date) else ""
 
 
 def _unknown_key(section: list[str], key: str, known: list[str]) -> str:

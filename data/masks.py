@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -98,7 +99,7 @@ def _read(path: Path, photograph: Path, pixels: PixelConfig) -> Bool[np.ndarray,
             f"{path}: is {own[0]} x {own[1]} pixels and its photograph {wanted[0]} x {wanted[1]}; export the mask at "
             "its photograph's size"
         )
-    mask: Bool[np.ndarray, "size size"] = read_image(path, pixels)[..., 0] >= _INSIDE
+    mask: Bool[np.ndarray, "size size"] = read_image(path, replace(pixels, bits=None))[..., 0] >= _INSIDE
     return mask
 
 

@@ -12,13 +12,13 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import filelock
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
@@ -42,11 +42,17 @@ class PixelConfig:
 
     size: Annotated[int, Field(ge=8, le=2048)] = 64  # pixels, each side
     geometry: Literal["crop", "pad", "squash"] = "crop"  # largest central square | whole on black | stretched
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None  # of images of 16 bits: how many count; None = all
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `bits` where it is not set, so that records and digests from before it stay valid."""
+        return {name: value for name, value in dump(self).items() if name != "bits" or value is not None}
 
 
 def read_image(path: Path, config: PixelConfig) -> UInt8[np.ndarray, "size size 3"]:
     """Read one image as sRGB pixels, upright by its EXIF orientation. Raises DataError."""
-    return np.asarray(_fit(images.read_rgb(path, config.size), config))
+    return np.asarray(_fit(images.read_rgb(path, config.size, config.bits), config))
 
 
 def image_header(path: Path) -> tuple[tuple[int, int], str]:
@@ -82,7 +88,8 @@ def load_pixels(
 
 def cache_folder(cache: Path, config: PixelConfig) -> Path:
     """The cache's folder for images of this size and geometry."""
-    return cache / f"pixels-{config.size}-{config.geometry}"
+    bits = f"-{config.bits}" if config.bits else ""
+    return cache / f"pixels-{config.size}-{config.geometry}{bits}"
 
 
 def cache_files(cache: Path) -> Iterator[Path]:

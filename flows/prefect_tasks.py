@@ -121,12 +121,12 @@ class _Shown:
         if now - self._last < self._every and (done < total or self._artifact is None):
             return
         with no_fault_ends_the_run():
-            self._show(done, total)
+            self._show(done, total, note)
             self._last = now
             return
         self._last, self._every = time.monotonic(), _AFTER_A_FAULT  # each try may wait for the server
 
-    def _show(self, done: int, total: int) -> None:
+    def _show(self, done: int, total: int, note: str) -> None:
         share = 100.0 * done / max(1, total)
         if self._artifact is None:
             key = _key("progress", self._title)

@@ -54,33 +54,31 @@ def _remove(records: Path) -> None:
 def write_thumbnails(plan: Plan) -> None:
     """Write all thumbnails anew: none stays of a label, an arm or an image that the study no longer has."""
     study, split = plan.prepared.study, plan.prepared.split
-    folder = study.records / FOLDER
+    folder, small = study.records / FOLDER, PixelConfig(size=_EDGE, bits=study.pixels.bits)
     if folder.exists():
         shutil.rmtree(folder)
     if study.embed_real_images:
-        _write(folder, split.train, "real")
+        _write(folder, split.train, "real", small)
         for step in plan.steps_of("gate"):
-            _write_pairs(folder / step.what, gate.nearest_pairs(plan, step.what, _PAIRS))
+            _write_pairs(folder / step.what, gate.nearest_pairs(plan, step.what, _PAIRS), small)
     shows_photographs = study.generate.edit is not None  # edited images show much of them
     synthetic = images.read_images(plan)
     if synthetic is not None and (study.embed_real_images or not shows_photographs):
-        _write(folder, synthetic, "synthetic")
+        _write(folder, synthetic, "synthetic", small)
     for step in plan.steps_of("external"):
-        _write(folder, external.read_images(plan, step.what), f"arm.{step.what}.")
+        _write(folder, external.read_images(plan, step.what), f"arm.{step.what}.", small)
 
 
-def _write_pairs(folder: Path, pairs: Sequence[gate.Pair]) -> None:
+def _write_pairs(folder: Path, pairs: Sequence[gate.Pair], small: PixelConfig) -> None:
     """Each synthetic image and its nearest photograph, which may be all but the same: patients' images both."""
-    small = PixelConfig(size=_EDGE)
     folder.mkdir(parents=True, exist_ok=True)
     for i, pair in enumerate(pairs):
         for name, path in (("synthetic", pair.synthetic), ("real", pair.real)):
             _write_one(folder / f"pair-{i}-{name}.jpg", read_image(path, small), made=name == "synthetic")
 
 
-def _write(folder: Path, manifest: Manifest, source: str) -> None:
+def _write(folder: Path, manifest: Manifest, source: str, small: PixelConfig) -> None:
     """A few images of each class, of distinct groups."""
-    small = PixelConfig(size=_EDGE)
     for label in manifest.labels:
         few = manifest.of(label)
         few = few.where(~few.table["group_id"].duplicated())

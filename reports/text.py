@@ -34,7 +34,10 @@ def answer(summary: Summary) -> str:
         return f"This run has one arm only, {summary.arms[0]}, and so nothing to compare it with."
     first = summary.differences[0]
     arm = arms(summary)[first.first]
-    if first.verdict == "unclear":
+    collapsed = _collapsed(summary, first)
+    if collapsed:
+        sentence = f"{collapsed} Balanced accuracy: {_against(summary, first)}."
+    elif first.verdict == "unclear":
         sentence = f"{_not_resolved(first)} Balanced accuracy: {_against(summary, first)}."
     else:
         sentence = f"{arm.subject} {_EFFECTS[first.verdict]}: {_against(summary, first)}."
@@ -195,6 +198,27 @@ def preview_step(path: str) -> str:
     """What a preview shows, from its name: step-000100.jpg is step 100."""
     stem = PurePosixPath(path).stem
     return f"step {int(stem[5:]):,}" if stem.startswith("step-") and stem[5:].isdigit() else stem
+
+
+def _collapsed(summary: Summary, difference: Difference) -> str:
+    """What makes a difference say nothing of the images: classifiers that name all alike, or are at chance."""
+    both = (difference.first, difference.second)
+    alike = [arm for arm in both if _names_all_alike(summary, arm)]
+    if alike:
+        return f"No answer: the classifiers of {listing(tuple(alike))} name every test image alike."
+    lows = {arm: summary.balanced_accuracy[arm].low for arm in both}
+    guessing = [arm for arm, low in lows.items() if low is not None and low <= summary.chance]
+    if not guessing:
+        return ""
+    return f"No answer: {listing(tuple(guessing))} cannot be told from chance, which is {share(summary.chance)}."
+
+
+def _names_all_alike(summary: Summary, arm: str) -> bool:
+    """Whether each of an arm's classifiers finds all images of one class and none of the others."""
+    scores = [score for score in summary.per_class_recall[arm].values() if score.images]
+    seeds = sorted({seed for score in scores for seed in score.per_seed})
+    found = [[score.per_seed.get(seed) for score in scores] for seed in seeds]
+    return bool(found) and all(each.count(1.0) == 1 and each.count(0.0) == len(each) - 1 > 0 for each in found)
 
 
 def _of_interval(summary: Summary, first: Difference) -> str:

@@ -2,7 +2,8 @@
 
     python -m data.doctor CONFIG [key=value ...]
 
-reads the sections `data`, `pixels` and `split` of a study's config and every image, also the external ones of `arms`.
+reads the sections `data`, `pixels`, `split` and `prompts` of a study's config and every image, also the external ones
+of `arms`.
 It changes nothing (phantoms are drawn, as by a study).
 
 Exit code: 0, or 2 for a fault that would stop a study or make it wrong.
@@ -11,11 +12,15 @@ Exit code: 0, or 2 for a fault that would stop a study or make it wrong.
 from __future__ import annotations
 
 import argparse
+import importlib
+import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from pydantic.dataclasses import dataclass as config_dataclass
 from rich.console import Console
@@ -25,12 +30,14 @@ from data.doctor.checks import check_duplicates, check_files, check_seeds, check
 from data.doctor.examination import read_infos
 from data.doctor.external_checks import StudyImages, check_arm
 from data.doctor.findings import Findings, in_parts
+from data.doctor.giveaways import check_giveaways
 from data.doctor.report import ValidationReport, page
 from data.errors import DataError, exit_code
+from data.manifest import Manifest
 from data.pixels import PixelConfig
 from data.progress import Progress, progress_bar
 from data.sources.external import ExternalArm
-from data.sources.load import DataConfig, numbered_manifest
+from data.sources.load import DataConfig, read_source
 from data.splits.class_counts import fill_counts
 from data.splits.duplicates import known_groups, link, near_duplicates
 from data.splits.split import SplitConfig
@@ -49,6 +56,7 @@ class DoctorConfig:
     arms: tuple[ExternalArm | str, ...] = ("real", "oversampled", "synthetic")  # only external ones are checked
     fill_to: int | None = None
     output_dir: str = "runs"  # phantoms are drawn there
+    prompts: Mapping[str, Any] = field(default_factory=dict)  # read by a floor above
 
 
 def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> ValidationReport:
@@ -59,26 +67,41 @@ def validate_data(config: DoctorConfig, open_progress: OpenProgress) -> Validati
             title = "drawing phantoms" if config.data.source == "phantom" else "reading the table"
             with open_progress(title) as progress:
                 folder = Path(config.output_dir) / "data"
-                named = numbered_manifest(config.data, folder, progress, findings.faults.append)
+                source = read_source(config.data, folder, progress, findings.faults.append)
+                named = source.manifest
         except DataError as fault:
             findings.faults.append(in_parts(str(fault)))
             return ValidationReport(findings=findings, config=config.split)
+        if not len(named):  # all of its images have faults, which are reported
+            return ValidationReport(findings=findings, config=config.split)
         with open_progress("reading images") as progress:
             manifest, infos, pixels = read_infos(named, config.pixels, progress, findings.faults.append)
+        if not len(manifest):
+            return ValidationReport(findings=findings, config=config.split)
         with open_progress("searching near-duplicates") as progress:
             duplicates = near_duplicates(pixels, known_groups(manifest), progress)
         joined, _ = link(manifest, duplicates)
         check_duplicates(manifest, infos, duplicates, findings)
         check_files(manifest, infos, config.pixels, findings)
+        check_giveaways(manifest, infos, pixels, findings)
+        _check_prompts(config, named, findings)
         if config.data.source == "table":
             check_unused(named, findings)
         seed = config.study_seeds[0] if config.study_seeds else 0
-        split = check_split(joined, config.split, seed, findings, config.fill_to)
+        split = check_split(joined, config.split, seed, findings, config.fill_to, source.named)
         if split is not None:
             check_seeds(joined, config.split, config.study_seeds[1:], findings)
             study = StudyImages(manifest=manifest, pixels=pixels, split=split, geometry=config.pixels, seed=seed)
             _check_arms(config, study, open_progress, findings)
     return ValidationReport(findings=findings, manifest=joined, infos=infos, split=split, config=config.split)
+
+
+def _check_prompts(config: DoctorConfig, manifest: Manifest, findings: Findings) -> None:
+    """Check the prompts of all images; without settings of them, only where two labels may be the same in words."""
+    worded = [re.sub(r"[\s_-]+", " ", label).casefold() for label in manifest.labels]
+    if config.prompts or len(set(worded)) < len(worded):
+        checks = importlib.import_module("augment.prompt_checks")  # by name: imports go down only
+        checks.check_prompts(config.prompts, manifest, findings.faults.append)
 
 
 def _check_arms(config: DoctorConfig, study: StudyImages, open_progress: OpenProgress, findings: Findings) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Int64
@@ -49,6 +50,21 @@ def check_files(manifest: Manifest, infos: Sequence[ImageInfo], pixels: PixelCon
         findings.warn([what], "they are enlarged, which adds no detail; lower `pixels.size`, or give larger originals")
     blank = [f"{name}: is one colour all over" for name, info in zip(image_names, infos, strict=True) if info.blank]
     findings.warn(blank, "check that it is the right image, or remove its row")
+    _check_ranges(image_names, infos, findings)
+
+
+def _check_ranges(image_names: Sequence[str], infos: Sequence[ImageInfo], findings: Findings) -> None:
+    """Warn of images that use little of the range from black to white, by the values of white that they have."""
+    for white in sorted({info.values[2] for info in infos if info.values}):
+        low, high, name, n = white, 0, "", 0
+        for image, info in zip(image_names, infos, strict=True):
+            if info.values and info.values[2] == white:
+                low, high, name, n = min(low, info.values[0]), max(high, info.values[1]), name or image, n + 1
+        bits = max(8, high.bit_length())
+        fix = "export them with the window that they are shown with; as they are, they are nearly of one grey"
+        if white > 255 and bits < 16:  # noqa: PLR2004 - eight bits and all sixteen
+            fix = f"if {bits} bits of them count, set `pixels.bits: {bits}`, so that {2**bits - 1:,} is white"
+        findings.warn([f"{n:,} images use values from {low:,} to {high:,} of {white:,} alone, first {name}"], fix)
 
 
 def check_unused(manifest: Manifest, findings: Findings) -> None:
@@ -95,24 +111,45 @@ def check_duplicates(
 
 
 def check_split(
-    manifest: Manifest, config: SplitConfig, seed: int, findings: Findings, fill_to: int | None = None
+    manifest: Manifest,
+    config: SplitConfig,
+    seed: int,
+    findings: Findings,
+    fill_to: int | None = None,
+    named: Mapping[str, int] | None = None,
 ) -> Split | None:
-    """The study's split, with checks that each class has enough images in every fold; None if it cannot be made."""
+    """The study's split, with checks that each class has enough images in every fold; None if it cannot be made.
+
+    `named`: how many images of each label the source names. What a class lacks because some of them have faults, which
+    are reported, is no fault of its own.
+    """
     before = len(findings.faults)
     repeated = [label for label, n in Counter(config.rare).items() if n > 1]
     findings.fault((f"split.rare names {label!r} twice" for label in repeated), "name it once")
     findings.fault([] if config.rare else ["split.rare names no class"], "name the classes that get synthetic images")
-    check_classes(manifest, config, findings.faults.append)
-    if len(findings.faults) > before:
+    lost = _lost(manifest, named or {})
+    check_classes(manifest, config, findings.faults.append, unsure=lost)
+    if len(findings.faults) > before or (lost and len(manifest.labels) < 2):  # noqa: PLR2004 - nothing to divide
         return None
     try:
         splits = list(make_folds(manifest, config, seed))
     except DataError as fault:
-        findings.faults.append(in_parts(str(fault)))
+        findings.faults.extend([] if lost else [in_parts(str(fault))])
         return None
     for fold, split in enumerate(splits):
-        _check_shots(split, config, seed, fill_to, f"fold {fold}: " if config.n_splits else "", findings)
+        where = f"fold {fold}: " if config.n_splits else ""
+        _check_shots(split, replace(config, rare=_others(config.rare, lost)), seed, fill_to, where, findings)
     return splits[config.fold or 0]
+
+
+def _lost(manifest: Manifest, named: Mapping[str, int]) -> set[str]:
+    """The labels of which some images have faults."""
+    counts = manifest.counts()
+    return {label for label, n in named.items() if counts.get(label, 0) < n}
+
+
+def _others(rare: Sequence[str], labels: Container[str]) -> tuple[str, ...]:
+    return tuple(label for label in rare if label not in labels)
 
 
 def check_seeds(manifest: Manifest, config: SplitConfig, seeds: Sequence[int], findings: Findings) -> None:

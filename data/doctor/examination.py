@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from data.errors import DataError, Fault, OnFault
+from data.files.images import read_range
 from data.manifest import Manifest, contents_of
 from data.pixels import PixelConfig, image_header, read_image
 from data.progress import Progress
 from data.sources.load import ROW
 from data.splits.duplicates import SIDE
 
+_NARROW = 1 / 8  # share of the values from black to white
 _MODES = {
     "1": "black and white",
     "L": "greyscale",
@@ -37,21 +40,24 @@ class ImageInfo:
     size: tuple[int, int]  # width and height in pixels, upright
     mode: str  # colour and bit depth, in words
     blank: bool  # one colour all over
+    values: tuple[int, int, int] | None = None  # least, greatest and white as stored; None: much of the range is used
 
 
 def read_infos(
     manifest: Manifest, geometry: PixelConfig, progress: Progress, on_fault: OnFault
 ) -> tuple[Manifest, list[ImageInfo], UInt8[np.ndarray, "n s s 3"]]:
     """The readable images, their infos, and their pixels at the size that near-duplicates need, all in one order."""
-    small = PixelConfig(size=SIDE, geometry=geometry.geometry)
+    small = replace(geometry, size=SIDE)
     pixels = np.empty((len(manifest), SIDE, SIDE, 3), np.uint8)
     headers: list[tuple[tuple[int, int], str]] = []
+    ranges = list[tuple[int, int, int] | None]()
     is_readable = np.zeros(len(manifest), bool)
     broken = defaultdict(list)
     for row, (path, name) in enumerate(zip(manifest.paths(), names(manifest), strict=True)):
         try:
             pixels[len(headers)] = read_image(path, small)
             headers.append(image_header(path))
+            ranges.append(_narrow_range(path, pixels[len(headers) - 1]))
             is_readable[row] = True
         except DataError as fault:
             what, _, fix = str(fault).removeprefix(f"{path}: ").rpartition("; ")
@@ -61,9 +67,13 @@ def read_infos(
         on_fault(Fault("", tuple(examples), fix))
     readable = Manifest(manifest.table[is_readable].reset_index(drop=True), manifest.roots)
     pixels = pixels[: len(headers)]
+    even = [bool((image == image[0, 0]).all()) for image in pixels]  # as it is read, which may hide a narrow range
+    blank = [same and (known is None or known[0] == known[1]) for same, known in zip(even, ranges, strict=True)]
     infos = [
-        ImageInfo(sha256, size, _in_words(mode), blank=bool((image == image[0, 0]).all()))
-        for sha256, (size, mode), image in zip(contents_of(readable).values(), headers, pixels, strict=True)
+        ImageInfo(sha256, size, _in_words(mode), is_blank, None if is_blank else known)
+        for sha256, (size, mode), is_blank, known in zip(
+            contents_of(readable).values(), headers, blank, ranges, strict=True
+        )
     ]
     return readable, infos, pixels
 
@@ -86,6 +96,14 @@ def same_bytes(infos: Sequence[ImageInfo]) -> list[tuple[int, int]]:
     first: dict[str, int] = {}
     pairs = [(first.setdefault(info.sha256, row), row) for row, info in enumerate(infos)]
     return [pair for pair in pairs if pair[0] != pair[1]]
+
+
+def _narrow_range(path: Path, small: UInt8[np.ndarray, "s s 3"]) -> tuple[int, int, int] | None:
+    """Least, greatest and white as stored of an image that uses little of its range; None for any other."""
+    if int(small.max()) - int(small.min()) > 2 * _NARROW * 255:
+        return None
+    low, high, white = read_range(path)
+    return (low, high, white) if high - low <= _NARROW * white else None
 
 
 def _in_words(mode: str) -> str:

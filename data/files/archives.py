@@ -18,7 +18,9 @@ from data.errors import DataError
 from data.files.links import files_below, is_hidden, require_inside
 from data.files.rules import require_bytes
 
-SUFFIXES = frozenset({".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".bmp", ".dcm", ".dicom", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)  # in lower case
 # Pillow's names for them, less DICOM, which is pydicom's. Whatever its name says, a file is tried as these and no
 # other: an EPS called .jpg would start Ghostscript, and the decoders of rare formats are little tested.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
@@ -29,8 +31,9 @@ _CHUNK = 4096  # bytes; zipfile unpacks bzip2 and LZMA without a limit, from so 
 def image_files(folder: Path, root: Path | None = None) -> list[Path]:
     """All images below a folder or in a zip, sorted; not the hidden ones that macOS leaves in archives.
 
-    A zip below the folder is read as the folder that it would unpack to, and skipped if that folder is beside it.
-    `root`: the data set's folder, which links may not leave; None: this one. Raises DataError for one that does.
+    A zip below the folder is read as the folder that it would unpack to, and skipped if that folder is beside it and
+    holds images. `root`: the data set's folder, which links may not leave; None: this one. Raises DataError for one
+    that does.
     """
     root = folder if root is None else root
     if _is_zip(folder):
@@ -41,22 +44,41 @@ def image_files(folder: Path, root: Path | None = None) -> list[Path]:
     for path in files_below(folder, root):
         if path.suffix.lower() in SUFFIXES:
             found.append(path)
-        elif _is_zip(path) and not path.with_suffix("").is_dir():
+        elif _is_zip(path) and not is_unpacked(path):
             found += image_files(path, root)
     return sorted(found)
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """All images below each sub-folder, by its name, which is their label. Raises DataError for a link astray."""
-    shown = [path for path in sorted(folder.iterdir()) if not is_hidden(path.name)]
-    for path in shown:
+    """All images below each sub-folder, by its name, which is their label.
+
+    Where no sub-folder holds an image, the zips are read as the folders that they would unpack to. Raises DataError for
+    a link astray.
+    """
+    places = [path for path in sorted(folder.iterdir()) if not is_hidden(path.name)]
+    for path in places:
         if path.is_symlink():
             require_inside(path, folder)
-    places = [path for path in shown if path.is_dir()]
-    for place in places:
+    folders = [place for place in places if place.is_dir()]
+    for place in folders:
         if not place.name.isprintable():
             raise DataError(f"{folder}: the sub-folder {place.name!r} has a name that is not text; rename it")
-    return {place.name: image_files(place, folder) for place in places}
+    found = {place.name: image_files(place, folder) for place in folders}
+    if not any(found.values()):
+        found |= {place.stem: image_files(place, folder) for place in places if _is_zip(place)}
+    return dict(sorted(found.items()))
+
+
+def is_unpacked(archive: Path) -> bool:
+    """Whether the folder that a zip would unpack to is beside it and holds an image."""
+    folder = archive.with_suffix("")
+    inside = (path.relative_to(folder) for path in folder.rglob("*")) if folder.is_dir() else ()
+    return any(path.suffix.lower() in SUFFIXES and not any(map(is_hidden, path.parts)) for path in inside)
+
+
+def members_of(archive: Path) -> list[str]:
+    """The names of a zip's files. Raises DataError."""
+    return list(_members(archive))
 
 
 def open_file(path: Path) -> io.BytesIO | io.BufferedReader:
@@ -183,7 +205,8 @@ def _open(archive: Path, size: int, mtime_ns: int, process: int) -> tuple[zipfil
         opened = zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError, NotImplementedError, LookupError, ValueError) as fault:
         raise DataError(f"{archive}: broken or cut short at {size:,} bytes ({fault}); download the zip anew") from fault
-    members = {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
+    entries = {entry.filename.replace("\\", "/"): entry for entry in opened.infolist()}  # old .NET wrote backslashes
+    members = {name: entry for name, entry in entries.items() if not name.endswith("/")}
     for name in members:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DataError(f"{archive}: its member {name!r} leads out of it; make the zip anew, of names below it")

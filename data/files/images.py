@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -18,23 +19,30 @@ from data.files.archives import FORMATS, open_file
 from data.files.dicom import SUFFIXES as DICOM
 from data.files.dicom import read_dicom
 from data.files.rules import require_pixels, rules, too_many_pixels
+from data.files.wide import is_wide, wide_values
 
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _SWAPPED = range(5, 9)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112  # EXIF tag
+_WHITE = 255
 _DRAFT = 4  # a JPEG is decoded at least this many times larger than needed, each way
 
 
 _JPEG_END = b"\xff\xd9"  # the marker
 
 
-def read_rgb(path: Path, size: int) -> Image.Image:
+def read_rgb(path: Path, size: int, bits: int | None = None) -> Image.Image:
     """One image in mode RGB, upright by its EXIF orientation; a JPEG may be decoded smaller than it is.
 
-    It is never decoded to fewer than 4 * `size` pixels a side, if it has as many. Raises DataError.
+    It is never decoded to fewer than 4 * `size` pixels a side, if it has as many. `bits`: how many count in an image of
+    16 bits a channel; None: all. Raises DataError, also for a value that has more.
     """
     with _opened(path) as image:
         _refuse_frames(path, image)
+        if bits is not None and is_wide(image):
+            narrow = Image.fromarray(_narrowed(path, wide_values(path, image), 2**bits - 1))
+            narrow.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+            return ImageOps.exif_transpose(narrow).convert("RGB")
         image.draft(image.mode, (_DRAFT * size,) * 2)
         upright = ImageOps.exif_transpose(image)
         return _rgb(path, upright, _white(image))
@@ -45,6 +53,16 @@ def read_header(path: Path) -> tuple[tuple[int, int], str]:
     with _opened(path) as image:
         swapped = image.getexif().get(_ORIENTATION) in _SWAPPED
         return image.size[::-1] if swapped else image.size, image.mode
+
+
+def read_range(path: Path) -> tuple[int, int, int]:
+    """The least and the greatest value of any channel, and that of white, as they are stored. Raises DataError."""
+    with _opened(path) as image:
+        if is_wide(image):
+            values = wide_values(path, image)
+            return int(values.min()), int(values.max()), _white(image)
+        lows, highs = zip(*np.reshape(image.convert("RGB").getextrema(), (3, 2)).tolist(), strict=True)
+        return min(lows), max(highs), _WHITE
 
 
 def is_whole(path: Path) -> bool:
@@ -87,6 +105,13 @@ def _open(path: Path, file: io.BytesIO | io.BufferedReader) -> Image.Image:
         image = Image.open(file, formats=FORMATS)
     require_pixels(path, image.width, image.height)
     return image
+
+
+def _narrowed(path: Path, values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
+    """Eight bits of values up to `white`. Raises DataError for a greater one."""
+    if int(values.max()) > white:
+        raise DataError(f"{path}: has values up to {values.max():,}, and pixels.bits allows {white:,}; raise it")
+    return ((values.astype(np.uint32) * _WHITE + white // 2) // white).astype(np.uint8)
 
 
 def _white(image: Image.Image) -> int:

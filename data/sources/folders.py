@@ -9,6 +9,7 @@ import pandas as pd
 
 from data.errors import DataError, OnFault
 from data.files.archives import class_folders, image_files, without_suffix
+from data.files.unread import unread_in, warn_of_unread
 from data.sources.tables import report
 
 log = logging.getLogger(__name__)
@@ -16,15 +17,18 @@ log = logging.getLogger(__name__)
 
 def read_folders(folder: Path, root: str, on_fault: OnFault) -> pd.DataFrame:
     """One row per image, with the manifest's columns; each image is a group of its own. Raises DataError."""
-    images = class_folders(folder)
+    images, unread = class_folders(folder), unread_in(folder)
     if not images:
         raise DataError(f"{folder}: holds no folders; put the images of each class into a folder named after its label")
     for label in (label for label, files in images.items() if not files):
-        report(on_fault, folder / label, ["the label has no images"], "add some or remove the folder")
+        others = [path for path in unread.files if path.startswith(f"{label}/")]
+        why = f", but {len(others)} files of other endings, first {others[0]}" if others else ""
+        report(on_fault, folder / label, [f"the label has no images{why}"], "add some or remove the folder")
     files = [(label, file.relative_to(folder).as_posix()) for label in images for file in images[label]]
     outside = len(image_files(folder)) - len(files)
     if outside:
         log.warning("%s: %d images lie beside the class folders and are left out", folder, outside)
+    warn_of_unread(folder, unread)
     log.warning(
         "%s: folders name no patient or lesion, so each image is a group of its own; if several show one lesion, "
         "give a table that says so (`source: table`)",

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from data import phantoms
 from data.config import STRICT, to_dict
-from data.errors import DataError, OnFault, refuse
+from data.errors import DataError, Fault, OnFault, refuse
 from data.files.rules import MAX_FILE_BYTES, MAX_IMAGE_PIXELS, FileRules, use_rules
 from data.manifest import COLUMNS, PART, Manifest
 from data.phantoms.table import PhantomConfig, write_phantoms
@@ -28,7 +29,7 @@ from data.progress import Progress
 from data.sources.folders import read_folders
 from data.sources.official_test import OfficialTest, hold_out
 from data.sources.published import LAYOUTS, Layout, form_of_test, places_in, table_in, table_named
-from data.sources.row_checks import check_labels, check_rows, exclude_images, find_images
+from data.sources.row_checks import check_alike, check_labels, check_rows, exclude_images, find_images
 from data.sources.tables import Columns, read_rows, report
 from data.store import digest, file_sha256, make_once
 
@@ -83,19 +84,48 @@ def load_manifest(
 
 def numbered_manifest(config: DataConfig, workdir: Path, progress: Progress | None, on_fault: OnFault) -> Manifest:
     """As `load_manifest`, with the extra column ROW if the source has a table."""
+    return read_source(config, workdir, progress, on_fault).manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The images that can be used, and how many the source names of each label, those with faults too."""
+
+    manifest: Manifest  # without images if all have faults
+    named: Mapping[str, int]
+
+
+def read_source(config: DataConfig, workdir: Path, progress: Progress | None, on_fault: OnFault) -> Source:
+    """As `numbered_manifest`; a source whose images are all of one label raises only if no fault was reported."""
     use_rules(_rules(config))
+    counted = _Counted(on_fault)
     if config.source == "phantom":
         table = _phantoms(config.phantom, workdir, progress)
-        drawn = _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), on_fault)
-        return Manifest(drawn.table.rename(columns={f"table_{PART}": PART}), drawn.roots)
+        drawn = _from_table(config, table, ["images"], Layout(tables=(), columns=Columns(label="dx")), counted)
+        renamed = drawn.manifest.table.rename(columns={f"table_{PART}": PART})
+        return Source(Manifest(renamed, drawn.manifest.roots), drawn.named)
     folder = _folder(str(config.folder))
     if config.source == "folders":
-        rows = _relabelled(config, str(folder), read_folders(folder, config.source, on_fault), on_fault)
-        manifest, columns = _manifest(config, rows, folder, on_fault), config.columns
+        rows = _relabelled(config, str(folder), read_folders(folder, config.source, counted), counted)
+        check_alike(folder, rows["label"], counted)
+        read, columns = _source(config, rows, rows, folder, counted), config.columns
     else:
         path, places, layout = _published(config, folder)
-        manifest, columns = _from_table(config, path, places, layout, on_fault, folder), layout.columns
-    return _with_test(config, config.test, manifest, columns, on_fault) if config.test else manifest
+        read, columns = _from_table(config, path, places, layout, counted, folder), layout.columns
+    if not config.test or len(read.manifest.labels) < 2:  # noqa: PLR2004 - what was left out would be missed there
+        return read
+    return Source(_with_test(config, config.test, read.manifest, columns, counted), read.named)
+
+
+class _Counted:
+    """Passes faults on and counts them."""
+
+    def __init__(self, on_fault: OnFault) -> None:
+        self.on_fault, self.n = on_fault, 0
+
+    def __call__(self, fault: Fault) -> None:
+        self.n += 1
+        self.on_fault(fault)
 
 
 def _rules(config: DataConfig) -> FileRules:
@@ -142,17 +172,17 @@ def _from_table(
     path: Path,
     places: list[str],
     layout: Layout,
-    on_fault: OnFault,
+    on_fault: _Counted,
     folder: Path | None = None,
-) -> Manifest:
+) -> Source:
     folder = folder or path.parent
     extra = [folder / name for name in (*layout.extra_tables, *config.extra_tables)]
     rows = _numbered(path, read_rows(path, extra, layout.columns, on_fault))
     rows = _relabelled(config, str(path), rows.assign(label=rows["label"].replace(layout.label_map)), on_fault)
-    rows = check_rows(path, rows, on_fault)
-    found = find_images(path, rows, folder, places, on_fault)
-    rows = rows.loc[found.index].assign(root=config.source, path=found)
-    return _manifest(config, rows.drop(columns="file"), folder, on_fault)
+    usable = check_rows(path, rows, on_fault)
+    found = find_images(path, usable, folder, places, on_fault)
+    usable = usable.loc[found.index].assign(root=config.source, path=found)
+    return _source(config, rows, usable.drop(columns="file"), folder, on_fault)
 
 
 def _with_test(
@@ -188,15 +218,17 @@ def _relabelled(config: DataConfig, where: str, rows: pd.DataFrame, on_fault: On
     return rows[rows["label"].isin(config.labels)] if config.labels else rows
 
 
-def _manifest(config: DataConfig, rows: pd.DataFrame, folder: Path, on_fault: OnFault) -> Manifest:
+def _source(config: DataConfig, named: pd.DataFrame, rows: pd.DataFrame, folder: Path, on_fault: _Counted) -> Source:
+    """The source of the rows that it names and of those that can be used so far."""
     rows = check_labels(folder, rows, on_fault)
     others = [name for name in rows.columns if name not in COLUMNS]
     manifest = Manifest(rows[[*COLUMNS, *others]].reset_index(drop=True), {config.source: folder})
-    if len(manifest.labels) < 2:  # noqa: PLR2004 - nothing to classify
+    if len(manifest.labels) < 2 and not on_fault.n:  # noqa: PLR2004 - nothing to classify
         raise DataError(f"{folder}: all images are {', '.join(manifest.labels)!r}; there must be two labels at least")
-    _refuse_mixed_lesion_ids(folder, manifest)
+    if len(manifest):
+        _refuse_mixed_lesion_ids(folder, manifest)
     log.info("%s: %d images, %s", folder, len(manifest), manifest.counts())
-    return manifest
+    return Source(manifest, Counter(named["label"]))
 
 
 def _refuse_mixed_lesion_ids(where: Path, manifest: Manifest) -> None:

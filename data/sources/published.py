@@ -12,7 +12,7 @@ from dataclasses import field
 from pathlib import Path
 
 from data.errors import DataError
-from data.files.archives import is_file
+from data.files.archives import is_file, is_unpacked
 from data.sources.tables import Columns, header_of
 
 _ISIC_2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
@@ -76,8 +76,9 @@ def table_in(folder: Path, layout: Layout) -> Path:
 def places_in(folder: Path, layout: Layout) -> list[str]:
     """The image folders or their zips, without those of masks and of the test set."""
     named = [path for path in sorted(folder.iterdir()) if layout.images and layout.images in path.name.lower()]
-    folders = [path.name for path in named if path.is_dir()]
-    zips = [path.name for path in named if path.suffix.lower() == ".zip" and path.stem not in folders]
+    zips = [path.name for path in named if path.suffix.lower() == ".zip" and not is_unpacked(path)]
+    read = {Path(name).stem for name in zips}
+    folders = [path.name for path in named if path.is_dir() and path.name not in read]
     return folders + zips or ["."]
 
 

@@ -6,7 +6,6 @@ one is raised; with an `on_fault` that returns, all of them are reported and the
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,8 +17,9 @@ from pydantic.dataclasses import dataclass
 
 from data.config import STRICT
 from data.errors import DataError, Fault, OnFault, refuse
-from data.files.archives import open_file, without_suffix
-from data.manifest import COLUMNS, PART, numbered_table
+from data.files.archives import without_suffix
+from data.files.spreadsheets import read_spreadsheet
+from data.manifest import COLUMNS, PART
 
 UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not recorded", "null", "unknown"})  # in lower case
 
@@ -46,7 +46,7 @@ def read_rows(path: Path, extra_tables: Sequence[Path], columns: Columns, on_fau
 
     The index is the row's number in the table.
     """
-    table = _stripped(path, [columns.image], on_fault)
+    table = _read(path, [columns.image], on_fault)
     for other in extra_tables:
         table = _joined(path, table, other, columns.image, on_fault)
     if table.empty:
@@ -56,11 +56,12 @@ def read_rows(path: Path, extra_tables: Sequence[Path], columns: Columns, on_fau
     _require(path, table, [*(columns.one_hot or label), *filter(None, ids)])
     labels = _one_hot(path, table, columns.one_hot, on_fault) if columns.one_hot else _first_known(table, label)
     table = table.loc[labels.index]
-    rows = pd.DataFrame({"file": table[columns.image], "image_id": table[columns.image].map(without_suffix)})
+    rows = pd.DataFrame({"file": table[columns.image], "image_id": table[columns.image].map(_image_id)})
     rows["label"] = labels
-    rows["lesion_id"] = _column(table, columns.lesion, "lesion_id")
-    rows["patient_id"] = _column(table, columns.patient, "patient_id")
-    rows["group_id"] = _groups(path, rows, _column(table, columns.group, ""))
+    rows["lesion_id"] = _ids(table, columns.lesion, "lesion_id")
+    rows["patient_id"] = _varied(path, _ids(table, columns.patient, "patient_id"), "patient", on_fault)
+    group = _varied(path, _ids(table, columns.group, ""), "group", on_fault)
+    rows["group_id"] = _groups(path, rows, group)
     rows["source"], rows["lineage"] = "real", ""
     read = {columns.image, columns.label, columns.group, *columns.one_hot}
     read |= {columns.lesion or "lesion_id", columns.patient or "patient_id"}
@@ -78,28 +79,17 @@ def report(on_fault: OnFault, where: object, examples: Iterable[str], fix: str) 
 
 def header_of(path: Path) -> list[str]:
     """A table's column names. Raises DataError."""
-    return list(_stripped(path, [], lambda _: None).columns)
+    return list(read_spreadsheet(path, on_fault=lambda _: None).columns)
 
 
-def _stripped(path: Path, needed: Sequence[str], on_fault: OnFault) -> pd.DataFrame:
-    """Read a table; the separator is the one that its header holds most of."""
-    try:
-        with io.TextIOWrapper(open_file(path), encoding="utf-8-sig") as file:
-            header = file.readline()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise DataError(f"{path}: cannot be read as a table ({fault}); give a CSV file in UTF-8") from fault
-    table = numbered_table(path, max(",\t;", key=header.count), on_fault)
-    table.columns = table.columns.str.strip()
-    if table.columns.has_duplicates:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise DataError(f"{path}: the column {twice!r} appears twice, apart from blanks; rename one")
+def _read(path: Path, needed: Sequence[str], on_fault: OnFault) -> pd.DataFrame:
+    table = read_spreadsheet(path, needed, on_fault)
     _require(path, table, needed)
-    stripped: pd.DataFrame = table.apply(lambda column: column.str.strip())
-    return stripped
+    return table
 
 
 def _joined(path: Path, table: pd.DataFrame, other: Path, image: str, on_fault: OnFault) -> pd.DataFrame:
-    more = _stripped(other, [image], on_fault)
+    more = _read(other, [image], on_fault)
     repeated = more[image].duplicated()
     again = (f"row {number} repeats image {name!r}" for number, name in more.loc[repeated, image].items())
     report(on_fault, other, again, "remove it")
@@ -133,11 +123,25 @@ def _first_known(table: pd.DataFrame, names: Sequence[str]) -> pd.Series[str]:
     return found
 
 
-def _column(table: pd.DataFrame, name: str | None, standard: str = "") -> pd.Series[str]:
-    """The named column; without a name the standard one, or empty text if there is none."""
+def _ids(table: pd.DataFrame, name: str | None, standard: str) -> pd.Series[str]:
+    """The named column, empty where nothing is known; without a name the standard one, or empty if there is none."""
     if name is None and standard not in table.columns:
         return pd.Series("", index=table.index, dtype=str)
-    return table[standard if name is None else name]
+    column = table[standard if name is None else name]
+    return column.where(~column.str.casefold().isin(UNKNOWN), "")
+
+
+def _varied(path: Path, column: pd.Series[str], kind: str, on_fault: OnFault) -> pd.Series[str]:
+    """The column; one that holds the same everywhere is reported and counts as unknown."""
+    if len(column) < 2 or column.iloc[0] == "" or (column != column.iloc[0]).any():  # noqa: PLR2004
+        return column
+    same = f"the column {column.name!r} holds {column.iloc[0]!r} in every row, so that all images are of one {kind}"
+    report(on_fault, path, [same], f"name the right column in `columns.{kind}`, or rename or remove this one")
+    return pd.Series("", index=column.index, dtype=str)
+
+
+def _image_id(name: str) -> str:
+    return without_suffix(name.removeprefix("./"))
 
 
 def _one_hot(path: Path, table: pd.DataFrame, labels: Sequence[str], on_fault: OnFault) -> pd.Series[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated
@@ -131,10 +131,14 @@ def make_folds(manifest: Manifest, config: SplitConfig, seed: int) -> Iterator[S
     return (make_split(manifest, replace(config, fold=fold), seed) for fold in folds)
 
 
-def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = refuse) -> None:
-    """Report rare classes without images, and classes with too few groups for every part."""
+def check_classes(
+    manifest: Manifest, config: SplitConfig, on_fault: OnFault = refuse, unsure: Container[str] = ()
+) -> None:
+    """Report rare classes without images, and classes with too few groups for every part; `unsure` ones are not."""
     missing = tuple(
-        f"split.rare names {label!r}, which no image has" for label in sorted(set(config.rare) - set(manifest.labels))
+        f"split.rare names {label!r}, which no image has"
+        for label in sorted(set(config.rare) - set(manifest.labels))
+        if label not in unsure
     )
     if missing:
         on_fault(Fault("", missing, f"labels: {', '.join(manifest.labels)}"))
@@ -145,7 +149,7 @@ def check_classes(manifest: Manifest, config: SplitConfig, on_fault: OnFault = r
     divided, parts = (_unrelated_to_test(manifest), PARTS[:2]) if official else (manifest, PARTS)
     folds = 0 if official else config.n_splits or 0
     groups = divided.table.groupby("label")["group_id"].nunique().reindex(manifest.labels, fill_value=0)
-    few = {label: n for label, n in groups.items() if n < max(len(parts), folds)}
+    few = {label: n for label, n in groups.items() if n < max(len(parts), folds) and label not in unsure}
     if few:
         poor = tuple(f"{label!r} has {n} leakage group{'' if n == 1 else 's'}" for label, n in few.items())
         *others, last = parts

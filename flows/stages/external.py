@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from data.manifest import Manifest, contents_of, identity_of
-from data.pixels import PixelConfig, load_pixels
+from data.pixels import load_pixels
 from data.progress import Progress
 from data.sources.external import (
     ExternalArm,
@@ -65,7 +66,7 @@ def make(plan: Plan, step: Step, folder: Path, progress: Progress) -> None:
     chosen, seen = choose(prepared, arm), provenance(choose(prepared, arm))
     load_pixels(chosen, study.pixels, study.cache, progress)  # one that cannot be read is refused here, before training
     compared = originals_of(prepared.split, prepared.images.manifest)
-    small = PixelConfig(size=DUPLICATES_SIZE, geometry=study.pixels.geometry)  # the split's, so these are cached
+    small = replace(study.pixels, size=DUPLICATES_SIZE)  # the split's, so these are cached
     pixels = load_pixels(chosen, small, study.cache)
     found = {name: find_copies(pixels, load_pixels(part, small, study.cache)) for name, part in compared.items()}
     refuse_copies(chosen, compared, found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,7 @@ def _held_out(prepared: Prepared) -> dict[str, Manifest]:
 
 def _compared(study: StudyConfig) -> PixelConfig:
     """The pixels that images are compared in: the split's size, or the study's where that is smaller."""
-    return PixelConfig(size=min(SIDE, study.pixels.size), geometry=study.pixels.geometry)
+    return replace(study.pixels, size=min(SIDE, study.pixels.size))
 
 
 def _network(study: StudyConfig) -> tuple[str, str]:

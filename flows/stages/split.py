@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from data.manifest import Manifest
-from data.pixels import PixelConfig, load_pixels
+from data.pixels import load_pixels
 from data.progress import Progress
 from data.splits.duplicates import Links, leakage_groups
 from data.splits.leakage import leakage_record, write_split
@@ -27,6 +28,7 @@ def plan(study: StudyConfig, images: Images) -> Step:
         split=settings(study.split, *(() if study.split.n_splits else ("n_splits", "fold"))),
         seed=study.study_seed,
         geometry=geometry,
+        **({"bits": study.pixels.bits} if study.pixels.bits else {}),
     )
     folder = study.folder / "split"
     return Step(stage="split", what="", record=("split",), folder=folder, inputs=depends, on_device=False)
@@ -43,7 +45,7 @@ def _groups(study: StudyConfig, images: Images, progress: Progress) -> tuple[Man
     """The images with their leakage groups; near-duplicates are searched once, whichever repeats divide the images."""
     geometry = study.pixels.geometry
     if geometry not in images.joined:
-        small = PixelConfig(size=DUPLICATES_SIZE, geometry=geometry)
+        small = replace(study.pixels, size=DUPLICATES_SIZE)
         pixels = load_pixels(images.manifest, small, study.cache, progress)
         images.joined[geometry] = leakage_groups(images.manifest, pixels)
     return images.joined[geometry]

@@ -12,6 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from data.config import RENAMED, STRICT, load, load_part, parse, to_dict
 from data.errors import ConfigError
+from data.sources.load import DataConfig
+from data.splits.split import SplitConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -192,3 +194,28 @@ def test_a_renamed_key_is_refused_in_overrides_and_beside_a_part_too(tmp_path: P
 def test_no_key_was_renamed_to_one_that_was_renamed_itself():
     assert not set(RENAMED) & set(RENAMED.values())
     assert all(old.rpartition(".")[0] == new.rpartition(".")[0] for old, new in RENAMED.items())
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("rare: [no]", "rare.0: False is the answer no (written no, off or false) to YAML"),
+        ("rare: [a, on]", "rare.1: True is the answer yes (written yes, on or true) to YAML"),
+        ("rare: [~]", "rare.0: None is nothing (written null, ~ or left empty) to YAML"),
+        ("rare: [0]", "rare.0: 0 is a number to YAML"),
+        ("rare: [1.50]", "rare.0: 1.5 is a number to YAML"),
+        ("rare: [2024-01-01]", "rare.0: datetime.date(2024, 1, 1) is a date to YAML"),
+    ],
+)
+def test_a_class_that_is_a_word_of_yaml_is_to_be_put_in_quotes(written, says, tmp_path):
+    (tmp_path / "c.yaml").write_text(written)
+    with pytest.raises(ConfigError) as refused:
+        load(SplitConfig, tmp_path / "c.yaml")
+    assert f"{says}, and must be text; put it in quotes" in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["no", "0", "null"])
+def test_a_key_of_a_mapping_that_is_a_word_of_yaml_is_too(key, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"source: table\nfolder: x\ntable: t\nlabel_map: {{{key}: x}}")
+    with pytest.raises(ConfigError, match=r"label_map: the name .* of a key is .*; put it in quotes$"):
+        load(DataConfig, tmp_path / "c.yaml")

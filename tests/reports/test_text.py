@@ -156,3 +156,33 @@ def test_what_differs_between_repeats_is_said(make_study):
 def test_folds_test_each_image_once(make_run, tmp_path):
     runs = [make_run(name=f"study-{fold}", fold=(fold, 3)) for fold in range(3)]
     assert text.repeats(pool(runs, tmp_path)).startswith("Every image is tested once, in the fold whose classifiers")
+
+
+def _with_recalls(summary, arm, *by_seed):
+    """The summary with these recalls of an arm's classes, a row a seed."""
+    scores = {
+        label: replace(score, per_seed={str(seed): row[k] for seed, row in enumerate(by_seed)})
+        for k, (label, score) in enumerate(summary.per_class_recall[arm].items())
+    }
+    return replace(summary, per_class_recall={**summary.per_class_recall, arm: scores})
+
+
+@pytest.mark.parametrize("arm", ["synthetic", "oversampled"])
+@pytest.mark.parametrize("classes", [(5, 5), (0, 6), (3, 0)])
+def test_classifiers_that_name_every_image_alike_are_said_first(make_run, arm, classes):
+    summary = _with_difference(summarise(make_run()), -0.2, -0.15)
+    rows = [[float(k == named) for k in range(7)] for named in classes]
+    answer = text.answer(_with_recalls(summary, arm, *rows))
+    assert answer.startswith(f"No answer: the classifiers of {arm} name every test image alike. Balanced accuracy:")
+    assert "lowered" not in answer
+    rows[1][1] = 0.5
+    assert text.answer(_with_recalls(summary, arm, *rows)).startswith("Synthetic images lowered")
+
+
+@pytest.mark.parametrize(("low", "chance", "guesses"), [(0.14, 1 / 7, True), (0.3, 1 / 3, True), (0.16, 1 / 7, False)])
+def test_an_arm_at_chance_is_said_first(make_run, low, chance, guesses):
+    summary = _with_difference(summarise(make_run()), -0.2, -0.15)
+    scores = {**summary.balanced_accuracy, "synthetic": replace(summary.balanced_accuracy["synthetic"], low=low)}
+    answer = text.answer(replace(summary, balanced_accuracy=scores, chance=chance))
+    assert answer.startswith("No answer: synthetic cannot be told from chance, which is ") == guesses
+    assert answer.startswith("Synthetic images lowered") != guesses

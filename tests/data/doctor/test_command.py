@@ -307,3 +307,61 @@ def test_an_image_of_a_format_that_starts_a_program_is_a_fault_and_starts_none(s
     assert code == 2
     assert "im005.png (row 7): not an image of a format that is read (JPEG, PNG, TIFF, WEBP, BMP) -> export it" in page
     assert "1 fault to fix before a study." in page
+
+
+def test_a_class_whose_images_are_missing_or_broken_has_no_second_fault(study, capsys):
+    for n in range(80, 112):  # all of df
+        study.path(n).unlink()
+    code, page = study.ask(capsys)
+    assert (code, "1 fault to fix before a study." in page) == (2, True)
+    for n in range(80):
+        study.path(n).unlink()
+    code, page = study.ask(capsys)
+    assert (code, "1 fault to fix before a study. Further checks need that fixed." in page) == (2, True)
+    assert "all images are" not in page
+
+
+@pytest.mark.parametrize("left", [0, 1, 48])
+def test_where_few_or_no_images_can_be_read_that_is_the_only_fault(study, capsys, left):
+    for n in range(left, 112):
+        study.path(n).write_bytes(b"")
+    code, page = study.ask(capsys)
+    assert (code, "1 fault to fix before a study." in page) == (2, True)
+    assert "im111.png (row 113): not an image" in study.ask(capsys, "--all")[1]
+
+
+@pytest.mark.parametrize("bits", [11, 12, 13])
+@pytest.mark.parametrize("colour", [False, True])
+def test_bits_that_do_not_count_are_seen_and_can_be_set(study, capsys, bits, colour):
+    scale = 2 ** (bits - 8)
+    for n in range(112):
+        values = np.asarray(photograph(n)).astype(np.uint16)[..., ::-1]
+        values = values if colour else values[..., 0]
+        values[0, 0], values[0, 1] = 0, 255
+        cv2.imwrite(str(study.path(n)), values * scale)
+    code, page = study.ask(capsys)
+    assert code == 0
+    assert f"112 images use values from 0 to {255 * scale:,} of 65,535 alone, first im000.png (row 2)" in page
+    assert f"set `pixels.bits: {bits}`, so that {2**bits - 1:,} is white" in page
+    code, page = study.ask(capsys, f"pixels.bits={bits}")
+    assert (code, "alone, first" in page) == (0, False)
+    code, page = study.ask(capsys, f"pixels.bits={bits - 1}")
+    says = f"has values up to {255 * scale:,}, and pixels.bits allows {2 ** (bits - 1) - 1:,}"
+    assert (code, says in page) == (2, True)
+
+
+def test_what_tells_a_class_besides_the_disease_is_worth_knowing(study, capsys):
+    study.rows[0].append("scanner")
+    for n, row in enumerate(study.rows[1:]):
+        row.append("B" if row[1] == "df" else "A")
+        if row[1] == "mel":
+            photograph(n).convert("L").resize((80, 72)).save(study.path(n))
+    _, page = study.ask(capsys)
+    for says in (
+        "all 32 images coded as greyscale are 'mel', 29% of all images",
+        "all 32 images of 80 x 72 pixels are 'mel', 29% of all images",
+        "all 32 images in grey are 'mel', 29% of all images",
+        "all 32 images whose scanner is B are 'df', 29% of all images",
+    ):
+        assert says in page
+    assert "scanner is A" not in page

@@ -169,3 +169,30 @@ def test_a_member_that_leads_out_of_its_zip_is_refused_by_name(folder, name):
         out.writestr(name, b"x")
     with pytest.raises(DataError, match=rf"part\.zip: its member '{name}' leads out of it; make the zip anew"):
         image_files(folder / "zipped")
+
+
+def test_backslashes_in_a_zip_are_separators(tmp_path):
+    with zipfile.ZipFile(tmp_path / "part.zip", "w") as archive:
+        for name in ("part\\a.png", "part\\deep\\b.png", "c.png", "part\\"):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name
+            archive.writestr(entry, name)
+    found = [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)]
+    assert found == ["part.zip/c.png", "part.zip/part/a.png", "part.zip/part/deep/b.png"]
+    assert open_file(tmp_path / "part.zip/part/deep/b.png").read() == b"part\\deep\\b.png"
+
+
+def test_a_zip_beside_an_empty_folder_of_its_name_is_read(folder):
+    (folder / "zipped" / "part").mkdir()
+    assert len(image_files(folder / "zipped")) == 3
+    (folder / "zipped" / "part" / "readme.md").write_text("no image")
+    assert len(image_files(folder / "zipped")) == 3
+    (folder / "zipped" / "part" / "0.png").write_bytes((folder / "plain" / "part" / "0.png").read_bytes())
+    assert [path.name for path in image_files(folder / "zipped")] == ["0.png"]
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".JPE", ".Jfif"])
+def test_other_endings_of_jpeg_are_read(tmp_path, ending):
+    Image.fromarray(NOISE).save(tmp_path / f"a{ending}", "JPEG")
+    assert [path.name for path in image_files(tmp_path)] == [f"a{ending}"]
+    assert read_image(tmp_path / f"a{ending}", PixelConfig(size=16)).shape == (16, 16, 3)

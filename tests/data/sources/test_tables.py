@@ -57,3 +57,19 @@ def test_a_one_hot_row_that_is_not_one_hot_is_a_fault_and_left_out(table, values
 def test_a_column_without_a_name_is_refused_with_the_config(columns):
     with pytest.raises(ConfigError, match=r"study.yaml: (label|lesion|one_hot\.0|image): .*(at least 1|valid string)"):
         parse(Columns, columns, "study.yaml")
+
+
+@pytest.mark.parametrize("kind", ["patient", "group"])
+def test_a_group_column_of_one_value_is_named_and_counts_as_unknown(table, kind):
+    path = table("image_id,label,who", "a,nv,P1", "b,mel,P1", "c,mel,P1")
+    rows, faults = faults_of(lambda on_fault: read_rows(path, [], Columns(**{kind: "who"}), on_fault))
+    assert len(faults) == 1
+    assert f"the column 'who' holds 'P1' in every row, so that all images are of one {kind}" in faults[0]
+    assert f"name the right column in `columns.{kind}`, or rename or remove this one" in faults[0]
+    assert rows["group_id"].tolist() == ["image a", "image b", "image c"]
+
+
+@pytest.mark.parametrize("unknown", ["NA", "unknown", "n/a", "NaN", "-"])
+def test_a_patient_who_is_not_known_joins_no_images(table, unknown):
+    path = table("image_id,label,patient_id", f"a,nv,{unknown}", f"b,mel,{unknown}", "c,mel,P1")
+    assert read_rows(path, [], Columns())["group_id"].tolist() == ["image a", "image b", "patient P1"]

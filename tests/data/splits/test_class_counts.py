@@ -38,3 +38,19 @@ def test_the_commonest_class_gets_none_however_many_are_asked_for(tmp_path):
 def test_a_class_that_the_train_part_lacks_is_refused_by_name(tmp_path):
     with pytest.raises(DataError, match=r"the train part holds no image of 'vasc'; take it out of split\.rare"):
         fill_counts(train(tmp_path, nv=20, df=2), ("df", "vasc"))
+
+
+@pytest.mark.parametrize(
+    ("rare", "filled"),
+    [
+        (("atypical",), {"atypical": 21}),
+        (("common",), {"common": 21}),
+        (("atypical", "mel"), {"atypical": 21, "mel": 41}),
+    ],
+)
+def test_of_classes_as_common_as_each_other_the_rare_one_is_filled_whatever_its_name(tmp_path, rare, filled):
+    assert fill_counts(train(tmp_path, atypical=39, common=39, mel=19), rare, 60) == filled
+
+
+def test_where_all_that_are_commonest_are_rare_all_are_filled(tmp_path):
+    assert fill_counts(train(tmp_path, a=5, b=5), ("a", "b"), 8) == {"a": 3, "b": 3}
