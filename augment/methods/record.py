@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.durable import sync_all
 from data.errors import BaseError
 from data.splits.provenance import Provenance
 from data.store import read_json, write_json
@@ -79,7 +80,8 @@ class AdapterRecord:
             ) from error
 
     def write(self, folder: Path) -> None:
-        """Write the record into an adapter's folder."""
+        """Write the record into an adapter's folder, once what it stands for is on disk."""
+        sync_all(folder)
         values = {**vars(self), "provenance": self.provenance.to_record()}
         chosen = values.pop("chosen")
         write_json(folder / RECORD, values if chosen is None else {**values, "chosen": chosen.to_record()})

@@ -47,3 +47,12 @@ def test_an_unknown_or_missing_key_is_refused(folder):
 def test_the_record_is_read_without_torch():
     code = "import sys, augment.methods.record; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_weights_are_put_on_disk_before_the_record_that_stands_for_them(folder, monkeypatch):
+    record, seen = AdapterRecord.read(folder), []
+    (folder / RECORD).unlink()
+    monkeypatch.setattr("augment.methods.record.sync_all", lambda path: seen.append(list(path.iterdir())))
+    record.write(folder)
+    assert seen == [[]]
+    assert AdapterRecord.read(folder) == record
