@@ -53,9 +53,9 @@ def temporary_of(path: Path, process: int | str) -> Path:
     return path.with_name(f".{path.name}.{process}.tmp")
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete what killed processes left half written, in the folder and below."""
-    for path in folder.rglob(_TEMPORARY):
+def remove_unfinished(folder: Path, *, below: bool = True) -> None:
+    """Delete what killed processes left half written, in the folder and, unless it is told otherwise, below."""
+    for path in folder.rglob(_TEMPORARY) if below else folder.glob(_TEMPORARY):
         path.unlink()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import filelock
 
-from data.durable import make_folder
+from data.durable import make_folder, remove_unfinished
 from data.errors import InputError
 from flows.checks import check
 from flows.execute import run_group, set_up_libraries
@@ -133,6 +133,8 @@ def run_lock(study: StudyConfig) -> Iterator[None]:
     except filelock.Timeout as fault:
         raise InputError(f"{study.folder}: another run is at work there; wait for it, or set another name=") from fault
     try:
+        for records in {study.folder, *(repeat.records for repeat in study.repeats())}:
+            remove_unfinished(records, below=False)  # below, a step may be at work in a process of its own
         yield
     finally:
         lock.release()

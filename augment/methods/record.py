@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.durable import sync_all
 from data.errors import BaseError
 from data.splits.provenance import Provenance
 from data.store import read_json, write_json
@@ -119,7 +120,8 @@ class AdapterRecord:
             ) from error
 
     def write(self, folder: Path) -> None:
-        """Write the record into an adapter's folder."""
+        """Write the record into an adapter's folder, once what it stands for is on disk."""
+        sync_all(folder)
         optional = {
             "chosen": self.chosen and self.chosen.to_record(),
             "held_out": self.held_out and self.held_out.to_record(),

@@ -38,6 +38,23 @@ def test_what_other_processes_left_half_written_goes_and_nothing_else(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["x.png"]
 
 
+def test_below_a_folder_another_process_may_be_at_work(tmp_path):
+    (tmp_path / "deep").mkdir()
+    kept = temporary_of(tmp_path / "deep" / "y.png", 17)
+    for path in (kept, temporary_of(tmp_path / "x.json", 17)):
+        path.write_bytes(b"half")
+    remove_unfinished(tmp_path, below=False)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+
+
+def test_folders_that_are_made_are_put_on_disk_from_above(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(durable, "sync", order.append)
+    durable.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert order == [tmp_path, tmp_path / "a"]
+
+
 def test_few_files_are_put_on_disk_before_the_folders_that_name_them(tmp_path, monkeypatch):
     (tmp_path / "deep").mkdir()
     for name in ("a", "deep/b"):

@@ -41,6 +41,14 @@ def test_two_runs_at_once_in_one_folder_are_refused_and_of_two_names_are_not(stu
     assert plain_runner.stages == ["read images", "read images"]
 
 
+def test_what_a_killed_run_left_half_written_of_its_records_goes(study, plain_runner):
+    study.folder.mkdir()
+    (study.folder / ".plan.json.17.tmp").write_text("half", encoding="utf-8")
+    with pytest.raises(TrainingError, match="asked for"):
+        run_study(study, plain_runner)
+    assert list(study.folder.iterdir()) == []
+
+
 def test_weights_that_are_not_there_are_refused_before_images_are_read(study, plain_runner):
     classifier = dataclasses.replace(study.classifier, weights="nowhere.safetensors")
     with pytest.raises(InputError, match=r"nowhere\.safetensors"):

@@ -68,3 +68,12 @@ def test_a_damaged_record_of_a_stop_is_refused(folder):
     write_json(folder / RECORD, {**read_json(folder / RECORD), "stopped": {"step": 3}})
     with pytest.raises(BaseError, match="no finished adapter"):
         AdapterRecord.read(folder)
+
+
+def test_the_weights_are_put_on_disk_before_the_record_that_stands_for_them(folder, monkeypatch):
+    record, seen = AdapterRecord.read(folder), []
+    (folder / RECORD).unlink()
+    monkeypatch.setattr("augment.methods.record.sync_all", lambda path: seen.append(list(path.iterdir())))
+    record.write(folder)
+    assert seen == [[]]
+    assert AdapterRecord.read(folder) == record
