@@ -5,7 +5,7 @@ their class, precision, recall and coverage are of the oracle's features (of Ima
 is a copy by the gate's own limit. On phantoms classifiers are trained with them too. Beside the methods stand the base
 without any, and photographs edited by the LoRA. No test part of a study is read.
 
-    python benchmarks/compare_methods.py [--config configs/demo.yaml] [--images 64] [--methods lora,...] [key=value ...]
+    python benchmarks/compare_methods.py [--config configs/demo.yaml] [--images 64] [--methods lora,...] [...]
 
 Finished work is kept: the same command goes on. Figures, images and a sheet are written to methods/ in the run folder.
 """
@@ -126,14 +126,14 @@ class Comparison:
         )
 
 
-def run(study: StudyConfig, names: Sequence[str], images: int) -> str:
-    """Make and measure these ways; gives the table as Markdown."""
+def run(study: StudyConfig, names: Sequence[str], images: int, *, classify: bool = True) -> str:
+    """Make and measure these ways, with classifiers of their images if asked; gives the table as Markdown."""
     data = compared(study, images)
     work = Comparison(data)
     plans = {name: work.made(WAYS[name]) for name in names}
     rows = work.base(next(iter(plans.values()))) + [row for name in names for row in work.measured(name, plans[name])]
     classifiers = []
-    if data.classifies:
+    if classify and data.classifies:
         arms = {OVERSAMPLED: ClassifierArm(plans[names[0]], "oversampled")}
         arms |= {name: ClassifierArm(plan, "synthetic") for name, plan in plans.items()}
         classifiers = compare_arms(data, train_arms(arms, data.prepared.study.seeds, float("inf")))
@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default="configs/demo.yaml", help="a study (default: the demo)")
     parser.add_argument("--images", type=int, default=64, help="of each class and method (default: 64)")
     parser.add_argument("--methods", default=",".join(WAYS), help="rows, separated by commas (default: all)")
+    parser.add_argument("--without-classifiers", action="store_true", help="measure the images alone")
     parser.add_argument("overrides", nargs="*", help="settings of the study, as key=value")
     options = parser.parse_args(arguments)
     return exit_code(lambda: _run(options))
@@ -168,7 +169,14 @@ def _run(options: argparse.Namespace) -> int:
     names = options.methods.split(",")
     if options.images < FEWEST or not set(names) <= set(WAYS):
         raise ConfigError(f"--images must be {FEWEST} or more, and --methods some of {', '.join(WAYS)}")
-    print(run(load_study(options.config, options.overrides), names, options.images))
+    print(
+        run(
+            load_study(options.config, options.overrides),
+            names,
+            options.images,
+            classify=not options.without_classifiers,
+        )
+    )
     return 0
 
 
