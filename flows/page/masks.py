@@ -13,6 +13,7 @@ from PIL import Image
 
 from data.durable import replacing
 from data.errors import ConfigError
+from data.files.archives import FORMATS
 from data.manifest import Manifest
 from data.masks import ENDINGS
 from data.pixels import image_header
@@ -38,7 +39,7 @@ def _alpha(data_uri: str) -> UInt8[np.ndarray, "h w"]:
     if not data_uri.startswith(_PREFIX) or len(data_uri) > _LARGEST:
         raise ValueError("no PNG, or a larger one than the page makes")
     data = base64.b64decode(data_uri.removeprefix(_PREFIX), validate=True)
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if max(image.size) > _SIDE:
             raise ValueError("more pixels than the page makes")
         return np.asarray(image.convert("RGBA"))[..., 3]
