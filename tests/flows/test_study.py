@@ -7,7 +7,7 @@ import pytest
 from augment.generate.config import GenerateConfig
 from augment.prompts import PromptConfig
 from classify.arms import FULL
-from data.config import load_part
+from data.config import load_part, parse
 from data.doctor.__main__ import DoctorConfig
 from data.errors import ConfigError
 from data.sources.external import ExternalArm
@@ -79,8 +79,9 @@ def test_the_arms_can_be_given_by_one_word_or_with_numbers_in_their_names():
 
 
 def test_the_doctor_reads_a_study_s_settings_with_the_study_s_defaults():
-    of = {field.name: getattr(StudyConfig(), field.name) for field in dataclasses.fields(DoctorConfig)}
-    assert DoctorConfig() == DoctorConfig(**of)
+    names = {field.name for field in dataclasses.fields(DoctorConfig)} - {"prompts"}
+    assert DoctorConfig() == DoctorConfig(**{name: getattr(StudyConfig(), name) for name in names})
+    assert parse(PromptConfig, dict(DoctorConfig().prompts), "prompts") == StudyConfig().prompts
 
 
 @pytest.mark.parametrize(
