@@ -178,7 +178,7 @@ def _assert_shown(api, run):
     with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - our own server
         artifacts = [artifact for artifact in json.load(answer) if artifact["key"]]
     shown = {artifact["key"]: artifact for artifact in artifacts}
-    assert sorted(shown) == ["metrics", "progress-arm-real-0", "report", "samples-df"]
+    assert sorted(shown) == ["metrics", "preview-df", "progress-arm-real-0", "report", "samples-df"]
     assert len(artifacts) == len(shown)
     page = (run / "report.html").resolve()
     assert page.is_file()

@@ -63,7 +63,9 @@ def generate(plan, monkeypatch, *seen):
     provenance = Provenance(image_ids=frozenset(seen), group_ids=frozenset(seen))
     read = GeneratedImages.read
     monkeypatch.setattr(
-        GeneratedImages, "read", lambda path: type("Record", (), {"provenance": provenance}) if path else read(path)
+        GeneratedImages,
+        "read",
+        lambda path: type("Record", (), {"provenance": provenance, "stopped": None}) if path else read(path),
     )
 
 
