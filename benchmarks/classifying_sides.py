@@ -21,6 +21,7 @@ from classify.config import ClassifierConfig
 from classify.device import default_device
 from classify.fit import Labelled, Run, schedule_of
 from classify.mixup import Mixed
+from classify.targets import Targets
 from data.manifest import Manifest
 
 _STEPS = 4000  # of a run that is long enough to compile where compiling pays
@@ -66,7 +67,7 @@ class Ours:
             data += time.perf_counter() - begun
             classes = torch.from_numpy(self.train.classes[rows]).to(self.run.device)
             weights = torch.tensor(self.schedule.weights[step], dtype=torch.float32, device=self.run.device)
-            self.run.update(images, classes, weights)
+            self.run.update(images, Targets(classes, weights))
             _wait(self.run.device)
         return data, time.perf_counter() - start
 
