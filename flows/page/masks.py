@@ -40,8 +40,8 @@ def _alpha(data_uri: str) -> UInt8[np.ndarray, "h w"]:
         raise ValueError("no PNG, or a larger one than the page makes")
     data = base64.b64decode(data_uri.removeprefix(_PREFIX), validate=True)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if max(image.size) > _SIDE:
-            raise ValueError("more pixels than the page makes")
+        if image.format != "PNG" or max(image.size) > _SIDE:
+            raise ValueError("no PNG, or more pixels than the page makes")
         return np.asarray(image.convert("RGBA"))[..., 3]
 
 
