@@ -20,7 +20,6 @@ class Compared:
 
     prepared: CountedStudy
     real: Mapping[str, Manifest]
-    control: Mapping[str, Manifest]  # more of the same; empty where there are none
     extractor: Extractor
     oracle: Path | None  # a classifier of phantoms; None: the images are photographs
     images: int  # of each class and method that are compared
@@ -45,7 +44,6 @@ def compared(study: StudyConfig, images: int) -> Compared:
     return Compared(
         prepared=found.prepared,
         real=found.real,
-        control=found.control,
         extractor=found.extractor,
         oracle=found.oracle,
         images=images,
@@ -62,7 +60,6 @@ def photographs(study: StudyConfig, images: int) -> Compared:
     return Compared(
         prepared=with_counts(prepared, dict.fromkeys(study.split.rare, images)),
         real={label: unseen.of(label) for label in study.split.rare},
-        control={},
         extractor=imagenet_features(study.pixels),
         oracle=None,
         images=images,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from data.errors import DataError, Fault, OnFault, refuse
+from data.errors import DataError, Fault, refuse
 from data.files.archives import open_file, sha256_of, version_of
 from data.spreadsheet import csv_text, plain_table
 from data.store import digest, read_json, write_json, write_text
@@ -145,11 +145,11 @@ def identity_of(part: Manifest, contents: Mapping[str, str]) -> str:
 
 def read_table(path: Path, delimiter: str = ",") -> pd.DataFrame:
     """Read a table that this program wrote, every cell as text. Raises DataError, which names the file and row."""
-    return plain_table(numbered_table(path, delimiter).reset_index(drop=True))
+    return plain_table(_read_csv(path, delimiter))
 
 
-def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse) -> pd.DataFrame:
-    """Read a table as `read_table` does; its index is the row number in a spreadsheet, where the header is row 1.
+def _read_csv(path: Path, delimiter: str) -> pd.DataFrame:
+    """All columns as text. Raises DataError, with row numbers as in a spreadsheet, where the header is row 1.
 
     Rows are read by `csv`: pandas shifts the columns silently if every row has one field too many.
     """
@@ -161,9 +161,8 @@ def numbered_table(path: Path, delimiter: str = ",", on_fault: OnFault = refuse)
     repeated = {name for name in header if header.count(name) > 1}
     if repeated:
         raise DataError(f"{path}: the column {min(repeated)!r} appears twice; rename one")
-    whole = {number: row for number, row in enumerate(rows, start=2) if len(row) == len(header)}
-    torn = {number: len(row) for number, row in enumerate(rows, start=2) if number not in whole}
+    torn = {number: len(row) for number, row in enumerate(rows, start=2) if len(row) != len(header)}
     if torn:
         examples = (f"row {number} has {fields} fields, the header {len(header)}" for number, fields in torn.items())
-        on_fault(Fault(str(path), tuple(examples), "correct that row"))
-    return pd.DataFrame(list(whole.values()), columns=header, index=list(whole), dtype=str)
+        refuse(Fault(str(path), tuple(examples), "correct that row"))
+    return pd.DataFrame(rows, columns=header, dtype=str)

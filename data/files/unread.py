@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.files.archives import SUFFIXES, ZIP, is_unpacked
+from data.files.links import is_hidden
 
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini"})  # Windows' own
 _CAPTION = ".txt"  # beside an image of its name
-
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ class Unread:
     files: tuple[str, ...] = ()  # of endings that are not read, without captions and tables' own
     zips: tuple[str, ...] = ()  # beside the folder that they unpack to
     locked: tuple[str, ...] = ()  # folders that may not be read
-    links: tuple[str, ...] = ()  # folders that are links, which may not be followed
 
     def endings(self) -> str:
         """The files' endings and how many have each, in words; the commonest first."""
@@ -35,16 +34,15 @@ class Unread:
 
 def unread_in(folder: Path) -> Unread:
     """What is not read below a folder; hidden files are not looked at."""
-    files, zips, locked, links = list[str](), list[str](), list[str](), list[str]()
+    files, zips, locked = list[str](), list[str](), list[str]()
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         below = Path(place).relative_to(folder)
         locked += [(below / name).as_posix() for name in folders if not _is_open(Path(place, name))]
-        links += [(below / name).as_posix() for name in folders if Path(place, name).is_symlink()]
-        shown = sorted(name for name in names if not _hidden(name))
+        shown = sorted(name for name in names if not is_hidden(name))
         zips += [(below / name).as_posix() for name in shown if _is_passed_over(Path(place, name))]
         files += [(below / name).as_posix() for name in _others(shown)]
-    return Unread(files=tuple(files), zips=tuple(zips), locked=tuple(locked), links=tuple(links))
+    return Unread(files=tuple(files), zips=tuple(zips), locked=tuple(locked))
 
 
 def warn_of_unread(folder: Path, unread: Unread, *, top: bool = False) -> None:
@@ -83,7 +81,3 @@ def _is_passed_over(path: Path) -> bool:
 
 def _is_open(folder: Path) -> bool:
     return os.access(folder, os.R_OK | os.X_OK)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__"))

@@ -74,8 +74,6 @@ class NearNames:
         """A folder that the image may be in."""
         if self._unread.locked:
             return f"; {self._unread.locked[0]} there cannot be read", "give yourself the right to read that folder"
-        if behind := [link for link in self._unread.links if not self._has_images(link)]:
-            return f"; {behind[0]} there is a link, which is not followed", "name the folder itself, or copy it"
         return None
 
     def _alike(self, name: str) -> tuple[str, str] | None:
@@ -115,9 +113,6 @@ class NearNames:
         cut = max(stem.rfind(mark) for mark in _GOES_ON)
         if cut > 0 and stem[:cut] in self._by_stem:
             yield f"{self._by_stem[stem[:cut]]}, whose name is shorter"
-
-    def _has_images(self, link: str) -> bool:
-        return any(path.startswith(f"{link}/") for path in self.images)
 
     @cached_property
     def _indices(self) -> dict[tuple[str, Callable[[str], str]], dict[str, str]]:
